@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recording: nodes, edges, saved tensors, in-place changes.
+#include <algorithm>
+
+#include "autograd/node.h"
+
+namespace tg {
+namespace {
+
+thread_local bool t_enabled = true;
+std::atomic<uint64_t> g_sequence{0};
+
+bool recordable(DType t) { return is_floating(t); }
+
+}  // namespace
+
+bool grad_enabled() { return t_enabled; }
+bool set_grad_enabled(bool on) { return std::exchange(t_enabled, on); }
+
+// ---- Node ------------------------------------------------------------------------------------------------------------------
+
+Node::~Node() = default;
+uint64_t Node::next_sequence() { return g_sequence.fetch_add(1, std::memory_order_relaxed); }
+
+void Node::dispose(Node* node) {
+  thread_local std::vector<Node*>* queue = nullptr;
+  if (queue) {
+    queue->push_back(node);
+    return;
+  }
+  std::vector<Node*> local{node};
+  queue = &local;
+  while (!local.empty()) {
+    Node* n = local.back();
+    local.pop_back();
+    delete n;
+  }
+  queue = nullptr;
+}
+
+AutogradMeta& autograd_meta(const Tensor& t) {
+  auto& meta = t.impl()->autograd;
+  if (!meta) meta = std::make_unique<AutogradMeta>();
+  return *meta;
+}
+
+namespace {
+
+// The sink of a leaf: adds to its .grad.
+class Accumulate final : public Node {
+ public:
+  explicit Accumulate(Tensor leaf) : leaf_(std::move(leaf)) {}
+  ~Accumulate() override {
+    if (leaf_.impl()->autograd && leaf_.impl()->autograd->accumulate == this) leaf_.impl()->autograd->accumulate = nullptr;
+  }
+  std::string name() const override { return "AccumulateGrad"; }
+  const Tensor& leaf() const { return leaf_; }
+  Tensors backward(std::span<const Tensor> grads) override {
+    Tensor g = grads[0];
+    if (!g.defined()) return {};
+    AutogradMeta& meta = autograd_meta(leaf_);
+    if (!meta.grad.defined()) {
+      // A gradient that nobody else holds is taken as it is; else the user could change another's.
+      const bool sole = g.impl()->use_count() <= 2 && g.storage()->unique() && g.is_contiguous();
+      meta.grad = grad_enabled() ? g : sole ? g.detach() : op<"copy">({g});
+    } else if (grad_enabled()) {
+      meta.grad = op<"add">({meta.grad, g});
+    } else {
+      const Arg in[] = {meta.grad, g};
+      const Tensor out[] = {meta.grad};
+      call_into(op_named<"add">(), in, {}, out);
+    }
+    return {};
+  }
+
+ private:
+  Tensor leaf_;
+};
+
+// One recorded op.
+class OpNode final : public Node, private Backward::SavedValues {
+ public:
+  // `written`: the tensor that the call has changed in place; its old content is gone.
+  OpNode(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, const TensorImpl* written = nullptr)
+      : op_(op), attrs_(attrs.begin(), attrs.end()) {
+    inputs_.reserve(inputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Arg& a = inputs[i];
+      Input in;
+      in.kind = a.kind;
+      if (a.kind == Arg::scalar) in.arg = a;
+      if (a.kind == Arg::tensor) {
+        in.shape = a.t.shape();
+        in.dtype = a.t.dtype();
+        in.kept = i >= 64 || (op.save_inputs >> i & 1);
+        if (in.kept) {
+          in.version = a.t.version();
+          if (a.t.impl() == written) --in.version;
+          in.arg = a.t.impl() == written ? Arg(a.t.detach()) : a;
+        }
+      }
+      inputs_.push_back(std::move(in));
+      edges.push_back(needs_grad(a.t) && a.kind == Arg::tensor ? edge_of(a.t) : Edge{});
+    }
+  }
+  std::string name() const override { return op_.name; }
+  size_t n_outputs() const override { return outputs_.size(); }
+
+  void save_outputs(std::span<const Tensor> outputs) {
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const Tensor& t = outputs[i];
+      const bool keep = t.defined() && (op_.save_outputs >> i & 1);
+      outputs_.push_back({keep ? t.detach() : Tensor(), keep ? t.version() : 0});  // detached: a node must not hold itself
+    }
+  }
+
+  Tensors backward(std::span<const Tensor> grads) override {
+    if (freed_)
+      raise(ErrorKind::runtime, "[", op_.name, "] backward went through this part of the graph before, and its saved tensors are freed;"
+            " call backward(retain_graph=True) the first time");
+    uint64_t needs = 0;
+    for (size_t i = 0; i < edges.size() && i < 64; ++i) needs |= uint64_t(bool(edges[i].node)) << i;
+    Tensors result = op_.grad(Backward{op_, grads, attrs_, needs, *this});
+    for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].shown = Tensor();  // it refers to this node
+    result.resize(edges.size());
+    for (size_t i = 0; i < result.size(); ++i) {
+      if (!edges[i].node) {
+        result[i] = Tensor();
+        continue;
+      }
+      if (!result[i].defined()) continue;
+      if (result[i].shape() != inputs_[i].shape) result[i] = sum_to(result[i], inputs_[i].shape);
+      if (result[i].dtype() != inputs_[i].dtype) result[i] = result[i].cast(inputs_[i].dtype);
+    }
+    return result;
+  }
+
+  void release_saved() override {
+    freed_ = true;
+    for (Input& in : inputs_)
+      if (in.kind == Arg::tensor) in.arg = Arg();
+    for (Output& o : outputs_) o.t = Tensor();
+  }
+
+ private:
+  struct Input {
+    Arg::Kind kind = Arg::absent;
+    bool kept = false;
+    DType dtype = DType::f32;
+    uint32_t version = 0;
+    Ints shape;
+    Arg arg;
+  };
+  struct Output {
+    Tensor t;
+    uint32_t version = 0;
+    Tensor shown = Tensor();  // t as this node's result, during backward
+  };
+
+  void check_version(const Tensor& t, uint32_t version) const {
+    if (t.version() != version)
+      raise(ErrorKind::runtime, "[", op_.name, "] its gradient needs a tensor of shape ", str(t.shape()),
+            " that was changed in place since: expected version ", version, ", got ", t.version(),
+            "; clone it before the change, or change it out of place");
+  }
+  const Arg& arg(size_t i) const override {
+    const Input& in = inputs_[i];
+    if (in.kind != Arg::tensor) return in.arg;
+    ensure(in.kept, "the gradient of ", op_.name, " looks at input ", i, ", which it does not save");
+    check_version(in.arg.t, in.version);
+    return in.arg;
+  }
+  const Tensor& output(size_t i) const override {
+    const Output& o = outputs_[i];
+    ensure(op_.save_outputs >> i & 1, "the gradient of ", op_.name, " looks at output ", i, ", which it does not save");
+    if (!o.t.defined()) return o.t;
+    check_version(o.t, o.version);
+    if (!grad_enabled() || !recordable(o.t.dtype())) return o.t;
+    auto& shown = const_cast<Output&>(o).shown;  // for gradients of gradients
+    shown = o.t.detach();
+    autograd_meta(shown).grad_fn = Ref<Node>(const_cast<OpNode*>(this));
+    autograd_meta(shown).output = uint32_t(i);
+    shown.impl()->requires_grad = true;
+    return shown;
+  }
+  Arg::Kind kind(size_t i) const override { return i < inputs_.size() ? inputs_[i].kind : Arg::absent; }
+  const Ints& shape(size_t i) const override { return inputs_[i].shape; }
+  DType dtype(size_t i) const override { return inputs_[i].dtype; }
+
+  const Op& op_;
+  Attrs attrs_;
+  std::vector<Input> inputs_;
+  std::vector<Output> outputs_;
+  bool freed_ = false;
+};
+
+// To another device, and back.
+class TransferNode final : public Node {
+ public:
+  explicit TransferNode(const Tensor& t) : from_(t.device()) { edges.push_back(edge_of(t)); }
+  std::string name() const override { return "to"; }
+  Tensors backward(std::span<const Tensor> grads) override {
+    return {grads[0].defined() ? grads[0].to(from_) : Tensor()};
+  }
+
+ private:
+  Device* from_;
+};
+
+// x[view] = value.
+class AssignNode final : public Node {
+ public:
+  AssignNode(const Tensor& x, const Tensor& view, const Arg& value)
+      : shape_(view.shape()), strides_(view.strides()),
+        offset_(int64_t(view.impl()->desc.byte_offset) - int64_t(x.impl()->desc.byte_offset)), x_strides_(x.strides()) {
+    edges.push_back(needs_grad(x) ? edge_of(x) : Edge{});
+    const bool flows = value.kind == Arg::tensor && needs_grad(value.t);
+    edges.push_back(flows ? edge_of(value.t) : Edge{});
+    if (value.kind == Arg::tensor) {
+      value_shape_ = value.t.shape();
+      value_dtype_ = value.t.dtype();
+    }
+  }
+  std::string name() const override { return "assign"; }
+  Tensors backward(std::span<const Tensor> grads) override {
+    Tensors out(2);
+    const Tensor& g = grads[0];
+    if (!g.defined()) return out;
+    // The gradient laid out as x was, so that the view's strides fit.
+    Tensor laid = Tensor::empty(g.shape(), g.dtype(), g.device());
+    if (x_strides_ != laid.strides()) laid = laid.alias(g.shape(), x_strides_, 0);
+    {
+      GradMode off(false);
+      const Arg in[] = {g};
+      const Tensor into[] = {laid};
+      call_into(op_named<"copy">(), in, {}, into);
+    }
+    const Tensor part = laid.alias(shape_, strides_, uint64_t(offset_));
+    if (edges[1].node) {
+      Tensor v = op<"copy">({part});
+      v = sum_to(v, value_shape_);
+      out[1] = v.cast(value_dtype_);
+    }
+    if (edges[0].node) {
+      GradMode off(false);
+      const Tensor zero = op<"full">({}, {shape_, 0.0, g.dtype()}, g.device());
+      const Arg in[] = {zero};
+      const Tensor into[] = {part};
+      call_into(op_named<"copy">(), in, {}, into);
+      out[0] = laid;
+    }
+    return out;
+  }
+
+ private:
+  Ints shape_, strides_;
+  int64_t offset_;
+  Ints x_strides_, value_shape_;
+  DType value_dtype_ = DType::f32;
+};
+
+}  // namespace
+
+bool is_accumulate(Node* node, Tensor* leaf) {
+  auto* a = dynamic_cast<Accumulate*>(node);
+  if (a && leaf) *leaf = a->leaf();
+  return a != nullptr;
+}
+
+bool needs_grad(const Tensor& t) { return t.defined() && t.requires_grad() && recordable(t.dtype()); }
+
+Edge edge_of(const Tensor& t) {
+  AutogradMeta& meta = autograd_meta(t);
+  if (meta.grad_fn) return {meta.grad_fn, meta.output};
+  if (meta.accumulate) return {Ref<Node>(meta.accumulate), 0};
+  auto node = Ref<Node>::adopt(new Accumulate(t));
+  meta.accumulate = node.get();
+  return {node, 0};
+}
+
+void set_history(std::span<const Tensor> outputs, const Ref<Node>& node) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Tensor& t = outputs[i];
+    if (!t.defined() || !recordable(t.dtype())) continue;
+    AutogradMeta& meta = autograd_meta(t);
+    meta.grad_fn = node;
+    meta.output = uint32_t(i);
+    t.impl()->requires_grad = true;
+  }
+}
+
+void record_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<Tensor> outputs) {
+  if (!op.grad) return;
+  bool any = false;
+  for (const Arg& a : inputs) any = any || (a.kind == Arg::tensor && needs_grad(a.t));
+  bool floating_output = false;
+  for (const Tensor& t : outputs) floating_output = floating_output || (t.defined() && recordable(t.dtype()));
+  if (!any || !floating_output) return;
+  auto* node = new OpNode(op, inputs, attrs);
+  auto ref = Ref<Node>::adopt(node);
+  // A view op may hand back its very input; its history then belongs to a new handle.
+  for (Tensor& t : outputs)
+    for (const Arg& a : inputs)
+      if (a.kind == Arg::tensor && t.defined() && same(a.t, t)) t = t.alias(t.shape(), t.strides(), t.impl()->desc.byte_offset);
+  node->save_outputs(outputs);
+  set_history(outputs, ref);
+}
+
+// ---- in place ------------------------------------------------------------------------------------------------------------------
+
+bool check_in_place(const Op* op, const Tensor& t, bool any_input_needs_grad) {
+  if (!grad_enabled()) return false;
+  const char* name = op ? op->name.c_str() : "assignment";
+  if (t.requires_grad() && t.is_leaf())
+    raise(ErrorKind::runtime, "[", name, "] expected a tensor that is not a leaf requiring gradients, as writing into one would lose its"
+          " history; use no_grad(), or the form that returns a new tensor");
+  if (!any_input_needs_grad && !t.requires_grad()) return false;
+  if (t.impl()->autograd && t.impl()->autograd->base)
+    raise(ErrorKind::runtime, "[", name, "] expected a tensor that is not a recorded view; write through its base (base[index] = value), or"
+          " clone the view first");
+  return true;
+}
+
+void record_in_place(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, const Tensor& out) {
+  auto* node = new OpNode(op, inputs, attrs, out.impl());
+  auto ref = Ref<Node>::adopt(node);
+  const Tensor outs[] = {out};
+  node->save_outputs(outs);
+  set_history(outs, ref);
+  ++autograd_meta(out).history;
+}
+
+void note_view(const Tensor& base, const Tensor& view) {
+  if (!needs_grad(base) || !grad_enabled()) {
+    if (!(base.impl()->requires_grad)) return;
+  }
+  AutogradMeta& meta = autograd_meta(view);
+  const AutogradMeta& from = autograd_meta(base);
+  meta.base = from.base ? from.base : base.ref();
+  if (meta.base.get() == view.impl()) meta.base = nullptr;
+  else meta.base_history = meta.base->autograd ? meta.base->autograd->history : 0;
+}
+
+void check_stale(const Tensor& t, const char* op) {
+  if (!t.defined() || !t.impl()->autograd || !t.impl()->autograd->base) return;
+  const AutogradMeta& meta = *t.impl()->autograd;
+  const uint32_t now = meta.base->autograd ? meta.base->autograd->history : 0;
+  if (now != meta.base_history)
+    raise(ErrorKind::runtime, "[", op, "] expected a current view, got one whose base was changed in place after it was made; make the view again");
+}
+
+void assign_view(const Tensor& x, const Tensor& view, const Arg& value) {
+  const bool any = needs_grad(x) || (value.kind == Arg::tensor && needs_grad(value.t));
+  const bool record = check_in_place(nullptr, x, any) && any;
+  Tensor v = value.kind == Arg::tensor ? value.t : Tensor();
+  {
+    GradMode off(false);
+    if (value.kind == Arg::scalar) {
+      v = op<"full">({}, {Ints{}, value.s.kind == Scalar::floating ? Attr(value.s.f) : Attr(value.s.i), x.dtype()}, x.device());
+    } else {
+      if (v.device() != x.device()) v = v.to(x.device());
+      v = v.cast(x.dtype());
+    }
+    // Broadcasting, with leading axes of size 1 dropped as NumPy does.
+    Ints shape = v.shape(), strides = v.strides();
+    while (int64_t(shape.size()) > view.rank() && shape[0] == 1) {
+      shape.erase(0);
+      strides.erase(0);
+    }
+    Ints full(view.rank(), 0);
+    bool ok = int64_t(shape.size()) <= view.rank();
+    for (size_t i = 0; ok && i < shape.size(); ++i) {
+      const size_t at = view.rank() - shape.size() + i;
+      ok = shape[i] == view.shape()[at] || shape[i] == 1;
+      full[at] = shape[i] == 1 ? 0 : strides[i];
+    }
+    check(ok, "[assignment] expected a value that broadcasts to shape ", str(view.shape()), ", got ", str(v.shape()));
+    if (view.numel()) {
+      Tensor spread = v.alias(view.shape(), full, v.impl()->desc.byte_offset);
+      if (spread.storage() == view.storage()) spread = op<"copy">({v}).alias(view.shape(), full, 0), spread = op<"copy">({spread});
+      const Arg in[] = {spread};
+      const Tensor into[] = {view};
+      call_into(op_named<"copy">(), in, {}, into);
+    }
+  }
+  if (!record) return;
+  auto node = Ref<Node>::adopt(new AssignNode(x, view, value));
+  const Tensor outs[] = {x};
+  set_history(outs, node);
+  ++autograd_meta(x).history;
+}
+
+Tensor sum_to(const Tensor& grad, std::span<const int64_t> shape) {
+  Ints axes;
+  const int64_t lead = grad.rank() - int64_t(shape.size());
+  for (int64_t i = 0; i < grad.rank(); ++i)
+    if (i < lead || (shape[i - lead] == 1 && grad.shape()[i] != 1)) axes.push_back(i);
+  Tensor g = axes.empty() ? grad : op<"sum">({grad}, {axes, true});
+  if (g.shape() != Ints(shape)) g = op<"reshape">({g}, {Ints(shape)});
+  return g;
+}
+
+// ---- Tensor's part ----------------------------------------------------------------------------------------------------------------
+
+bool Tensor::is_leaf() const { return !impl_->autograd || !impl_->autograd->grad_fn; }
+Tensor Tensor::grad() const { return impl_->autograd ? impl_->autograd->grad : Tensor(); }
+void Tensor::set_grad(Tensor g) {
+  if (g.defined())
+    check(g.shape() == shape() && g.dtype() == dtype() && g.device() == device(), "[grad] expected a gradient of shape ", str(shape()),
+          " and dtype ", name_of(dtype()), " on the tensor's device, got ", str(g.shape()), " and ", name_of(g.dtype()));
+  autograd_meta(*this).grad = std::move(g);
+}
+
+Tensor& Tensor::set_requires_grad(bool on) {
+  if (on && !recordable(dtype()))
+    raise(ErrorKind::type, "[requires_grad] expected a floating tensor, got ", name_of(dtype()));
+  if (!is_leaf()) {
+    if (!on) raise(ErrorKind::runtime, "[requires_grad] expected a leaf, got the result of a recorded op; use detach()");
+    return *this;
+  }
+  impl_->requires_grad = on;
+  return *this;
+}
+
+Tensor Tensor::detach() const { return alias(shape(), strides(), impl_->desc.byte_offset); }
+
+Tensor Tensor::to(Device* target) const {
+  if (device() == target) return *this;
+  Tensor out = copy_to_device(*this, target);
+  if (same(out, *this)) return out;
+  if (grad_enabled() && needs_grad(*this)) {
+    const Tensor outs[] = {out};
+    set_history(outs, Ref<Node>::adopt(new TransferNode(*this)));
+  }
+  return out;
+}
+
+std::string grad_fn_name(const Tensor& t) {
+  if (t.is_leaf()) return "";
+  std::string name, out;
+  name = t.impl()->autograd->grad_fn->name();
+  bool upper = true;
+  for (char c : name) {
+    if (c == '_') upper = true;
+    else out += upper ? char(std::toupper(c)) : c, upper = false;
+  }
+  return out + "Backward";
+}
+
+int64_t register_hook(const Tensor& t, GradHook hook) {
+  static std::atomic<int64_t> next{1};
+  check(t.requires_grad(), "[register_hook] expected a tensor that requires gradients");
+  const int64_t id = next.fetch_add(1);
+  AutogradMeta& meta = autograd_meta(t);
+  if (meta.grad_fn) meta.grad_fn->hooks.push_back({meta.output, {id, std::move(hook)}});
+  else meta.leaf_hooks.emplace_back(id, std::move(hook));
+  return id;
+}
+
+void remove_hook(const Tensor& t, int64_t id) {
+  AutogradMeta& meta = autograd_meta(t);
+  if (meta.grad_fn) std::erase_if(meta.grad_fn->hooks, [&](auto& h) { return h.second.first == id; });
+  std::erase_if(meta.leaf_hooks, [&](auto& h) { return h.first == id; });
+}
+
+}  // namespace tg

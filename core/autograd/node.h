@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// The recorded graph. Internal to core and to bindings that bring functions of their own.
+#pragma once
+#include <tengen/autograd.h>
+
+namespace tg {
+
+class Node;
+
+struct Edge {  // where a gradient goes: argument `slot` of `node`; no node: nowhere
+  Ref<Node> node;
+  uint32_t slot = 0;
+};
+
+// One recorded call. backward() maps gradients of its outputs to gradients for its edges.
+class Node {
+ public:
+  virtual ~Node();
+  virtual std::string name() const = 0;
+  // One per edge; undefined: none. grads may be undefined where nothing flowed back.
+  virtual Tensors backward(std::span<const Tensor> grads) = 0;
+  virtual void release_saved() {}  // frees what was saved; a later backward raises
+  virtual size_t n_outputs() const { return 1; }
+
+  void retain() { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void release() {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose(this);
+  }
+
+  std::vector<Edge> edges;
+  uint64_t sequence = next_sequence();  // later calls have higher numbers: the order of the backward pass
+  std::vector<std::pair<uint32_t, std::pair<int64_t, GradHook>>> hooks;  // by output slot: (id, hook)
+
+ private:
+  static uint64_t next_sequence();
+  static void dispose(Node* node);  // without recursion: graphs are deep
+  std::atomic<uint32_t> refs_{1};
+};
+
+struct AutogradMeta {
+  Tensor grad;
+  Ref<Node> grad_fn;         // of a recorded result
+  uint32_t output = 0;
+  Node* accumulate = nullptr;  // the leaf's sink while a graph refers to it (weak)
+  Ref<TensorImpl> base;        // a recorded view: what it was made from
+  uint32_t base_history = 0;   // the base's `history` at that time
+  uint32_t history = 0;        // recorded in-place changes of this tensor
+  std::vector<std::pair<int64_t, GradHook>> leaf_hooks;
+};
+AutogradMeta& autograd_meta(const Tensor& t);
+
+bool needs_grad(const Tensor& t);  // defined, and recorded or asked for
+Edge edge_of(const Tensor& t);     // where gradients of t go
+// Makes `outputs` results of `node` (slots in order; undefined and integer ones are left alone).
+void set_history(std::span<const Tensor> outputs, const Ref<Node>& node);
+void record_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<Tensor> outputs);
+// After an in-place write of outs[0].
+void record_in_place(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, const Tensor& out);
+// RuntimeError when an in-place write of `t` cannot be recorded; true when it must be.
+bool check_in_place(const Op* op, const Tensor& t, bool any_input_needs_grad);
+void note_view(const Tensor& base, const Tensor& view);
+void check_stale(const Tensor& t, const char* op);
+
+Tensor copy_to_device(const Tensor& t, Device* device);  // not recorded
+// Sums a gradient over the axes along which `shape` was broadcast.
+Tensor sum_to(const Tensor& grad, std::span<const int64_t> shape);
+
+}  // namespace tg

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dtype tables and promotion (array API 2023.12, "Type Promotion Rules").
+#include <tengen/dtype.h>
+#include <tengen/error.h>
+#include <tengen/kernel_api.hpp>
+
+#include <array>
+#include <cmath>
+
+namespace tg {
+namespace {
+
+struct Row {
+  const char *name, *long_name;
+  tg_dtype abi;
+  DKind kind;
+  double eps;
+};
+// By TG_DT_* number.
+constexpr std::array<Row, kDTypeCount> kRows = {{
+    {"f32", "float32", {TG_CODE_FLOAT, 32, 1}, DKind::floating, 0x1p-23},
+    {"f64", "float64", {TG_CODE_FLOAT, 64, 1}, DKind::floating, 0x1p-52},
+    {"f16", "float16", {TG_CODE_FLOAT, 16, 1}, DKind::floating, 0x1p-10},
+    {"bf16", "bfloat16", {TG_CODE_BFLOAT, 16, 1}, DKind::floating, 0x1p-7},
+    {"i64", "int64", {TG_CODE_INT, 64, 1}, DKind::signed_int, 0},
+    {"i32", "int32", {TG_CODE_INT, 32, 1}, DKind::signed_int, 0},
+    {"i16", "int16", {TG_CODE_INT, 16, 1}, DKind::signed_int, 0},
+    {"i8", "int8", {TG_CODE_INT, 8, 1}, DKind::signed_int, 0},
+    {"u64", "uint64", {TG_CODE_UINT, 64, 1}, DKind::unsigned_int, 0},
+    {"u32", "uint32", {TG_CODE_UINT, 32, 1}, DKind::unsigned_int, 0},
+    {"u16", "uint16", {TG_CODE_UINT, 16, 1}, DKind::unsigned_int, 0},
+    {"u8", "uint8", {TG_CODE_UINT, 8, 1}, DKind::unsigned_int, 0},
+    {"bool", "bool", {TG_CODE_BOOL, 8, 1}, DKind::boolean, 0},
+}};
+const Row& row(DType t) { return kRows[size_t(t)]; }
+
+}  // namespace
+
+int size_of(DType t) { return row(t).abi.bits / 8; }
+const char* name_of(DType t) { return row(t).name; }
+const char* long_name_of(DType t) { return row(t).long_name; }
+tg_dtype abi_dtype(DType t) { return row(t).abi; }
+DKind kind_of(DType t) { return row(t).kind; }
+double eps_of(DType t) { return row(t).eps; }
+
+DType dtype_from_name(std::string_view name) {
+  for (int i = 0; i < kDTypeCount; ++i)
+    if (name == kRows[i].name || name == kRows[i].long_name) return DType(i);
+  std::string all;
+  for (const Row& r : kRows) all += std::string(all.empty() ? "" : " ") + r.name;
+  raise(ErrorKind::value, "expected a dtype (", all, "), got '", name, "'");
+}
+
+bool dtype_from_abi(tg_dtype t, DType* out) {
+  for (int i = 0; i < kDTypeCount; ++i)
+    if (plugin::operator==(t, kRows[i].abi)) return *out = DType(i), true;
+  return false;
+}
+
+DType promote(DType a, DType b) {
+  if (a == b) return a;
+  const DKind ka = kind_of(a), kb = kind_of(b);
+  const int sa = size_of(a), sb = size_of(b);
+  if (ka == DKind::floating && kb == DKind::floating) {
+    if (sa == sb) return DType::f32;  // f16 with bf16
+    return sa > sb ? a : b;
+  }
+  if (ka == DKind::floating) return a;
+  if (kb == DKind::floating) return b;
+  if (ka == DKind::boolean) return b;
+  if (kb == DKind::boolean) return a;
+  if (ka == kb) return sa > sb ? a : b;
+  const int signed_size = ka == DKind::signed_int ? sa : sb, unsigned_size = ka == DKind::signed_int ? sb : sa;
+  if (signed_size > unsigned_size) return ka == DKind::signed_int ? a : b;
+  switch (unsigned_size) {
+    case 1: return DType::i16;
+    case 2: return DType::i32;
+    case 4: return DType::i64;
+    default: return DType::f32;  // u64 with a signed integer
+  }
+}
+
+DType default_dtype(Scalar::Kind k) {
+  return k == Scalar::floating ? DType::f32 : k == Scalar::integer ? DType::i64 : DType::boolean;
+}
+
+DType promote(DType a, Scalar::Kind b) {
+  const DKind k = kind_of(a);
+  if (b == Scalar::floating && k != DKind::floating) return DType::f32;
+  if (b == Scalar::integer && k == DKind::boolean) return DType::i64;
+  return a;
+}
+
+namespace {
+template <class T>
+uint64_t to_bits(T v) {
+  uint64_t bits = 0;
+  std::memcpy(&bits, &v, sizeof v);
+  return bits;
+}
+template <class T>
+T convert(const Scalar& s) {
+  if (s.kind != Scalar::floating) return T(s.i);
+  if (std::isnan(s.f)) return T(0);
+  if (s.f >= 9223372036854775808.0) return sizeof(T) == 8 && T(-1) > T(0) ? T(uint64_t(s.f)) : T(INT64_MAX);
+  if (s.f <= -9223372036854775808.0) return T(INT64_MIN);
+  return T(int64_t(s.f));
+}
+}  // namespace
+
+uint64_t Scalar::bits(DType t) const {
+  switch (t) {
+    case DType::f32: return to_bits(float(as_double()));
+    case DType::f64: return to_bits(as_double());
+    case DType::f16: return to_bits(plugin::half(float(as_double())));
+    case DType::bf16: return to_bits(plugin::bfloat16(float(as_double())));
+    case DType::i64: return to_bits(convert<int64_t>(*this));
+    case DType::i32: return to_bits(convert<int32_t>(*this));
+    case DType::i16: return to_bits(convert<int16_t>(*this));
+    case DType::i8: return to_bits(convert<int8_t>(*this));
+    case DType::u64: return to_bits(convert<uint64_t>(*this));
+    case DType::u32: return to_bits(convert<uint32_t>(*this));
+    case DType::u16: return to_bits(convert<uint16_t>(*this));
+    case DType::u8: return to_bits(convert<uint8_t>(*this));
+    case DType::boolean: return kind == floating ? f != 0 : i != 0;
+  }
+  return 0;
+}
+
+Scalar Scalar::from_bits(uint64_t bits, DType t) {
+  using namespace plugin;
+  return visit(abi_dtype(t), [&](auto tag) -> Scalar {
+    using T = typename decltype(tag)::type;
+    const T v = plugin::from_bits<T>(bits);
+    if constexpr (std::is_same_v<T, plugin::boolean>) return Scalar(bool(v));
+    else if constexpr (plugin::is_floating<T>) return Scalar(double(compute_t<T>(v)));
+    else return Scalar(int64_t(v));
+  });
+}
+
+}  // namespace tg

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+// One call: check, infer, find the plan, allocate, launch, record.
+#include "dispatch/call.h"
+
+#include <cstring>
+
+namespace tg {
+namespace {
+
+thread_local std::vector<std::string>* t_trace = nullptr;
+
+uint64_t hidden_wanted(const Op& op, uint64_t wanted) {
+  for (size_t i = 0; i < op.outputs.size(); ++i)
+    if (!op.outputs[i].hidden) wanted |= uint64_t(1) << i;
+  return wanted;
+}
+
+bool any_needs_grad(std::span<const Arg> inputs) {
+  for (const Arg& a : inputs)
+    if (a.kind == Arg::tensor && a.t.requires_grad()) return true;
+  return false;
+}
+
+void check_arguments(const Op& op, std::span<const Arg> inputs) {
+  size_t most = op.inputs.size();
+  const bool variadic = !op.inputs.empty() && op.inputs.back().variadic;
+  if (inputs.size() > most && !variadic)
+    raise(ErrorKind::type, "[", op.name, "] expected at most ", most, " inputs, got ", inputs.size());
+  for (size_t i = 0; i < op.inputs.size(); ++i) {
+    const InputSpec& s = op.inputs[i];
+    if (s.optional || s.variadic) continue;
+    if (i >= inputs.size() || inputs[i].kind == Arg::absent)
+      raise(ErrorKind::type, "[", op.name, "] expected the argument ", s.name, ", got none");
+  }
+}
+
+}  // namespace
+
+void trace_step(const Op& op, const std::string& how) {
+  t_trace->push_back(op.name + ": " + how);
+}
+bool tracing() { return t_trace != nullptr; }
+std::vector<std::string>* set_trace(std::vector<std::string>* trace) { return std::exchange(t_trace, trace); }
+
+Attrs complete_attrs(const Op& op, std::span<const Attr> attrs) {
+  if (attrs.size() > op.attrs.size())
+    raise(ErrorKind::type, "[", op.name, "] expected at most ", op.attrs.size(), " attributes, got ", attrs.size());
+  Attrs full;
+  full.reserve(op.attrs.size());
+  for (size_t i = 0; i < op.attrs.size(); ++i) {
+    if (i < attrs.size() && attrs[i].given()) full.push_back(attrs[i]);
+    else if (op.attrs[i].default_value.given() || op.attrs[i].optional) full.push_back(op.attrs[i].default_value);
+    else raise(ErrorKind::type, "[", op.name, "] expected the attribute ", op.attrs[i].name, ", got none");
+  }
+  return full;
+}
+
+Device* common_device(const Op& op, std::span<const Arg> inputs, Device* device) {
+  Device* found = nullptr;
+  for (const Arg& a : inputs) {
+    if (a.kind != Arg::tensor) continue;
+    Device* d = a.t.device();
+    if (found && d != found)
+      raise(ErrorKind::value, "[", op.name, "] expected all tensors on one device, got ", found->name, " and ", d->name,
+            "; move one with .to()");
+    found = d;
+  }
+  return found ? found : device ? device : default_device();
+}
+
+Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device) {
+  GradMode off(false);
+  return op<"full">({}, {Ints{}, s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i), dtype}, device);
+}
+
+bool same_place(const Tensor& a, const Tensor& b) {
+  return a.storage() == b.storage() && a.impl()->desc.byte_offset == b.impl()->desc.byte_offset && a.shape() == b.shape() &&
+         a.strides() == b.strides() && a.dtype() == b.dtype();
+}
+
+void write_into(const Tensor& out, const Tensor& value) {
+  GradMode off(false);
+  const Tensor outs[] = {out};
+  const Arg in[] = {value};
+  call_kernel(op_named<"copy">(), in, {}, outs, out.device(), 1);
+}
+
+void marshal(const Op& op, std::span<const Attr> attrs, AbiAttrs* out) {
+  // Primitives that make values: their attributes are the shape of the output and scalars in its dtype.
+  if (op.is_floor && (op.kernel == "fill" || op.kernel == "iota")) {
+    const DType t = attrs[1].dtype();
+    size_t n = 0;
+    for (size_t i = 2; i < attrs.size(); ++i)
+      out->bits[n++] = (std::holds_alternative<double>(attrs[i].value()) ? Scalar(attrs[i].floating()) : Scalar(attrs[i].integer())).bits(t);
+    tg_attr a{};
+    a.kind = TG_ATTR_BITS;
+    a.n = uint32_t(n);
+    a.v.bits = out->bits;
+    out->run.push_back(a);
+    return;
+  }
+  for (size_t i = 0; i < attrs.size(); ++i) {
+    if (op.is_floor && op.kernel == "random" && i == 0) continue;  // the shape
+    tg_attr a{};
+    a.n = 1;
+    std::visit(
+        [&](const auto& v) {
+          using T = std::decay_t<decltype(v)>;
+          if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, int64_t>) a.kind = TG_ATTR_INT, a.v.i = v;
+          else if constexpr (std::is_same_v<T, double>) a.kind = TG_ATTR_FLOAT, a.v.f = v;
+          else if constexpr (std::is_same_v<T, std::string>) a.kind = TG_ATTR_STRING, a.n = uint32_t(v.size()), a.v.str = v.c_str();
+          else if constexpr (std::is_same_v<T, Ints>) a.kind = TG_ATTR_INTS, a.n = uint32_t(v.size()), a.v.ints = v.data();
+          else if constexpr (std::is_same_v<T, std::vector<double>>) a.kind = TG_ATTR_FLOATS, a.n = uint32_t(v.size()), a.v.floats = v.data();
+          else if constexpr (std::is_same_v<T, DType>) a.kind = TG_ATTR_DTYPE, a.v.dtype = abi_dtype(v);
+        },
+        attrs[i].value());
+    if (op.attrs[i].kind == AttrKind::floating && a.kind == TG_ATTR_INT) a.kind = TG_ATTR_FLOAT, a.v.f = double(a.v.i);
+    (op.attrs[i].run ? out->run : out->plan).push_back(a);
+  }
+}
+
+// ---- kernels ---------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void append(std::string* key, const void* p, size_t n) { key->append(static_cast<const char*>(p), n); }
+template <class T>
+void append(std::string* key, const T& v) { append(key, &v, sizeof v); }
+
+std::string plan_key(const Op& op, Device* device, const KernelSet& set, const AbiAttrs& attrs,
+                     std::span<const tg_tensor* const> in, std::span<const tg_tensor* const> out) {
+  std::string key;
+  key.reserve(128);
+  append(&key, int16_t(op.id));
+  append(&key, int16_t(device->index));
+  append(&key, int32_t(num_threads()));
+  auto add = [&](const tg_tensor* t) {
+    if (!t) {
+      key.push_back(char(0xff));
+      return;
+    }
+    key.push_back(char(t->ndim));
+    append(&key, t->dtype);
+    if (set.bakes_dims) append(&key, t->shape, size_t(t->ndim) * 8);
+    if (set.bakes_strides) append(&key, t->strides, size_t(t->ndim) * 8);
+  };
+  key.push_back(char(in.size()));
+  for (auto* t : in) add(t);
+  key.push_back(char(out.size()));
+  for (auto* t : out) add(t);
+  for (const tg_attr& a : attrs.plan) {
+    append(&key, a.kind);
+    append(&key, a.n);
+    switch (a.kind) {
+      case TG_ATTR_INTS: append(&key, a.v.ints, a.n * 8); break;
+      case TG_ATTR_FLOATS: append(&key, a.v.floats, a.n * 8); break;
+      case TG_ATTR_STRING: append(&key, a.v.str, a.n); break;
+      default: append(&key, a.v.word);
+    }
+  }
+  return key;
+}
+
+bool overlaps(const Tensor& a, const Tensor& b) { return a.storage() == b.storage(); }
+
+Tensors decompose(const Op& op, std::span<const Tensor> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
+                  uint64_t wanted) {
+  counters().decompositions.fetch_add(1, std::memory_order_relaxed);
+  Tensors results = op.decompose(Call{op, inputs, attrs, wanted});
+  results.resize(op.outputs.size());
+  for (size_t i = 0; i < outs.size(); ++i)
+    if (outs[i].defined()) {
+      write_into(outs[i], results[i]);
+      results[i] = outs[i];
+    }
+  return results;
+}
+
+}  // namespace
+
+Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
+                    Device* device, uint64_t wanted) {
+  // Scalars become tensors of the first tensor's dtype.
+  Tensors in;
+  in.reserve(inputs.size());
+  for (const Arg& a : inputs) {
+    if (a.kind != Arg::scalar) {
+      in.push_back(a.t);
+      continue;
+    }
+    DType t = default_dtype(a.s.kind);
+    for (const Arg& b : inputs)
+      if (b.kind == Arg::tensor) {
+        t = promote(b.t.dtype(), a.s.kind);
+        break;
+      }
+    in.push_back(scalar_tensor(a.s, t, device));
+  }
+  if (op.view) {
+    Tensors out = op.view(Call{op, in, attrs, wanted});
+    for (const Tensor& t : out)
+      for (const Tensor& i : in)
+        if (i.defined() && t.storage() == i.storage()) note_view(i, t);
+    return out;
+  }
+  if (op.kernel.empty()) {
+    if (tracing()) trace_step(op, "decomposition");
+    return decompose(op, in, attrs, outs, wanted);
+  }
+
+  // Shapes and dtypes of the outputs.
+  ensure(bool(op.infer), "op ", op.name, " has kernels but no inference");
+  std::vector<TensorSpec> specs;
+  specs.reserve(in.size());
+  std::vector<const TensorSpec*> spec_ptrs(in.size(), nullptr);
+  for (const Tensor& t : in) {
+    specs.push_back(t.defined() ? TensorSpec{t.dtype(), symbolic(t.shape())} : TensorSpec{});
+    if (t.defined()) spec_ptrs[specs.size() - 1] = &specs.back();
+  }
+  const Specs out_specs = op.infer(Inference{op, spec_ptrs, attrs});
+  Tensors results(out_specs.size());
+  bool all_empty = true;
+  std::vector<Ints> out_shapes;
+  for (size_t i = 0; i < out_specs.size(); ++i) {
+    out_shapes.push_back(concrete(out_specs[i].shape));
+    if (i < outs.size() && outs[i].defined()) {
+      check(outs[i].shape() == out_shapes[i] && outs[i].dtype() == out_specs[i].dtype, "[", op.name, "] expected an output of shape ",
+            str(out_shapes[i]), " and dtype ", name_of(out_specs[i].dtype), ", got ", str(outs[i].shape()), " and ", name_of(outs[i].dtype()));
+      results[i] = outs[i];
+    } else if (wanted >> i & 1) {
+      results[i] = Tensor::empty(out_shapes[i], out_specs[i].dtype, device);
+    }
+    if (results[i].defined() && results[i].numel()) all_empty = false;
+  }
+  if (all_empty) return results;
+  // Calls with an empty operand never reach a plugin.
+  bool empty_input = false;
+  for (const Tensor& t : in) empty_input = empty_input || (t.defined() && t.numel() == 0);
+
+  AbiAttrs abi;
+  marshal(op, attrs, &abi);
+  SmallVec<const tg_tensor*, 12> in_desc, out_desc;
+  for (const Tensor& t : in) in_desc.push_back(t.defined() ? &t.impl()->desc : nullptr);
+  for (const Tensor& t : results) out_desc.push_back(t.defined() ? &t.impl()->desc : nullptr);
+
+  std::shared_ptr<const PlanEntry> entry;
+  if (!empty_input) {
+    const KernelSet& set = device->kernels(op.kernel);
+    const std::string key = plan_key(op, device, set, abi, in_desc, out_desc);
+    entry = PlanCache::get().find(key);
+    if (!entry) {
+      PlanEntry made;
+      made.kernel = select_kernel({device, op.name.c_str(), op.kernel.c_str(), op.revision, in_desc, out_desc, abi.plan});
+      entry = PlanCache::get().insert(key, std::move(made));
+    }
+  }
+  if (!entry || !entry->kernel) {
+    if (op.decompose) {
+      if (tracing()) trace_step(op, "decomposition");
+      return decompose(op, in, attrs, outs, wanted);
+    }
+    if (empty_input) {  // a primitive over nothing: the neutral element
+      for (Tensor& t : results)
+        if (t.defined() && !(op.kernel == "scatter")) {
+          if (op.kernel == "matmul" && attrs[0].integer()) continue;
+          double value = 0;
+          if (op.kernel == "reduce") {
+            const int64_t kind = attrs[0].integer();
+            check(kind == TG_REDUCE_SUM || kind == TG_REDUCE_PROD || kind == TG_REDUCE_ANY || kind == TG_REDUCE_ALL, "[", op.name,
+                  "] expected at least one element to take a maximum or minimum of, got shape ", str(in[0].shape()));
+            value = kind == TG_REDUCE_PROD || kind == TG_REDUCE_ALL ? 1 : 0;
+          }
+          check(op.kernel != "gather", "[", op.name, "] expected a source with elements, got shape ", str(in[0].shape()));
+          write_into(t, call(op_named<"full">(), {}, Attrs{Attr(t.shape()), Attr(value), Attr(t.dtype())}, device)[0]);
+        }
+      return results;
+    }
+    return call_fallback(op, inputs, attrs, outs, device, wanted);
+  }
+  const KernelPlan& plan = *entry->kernel;
+  const tg_kernel_row& row = plan.row.row->row;
+  if (tracing()) trace_step(op, plan.row.plugin->name + "/" + (row.name ? row.name : op.kernel));
+
+  // Contiguous where the row asks; no overlap of outputs and inputs but where the row allows it.
+  Tensors temporaries;
+  std::vector<std::pair<size_t, Tensor>> copy_back;
+  for (size_t i = 0; i < in.size(); ++i)
+    if (in[i].defined() && i < 32 && (row.packed >> i & 1) && !in[i].is_contiguous()) {
+      temporaries.push_back(in[i].contiguous());
+      in_desc[i] = &temporaries.back().impl()->desc;
+    }
+  const bool updates = op.is_floor && (op.kernel == "scatter" || (op.kernel == "matmul" && attrs[0].integer()));
+  for (size_t i = 0; i < outs.size() && i < results.size(); ++i) {
+    if (!outs[i].defined()) continue;
+    bool replace = (row.packed >> (32 + i) & 1) && !outs[i].is_contiguous();
+    for (size_t j = 0; j < in.size(); ++j) {
+      if (!in[j].defined() || !overlaps(outs[i], in[j])) continue;
+      const bool exact = i < 8 && j < 8 && (row.alias >> (8 * i + j) & 1) && same_place(outs[i], in[j]);
+      if (!exact) replace = true;
+    }
+    if (!replace) continue;
+    Tensor t = Tensor::empty(out_shapes[i], outs[i].dtype(), device);
+    if (updates) write_into(t, outs[i]);
+    out_desc[i] = &t.impl()->desc;
+    copy_back.emplace_back(i, t);
+  }
+  if (!device->host) {
+    Stream* stream = current_stream(device);
+    for (const Tensor& t : in)
+      if (t.defined()) t.storage()->used_on(stream);
+    for (const Tensor& t : results)
+      if (t.defined()) t.storage()->used_on(stream);
+  }
+  uint64_t present = 0, want = 0;
+  for (size_t i = 0; i < in_desc.size() && i < 64; ++i) present |= uint64_t(in_desc[i] != nullptr) << i;
+  for (size_t i = 0; i < out_desc.size() && i < 64; ++i) want |= uint64_t(out_desc[i] != nullptr) << i;
+  counters().launches.fetch_add(1, std::memory_order_relaxed);
+  plan.run({in_desc.data(), out_desc.data(), abi.run.data(), uint32_t(in_desc.size()), uint32_t(out_desc.size()),
+            uint32_t(abi.run.size()), present, want});
+  for (auto& [i, t] : copy_back) write_into(results[i], t);
+  return results;
+}
+
+// ---- the entry points ----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Runs an op that is not a map; the gradient comes from its own rule or from the ops of its decomposition.
+Tensors run(const Op& op, std::span<const Arg> inputs, std::span<const Attr> full, std::span<const Tensor> outs, Device* device,
+            uint64_t wanted, bool record) {
+  if (record && !op.grad && op.decompose && !op.view) {
+    // The decomposition is what is differentiated.
+    Tensors in;
+    for (const Arg& a : inputs) in.push_back(a.kind == Arg::scalar ? scalar_tensor(a.s, default_dtype(a.s.kind), device) : a.t);
+    Tensors results = op.decompose(Call{op, in, full, wanted});
+    results.resize(op.outputs.size());
+    return results;
+  }
+  GradMode off(false);
+  return call_kernel(op, inputs, full, outs, device, wanted);
+}
+
+}  // namespace
+
+Tensors call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
+  const bool record = grad_enabled() && op.differentiable && any_needs_grad(inputs);
+  if (record)
+    for (const Arg& a : inputs)
+      if (a.kind == Arg::tensor) check_stale(a.t, op.name.c_str());
+  if (op.map) {
+    Tensors results = call_map(op, inputs, attrs, {}, device);
+    if (record) record_call(op, inputs, op.attrs.empty() ? std::span<const Attr>() : std::span<const Attr>(complete_attrs(op, attrs)), results);
+    return results;
+  }
+  check_arguments(op, inputs);
+  const Attrs full = complete_attrs(op, attrs);
+  device = common_device(op, inputs, device);
+  wanted = hidden_wanted(op, wanted);
+  if (record && op.grad)
+    for (size_t i = 0; i < op.outputs.size(); ++i)
+      if (op.outputs[i].hidden && (op.save_outputs >> i & 1)) wanted |= uint64_t(1) << i;
+  Tensors results = run(op, inputs, full, {}, device, wanted, record);
+  if (record && op.grad) record_call(op, inputs, full, results);
+  return results;
+}
+
+Tensors call_into(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs) {
+  const bool any = any_needs_grad(inputs);
+  const bool record = !outs.empty() && outs[0].defined() && check_in_place(&op, outs[0], any);
+  Tensors results;
+  const Attrs full = complete_attrs(op, attrs);
+  if (record) {
+    for (const Arg& a : inputs)
+      if (a.kind == Arg::tensor) check_stale(a.t, op.name.c_str());
+    if (!op.grad)
+      raise(ErrorKind::not_implemented, "[", op.name, "] has no in-place gradient; use the form that returns a new tensor");
+  }
+  {
+    GradMode off(false);
+    check_arguments(op, inputs);
+    Device* device = common_device(op, inputs, outs.empty() || !outs[0].defined() ? nullptr : outs[0].device());
+    results = op.map ? call_map(op, inputs, full, outs, device)
+                     : call_kernel(op, inputs, full, outs, device, hidden_wanted(op, 0));
+  }
+  for (const Tensor& t : outs)
+    if (t.defined()) t.storage()->bump_version();
+  if (record) record_in_place(op, inputs, full, outs[0]);
+  return results;
+}
+
+}  // namespace tg

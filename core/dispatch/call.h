@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of a call that several files share. Internal to core.
+#pragma once
+#include "autograd/node.h"
+#include "dispatch/plan.h"
+
+namespace tg {
+
+// Elementwise ops. `outs`: tensors to write into, or empty.
+Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
+                 Device* device);
+// Everything else, with all attributes given. Not recorded.
+Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
+                    Device* device, uint64_t wanted);
+// The policy's way out when a primitive has no kernel on `device`.
+Tensors call_fallback(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
+                      Device* device, uint64_t wanted);
+
+struct MapLowering {
+  MapBuilder::Program program;
+  DType compute;
+};
+// The program of a map op for operands of these dtypes (scalar kinds where `scalars` has a bit).
+MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs);
+
+// Attributes of the schema's length, defaults filled in. TypeError for a missing one.
+Attrs complete_attrs(const Op& op, std::span<const Attr> attrs);
+// The one device of all tensor arguments, else `device`, else the default. ValueError when they differ.
+Device* common_device(const Op& op, std::span<const Arg> inputs, Device* device);
+Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device);
+void write_into(const Tensor& out, const Tensor& value);  // device copy of equal shape and dtype, not recorded
+bool same_place(const Tensor& a, const Tensor& b);        // equal storage, offset, shape, strides
+bool tracing();
+void trace_step(const Op& op, const std::string& how);    // for why(): what a decomposition called
+
+// Marshalled attributes: plan and run attributes apart. Points into `attrs`.
+struct AbiAttrs {
+  SmallVec<tg_attr, 8> plan, run;
+  uint64_t bits[4];
+};
+void marshal(const Op& op, std::span<const Attr> attrs, AbiAttrs* out);
+
+}  // namespace tg

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// The op table: filled once from core/ops, ordered by name, dumped as JSON.
+#include <tengen/op.h>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+
+namespace tg {
+
+void register_all_ops();  // written by the build
+
+namespace {
+
+struct Table {
+  std::vector<std::unique_ptr<Op>> owned;
+  std::vector<const Op*> ops;
+  std::map<std::string, const Op*, std::less<>> by_name;
+};
+Table* g_filling = nullptr;
+
+const Table& table() {
+  static const Table& filled = []() -> const Table& {
+    static Table& t = *new Table();
+    g_filling = &t;
+    register_all_ops();
+    g_filling = nullptr;
+    std::sort(t.owned.begin(), t.owned.end(), [](auto& a, auto& b) { return a->name < b->name; });
+    for (auto& op : t.owned) {
+      op->id = int(t.ops.size());
+      ensure(t.by_name.emplace(op->name, op.get()).second, "op ", op->name, " is defined twice");
+      ensure(op->map || op->infer || op->decompose || op->view, "op ", op->name, " has neither inference nor decomposition");
+      ensure(!op->kernel.empty() || op->map || op->decompose || op->view, "op ", op->name, " has no way to run");
+      if (op->outputs.empty()) op->outputs.push_back({"y", "the result"});
+      t.ops.push_back(op.get());
+    }
+    return t;
+  }();
+  return filled;
+}
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string quote(std::string_view s) {
+  std::string out = "\"";
+  for (char c : s) {
+    if (c == '"' || c == '\\') out += '\\', out += c;
+    else if (c == '\n') out += "\\n";
+    else out += c;
+  }
+  return out + "\"";
+}
+
+std::string json(const Attr& a) {
+  return std::visit(
+      [](const auto& v) -> std::string {
+        using T = std::decay_t<decltype(v)>;
+        std::ostringstream out;
+        if constexpr (std::is_same_v<T, std::monostate>) return "null";
+        else if constexpr (std::is_same_v<T, bool>) return v ? "true" : "false";
+        else if constexpr (std::is_same_v<T, std::string>) return quote(v);
+        else if constexpr (std::is_same_v<T, DType>) return quote(name_of(v));
+        else if constexpr (std::is_same_v<T, Ints> || std::is_same_v<T, std::vector<double>>) {
+          out << "[";
+          for (size_t i = 0; i < v.size(); ++i) out << (i ? "," : "") << v[i];
+          out << "]";
+          return out.str();
+        } else {
+          out.precision(17);
+          out << v;
+          return out.str();
+        }
+      },
+      a.value());
+}
+
+}  // namespace
+
+OpBuilder::OpBuilder(const char* name, const char* file) {
+  ensure(g_filling != nullptr, "op ", name, " is defined outside the table's registration");
+  g_filling->owned.push_back(std::make_unique<Op>());
+  op_ = g_filling->owned.back().get();
+  op_->name = name;
+  const std::string path = file;
+  op_->file = path.substr(path.rfind('/') + 1);
+}
+
+int Op::required_inputs() const {
+  int n = 0;
+  for (const InputSpec& i : inputs) n += !i.optional && !i.variadic;
+  return n;
+}
+
+const char* Inference::name() const { return op.name.c_str(); }
+
+const std::vector<const Op*>& op_table() { return table().ops; }
+
+const Op* find_op(std::string_view name) {
+  const auto it = table().by_name.find(name);
+  return it == table().by_name.end() ? nullptr : it->second;
+}
+
+const Op& require_op(std::string_view name) {
+  if (const Op* op = find_op(name)) return *op;
+  const Op* nearest = nullptr;
+  size_t best = ~size_t(0);
+  for (const Op* op : op_table())
+    if (const size_t d = edit_distance(name, op->name); d < best) best = d, nearest = op;
+  raise(ErrorKind::value, "expected the name of an op, got '", name, "'",
+        nearest ? "; did you mean '" + nearest->name + "'?" : "");
+}
+
+std::string op_table_json() {
+  static const char* const kinds[] = {"bool", "int", "float", "string", "ints", "floats", "dtype"};
+  std::string out = "[";
+  for (const Op* op : op_table()) {
+    if (out.size() > 1) out += ",\n";
+    out += "{\"name\":" + quote(op->name) + ",\"family\":" + quote(op->family) + ",\"file\":" + quote(op->file) +
+           ",\"doc\":" + quote(op->summary) + ",\"kernel\":" + quote(op->map ? "map" : op->kernel) +
+           ",\"revision\":" + std::to_string(op->revision) + ",\"internal\":" + (op->internal ? "true" : "false") +
+           ",\"floor\":" + (op->is_floor ? "true" : "false") + ",\"map\":" + (op->map ? "true" : "false") +
+           ",\"view\":" + (op->view ? "true" : "false") + ",\"decomposes\":" + (op->decompose ? "true" : "false") +
+           ",\"differentiable\":" + (op->differentiable ? "true" : "false") + ",\"method\":" + (op->method ? "true" : "false") +
+           ",\"bound\":" + json(Attr(op->bound)) + ",\"bound_doc\":" + quote(op->bound_doc) + ",\"inputs\":[";
+    for (size_t i = 0; i < op->inputs.size(); ++i)
+      out += std::string(i ? "," : "") + "{\"name\":" + quote(op->inputs[i].name) + ",\"doc\":" + quote(op->inputs[i].doc) +
+             ",\"optional\":" + (op->inputs[i].optional ? "true" : "false") +
+             ",\"variadic\":" + (op->inputs[i].variadic ? "true" : "false") + "}";
+    out += "],\"attrs\":[";
+    for (size_t i = 0; i < op->attrs.size(); ++i) {
+      const AttrSpec& a = op->attrs[i];
+      out += std::string(i ? "," : "") + "{\"name\":" + quote(a.name) + ",\"doc\":" + quote(a.doc) + ",\"kind\":" +
+             quote(kinds[int(a.kind)]) + ",\"default\":" + json(a.default_value) +
+             ",\"required\":" + (!a.default_value.given() && !a.optional ? "true" : "false") +
+             ",\"run\":" + (a.run ? "true" : "false") + "}";
+    }
+    out += "],\"outputs\":[";
+    for (size_t i = 0; i < op->outputs.size(); ++i)
+      out += std::string(i ? "," : "") + "{\"name\":" + quote(op->outputs[i].name) + ",\"doc\":" + quote(op->outputs[i].doc) +
+             ",\"hidden\":" + (op->outputs[i].hidden ? "true" : "false") + "}";
+    out += "],\"examples\":[";
+    for (size_t i = 0; i < op->examples.size(); ++i) out += std::string(i ? "," : "") + quote(op->examples[i]);
+    out += "]}";
+  }
+  return out + "]";
+}
+
+// ---- attribute values -------------------------------------------------------------------------------------------------
+
+namespace {
+template <class T>
+const T& expect(const Attr::Value& v, const char* what) {
+  if (const T* p = std::get_if<T>(&v)) return *p;
+  raise(ErrorKind::type, "expected an attribute of kind ", what, ", got ", v.index() == 0 ? "none" : "another kind");
+}
+}  // namespace
+
+int64_t Attr::integer() const {
+  if (const bool* b = std::get_if<bool>(&value_)) return *b;
+  return expect<int64_t>(value_, "int");
+}
+double Attr::floating() const {
+  if (const int64_t* i = std::get_if<int64_t>(&value_)) return double(*i);
+  if (const bool* b = std::get_if<bool>(&value_)) return *b;
+  return expect<double>(value_, "float");
+}
+bool Attr::boolean() const {
+  if (const int64_t* i = std::get_if<int64_t>(&value_)) return *i != 0;
+  return expect<bool>(value_, "bool");
+}
+const std::string& Attr::string() const { return expect<std::string>(value_, "string"); }
+const Ints& Attr::ints() const { return expect<Ints>(value_, "ints"); }
+DType Attr::dtype() const { return expect<DType>(value_, "dtype"); }
+
+}  // namespace tg

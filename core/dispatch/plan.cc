@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: Apache-2.0
+// Choosing a kernel, preparing it, running it, remembering it.
+#include "dispatch/plan.h"
+
+#include <cstdlib>
+
+#include "dispatch/map_program.h"
+
+namespace tg {
+
+Counters& counters() {
+  static Counters c;
+  return c;
+}
+uint32_t math_mode() { return TG_MATH_DETERMINISTIC; }
+
+// ---- KernelPlan -----------------------------------------------------------------------------------------------------------
+
+KernelPlan::KernelPlan(RowRef r, Device* device, const char* op, void* plan)
+    : row(r), device(device), op(op), plan_(plan), api_(r.plugin->table.kernels),
+      simple_(device->host && !api_->plan_workspace) {
+  counters().plans_created.fetch_add(1, std::memory_order_relaxed);
+}
+
+KernelPlan::~KernelPlan() {
+  if (api_->plan_destroy && row.plugin->instance) api_->plan_destroy(plan_);
+}
+
+void KernelPlan::run_simple(const Args& a) const {
+  tg_run run;
+  run.launch_id = next_launch_id();
+  run.stream = nullptr;
+  run.native_stream = nullptr;
+  run.inputs = a.inputs;
+  run.outputs = a.outputs;
+  run.attrs = a.attrs;
+  run.inputs_present = a.present;
+  run.outputs_wanted = a.wanted;
+  run.workspace = nullptr;
+  run.workspace_offset = 0;
+  run.workspace_bytes = 0;
+  run.n_inputs = a.n_inputs;
+  run.n_outputs = a.n_outputs;
+  run.n_attrs = a.n_attrs;
+  run.threads = num_threads();
+  run.reserved[0] = run.reserved[1] = 0;
+  tg_error error;
+  const int32_t status = api_->plan_run(plan_, &run, &error);
+  reset_scratch();
+  if (status != TG_OK) [[unlikely]] {
+    error.launch_id = 0;
+    device->fail(status, error, op);
+  }
+}
+
+void KernelPlan::run_full(const Args& a) const {
+  device->check_usable();
+  tg_run run{};
+  run.launch_id = next_launch_id();
+  run.inputs = a.inputs;
+  run.outputs = a.outputs;
+  run.attrs = a.attrs;
+  run.inputs_present = a.present;
+  run.outputs_wanted = a.wanted;
+  run.n_inputs = a.n_inputs;
+  run.n_outputs = a.n_outputs;
+  run.n_attrs = a.n_attrs;
+  run.threads = num_threads();
+  tg_error error{};
+  Ref<Storage> workspace;
+  if (api_->plan_workspace) {
+    uint64_t bytes = 0;
+    const int32_t status = api_->plan_workspace(plan_, &run, &bytes, &error);
+    if (status != TG_OK) device->fail(status, error, op);
+    if (bytes) {
+      workspace = Storage::allocate(device, bytes);
+      run.workspace = workspace->data();
+      run.workspace_bytes = bytes;
+    }
+  }
+  int32_t status;
+  if (device->host) {
+    status = api_->plan_run(plan_, &run, &error);
+  } else {
+    note_launch(run.launch_id, op);
+    Stream* stream = current_stream(device);
+    run.stream = row.native ? stream->handle : nullptr;
+    run.native_stream = stream->native;
+    std::lock_guard lock(stream->mutex);
+    status = api_->plan_run(plan_, &run, &error);
+  }
+  reset_scratch();
+  if (status != TG_OK) [[unlikely]] device->fail(status, error, op);
+}
+
+// ---- selection -----------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::string dtypes_text(const KernelRequest& q) {
+  std::string text;
+  auto add = [&](const tg_tensor* t) {
+    DType d;
+    text += (text.empty() || text.ends_with(' ') ? "" : " ");
+    text += !t ? "-" : dtype_from_abi(t->dtype, &d) ? name_of(d) : "?";
+  };
+  for (auto* t : q.inputs) add(t);
+  text += " ->";
+  for (auto* t : q.outputs) add(t);
+  return text;
+}
+
+// "" when every instruction matches a row of this plugin.
+std::string program_refusal(const std::vector<RowRef>& rows, const registry::LoadedPlugin* plugin,
+                            const MapBuilder::Program& p, const RowRef** used, bool* only_optional, bool* too_long) {
+  *only_optional = true;
+  *too_long = false;
+  std::string why;
+  for (const tg_map_inst& inst : p.insts) {
+    bool found = false;
+    int to = registry::dtype_position(inst.dtype);
+    for (const RowRef& r : rows) {
+      if (r.plugin != plugin) continue;
+      const tg_kernel_row& row = r.row->row;
+      // A cast is found by its operand's dtype in the row and its result's in the row's list.
+      const bool cast = inst.opcode == TG_MAP_CAST;
+      if (!r.row->pattern.matches_instruction(cast ? inst.from : inst.dtype)) continue;
+      if (!(row.map_opcodes >> inst.opcode & 1)) continue;
+      if (cast && !(row.map_casts >> to & 1)) continue;
+      found = true;
+      if (!*used) *used = &r;
+      if (row.map_max_insts && p.insts.size() > row.map_max_insts) *too_long = true;
+      break;
+    }
+    if (found) continue;
+    if (!is_optional_opcode(inst.opcode)) *only_optional = false;
+    if (why.empty()) {
+      const char* name = registry::map_opcode_name(inst.opcode);
+      why = std::string("has no row for ") + (name ? name : "?") + " in " + registry::dtype_name(to);
+    }
+  }
+  return why;
+}
+
+}  // namespace
+
+std::shared_ptr<KernelPlan> select_kernel(const KernelRequest& q, std::vector<WhyCandidate>* why) {
+  const KernelSet& set = q.device->kernels(q.kernel);
+  std::shared_ptr<KernelPlan> best;
+  const size_t n_in = q.inputs.size(), n_out = q.outputs.size();
+  // Without data, and contiguous where a row asks for it.
+  std::vector<tg_tensor> plain(n_in + n_out), packed(n_in + n_out);
+  std::vector<Ints> strides(n_in + n_out);
+  std::vector<const tg_tensor*> args(n_in + n_out, nullptr);
+  std::vector<tg_dtype> dtypes(n_in + n_out);
+  uint64_t present = 0, wanted = 0;
+  int rank = 0;
+  for (size_t i = 0; i < n_in + n_out; ++i) {
+    const tg_tensor* t = i < n_in ? q.inputs[i] : q.outputs[i - n_in];
+    if (i < n_in && (t || i >= 64) && i < 64) present |= uint64_t(1) << i;
+    if (i >= n_in && t && i - n_in < 64) wanted |= uint64_t(1) << (i - n_in);
+    if (!t) continue;
+    plain[i] = packed[i] = *t;
+    plain[i].data = packed[i].data = nullptr;
+    strides[i] = contiguous_strides({t->shape, size_t(t->ndim)});
+    packed[i].strides = strides[i].data();
+    dtypes[i] = t->dtype;
+    rank = std::max(rank, t->ndim);
+  }
+  auto note = [&](const RowRef& r, bool ok, bool chosen, int64_t est, std::string reason) {
+    if (why)
+      why->push_back({r.plugin->name, r.row->row.name ? r.row->row.name : "", ok, chosen, est, r.row->row.score, std::move(reason)});
+    if (debug_enabled() && !chosen && !ok)
+      debug_line(std::string("[") + q.op + "] " + r.plugin->name + "/" + (r.row->row.name ? r.row->row.name : "") + " refused: " + reason);
+  };
+  for (const RowRef& r : set.rows) {
+    const tg_kernel_row& row = r.row->row;
+    std::string reason;
+    if (q.program) {
+      // The caller has matched the instructions.
+      bool mine = false;
+      for (const tg_map_inst& inst : q.program->insts)
+        mine = mine || r.row->pattern.matches_instruction(inst.opcode == TG_MAP_CAST ? inst.from : inst.dtype);
+      if (!mine) continue;
+    } else if (!r.row->pattern.matches({dtypes.data(), n_in}, {dtypes.data() + n_in, n_out}, present, wanted, &reason)) {
+      note(r, false, false, 0, reason.empty() ? "takes " + r.row->pattern.text() + ", asked " + dtypes_text(q) : reason);
+      continue;
+    }
+    if (int(row.op_revision) != q.revision) {
+      note(r, false, false, 0, "implements revision " + std::to_string(row.op_revision) + " of the op, asked " + std::to_string(q.revision));
+      continue;
+    }
+    if (row.max_rank && rank > int(row.max_rank)) {
+      note(r, false, false, 0, "takes rank up to " + std::to_string(row.max_rank) + ", asked " + std::to_string(rank));
+      continue;
+    }
+    for (size_t i = 0; i < n_in + n_out; ++i) {
+      const bool absent = !(i < n_in ? q.inputs[i] : q.outputs[i - n_in]);
+      const size_t bit = i < n_in ? i : 32 + i - n_in;
+      args[i] = absent ? nullptr : bit < 64 && (row.packed >> bit & 1) ? &packed[i] : &plain[i];
+    }
+    tg_call call{};
+    call.struct_size = sizeof call;
+    call.row = r.index;
+    call.op = q.kernel;
+    call.op_revision = uint32_t(q.revision);
+    call.math = math_mode();
+    call.n_inputs = uint32_t(n_in);
+    call.n_outputs = uint32_t(n_out);
+    call.n_attrs = uint32_t(q.attrs.size());
+    call.device = q.device->provider_index;
+    call.inputs = args.data();
+    call.outputs = args.data() + n_in;
+    call.attrs = q.attrs.data();
+    call.inputs_present = present;
+    call.outputs_wanted = wanted;
+    call.native_device = q.device->native_device;
+    call.native_context = q.device->native_context;
+    call.threads = num_threads();
+    tg_support support{};
+    support.ok = 1;
+    if (r.plugin->table.kernels->supports) {
+      support.ok = 0;
+      r.plugin->table.kernels->supports(r.plugin->instance, &call, &support);
+      support.reason[sizeof support.reason - 1] = 0;
+      if (!support.ok) {
+        note(r, false, false, 0, support.reason[0] ? support.reason : "refused without giving a reason (a defect of the plugin)");
+        continue;
+      }
+    }
+    if (best) {
+      note(r, true, false, support.est_ns, "could run it; an earlier candidate ranks higher");
+      continue;
+    }
+    void* plan = nullptr;
+    tg_error error{};
+    const int32_t status = r.plugin->table.kernels->plan_create(r.plugin->instance, &call, &plan, &error);
+    if (status != TG_OK) {
+      error.message[sizeof error.message - 1] = 0;
+      note(r, false, false, 0, error.message[0] ? error.message : "plan_create failed with status " + std::to_string(status));
+      continue;
+    }
+    best = std::make_shared<KernelPlan>(r, q.device, q.op, plan);
+    note(r, true, true, support.est_ns, "chosen: ranks first");
+    if (debug_enabled()) debug_line(std::string("[") + q.op + "] " + q.device->name + " " + dtypes_text(q) + " -> " + r.plugin->name + "/" + (row.name ? row.name : ""));
+    if (!why) return best;
+  }
+  if (why)
+    for (const auto& [r, reason] : set.unusable) note(r, false, false, 0, reason);
+  return best;
+}
+
+std::shared_ptr<MapPlan> select_map(Device* device, const char* op, MapBuilder::Program program, int rank,
+                                    std::vector<WhyCandidate>* why) {
+  auto result = std::make_shared<MapPlan>();
+  const KernelSet& set = device->kernels("map");
+  std::vector<const registry::LoadedPlugin*> plugins;
+  for (const RowRef& r : set.rows)
+    if (std::find(plugins.begin(), plugins.end(), r.plugin) == plugins.end()) plugins.push_back(r.plugin);
+  // Shapes do not matter to polymorphic rows: any sizes of the right rank.
+  const Ints shape(rank, 2), strides = contiguous_strides(shape);
+  auto desc = [&](DType t) {
+    return tg_tensor{nullptr, device->host ? tg_device{TG_DEVICE_HOST, 0} : tg_device{TG_DEVICE_PLUGIN, device->index}, rank,
+                     abi_dtype(t), shape.data(), strides.data(), 0};
+  };
+  auto plan_for = [&](const registry::LoadedPlugin* plugin, const MapBuilder::Program& p) -> std::shared_ptr<KernelPlan> {
+    std::vector<tg_tensor> descs;
+    for (DType t : p.inputs) descs.push_back(desc(t));
+    for (DType t : p.output_dtypes) descs.push_back(desc(t));
+    std::vector<const tg_tensor*> args;
+    for (auto& d : descs) args.push_back(&d);
+    tg_attr attrs[2]{};
+    attrs[0].kind = TG_ATTR_PROGRAM;
+    attrs[0].n = uint32_t(p.insts.size());
+    attrs[0].v.program = p.insts.data();
+    attrs[1].kind = TG_ATTR_INTS;
+    attrs[1].n = uint32_t(p.outputs.size());
+    attrs[1].v.ints = p.outputs.data();
+    KernelRequest q{device, op, "map", 1, {args.data(), p.inputs.size()}, {args.data() + p.inputs.size(), p.output_dtypes.size()}, attrs, &p};
+    // Only this plugin's rows.
+    const RowRef* used = nullptr;
+    bool optional, too_long;
+    program_refusal(set.rows, plugin, p, &used, &optional, &too_long);
+    if (!used) return nullptr;
+    std::vector<WhyCandidate> reasons;
+    tg_call call{};
+    call.struct_size = sizeof call;
+    call.row = used->index;
+    call.op = "map";
+    call.op_revision = 1;
+    call.math = math_mode();
+    call.n_inputs = uint32_t(q.inputs.size());
+    call.n_outputs = uint32_t(q.outputs.size());
+    call.n_attrs = 2;
+    call.device = device->provider_index;
+    call.inputs = q.inputs.data();
+    call.outputs = q.outputs.data();
+    call.attrs = attrs;
+    call.inputs_present = q.inputs.size() >= 64 ? ~uint64_t(0) : (uint64_t(1) << q.inputs.size()) - 1;
+    call.outputs_wanted = (uint64_t(1) << q.outputs.size()) - 1;
+    call.native_device = device->native_device;
+    call.native_context = device->native_context;
+    call.threads = num_threads();
+    tg_support support{};
+    support.ok = 1;
+    const char* name = used->row->row.name ? used->row->row.name : "";
+    auto refuse = [&](const char* reason) {
+      if (why) why->push_back({plugin->name, name, false, false, 0, used->row->row.score, reason});
+      if (debug_enabled()) debug_line(std::string("[") + op + "] " + plugin->name + "/" + name + " refused: " + reason);
+      return nullptr;
+    };
+    if (plugin->table.kernels->supports) {
+      support.ok = 0;
+      plugin->table.kernels->supports(plugin->instance, &call, &support);
+      support.reason[sizeof support.reason - 1] = 0;
+      if (!support.ok) return refuse(support.reason[0] ? support.reason : "refused without giving a reason");
+    }
+    void* plan = nullptr;
+    tg_error error{};
+    const int32_t status = plugin->table.kernels->plan_create(plugin->instance, &call, &plan, &error);
+    error.message[sizeof error.message - 1] = 0;
+    if (status != TG_OK) return refuse(error.message[0] ? error.message : "plan_create failed");
+    return std::make_shared<KernelPlan>(*used, device, op, plan);
+  };
+  for (const registry::LoadedPlugin* plugin : plugins) {
+    const RowRef* used = nullptr;
+    bool only_optional, too_long;
+    MapBuilder::Program p = program;
+    std::string refusal = program_refusal(set.rows, plugin, p, &used, &only_optional, &too_long);
+    if (!refusal.empty() && only_optional) {
+      p = expand_program(program, [&](const tg_map_inst& inst) {
+        MapBuilder::Program single;
+        single.insts = {inst};
+        const RowRef* u = nullptr;
+        bool o, l;
+        return program_refusal(set.rows, plugin, single, &u, &o, &l).empty();
+      });
+      used = nullptr;
+      refusal = program_refusal(set.rows, plugin, p, &used, &only_optional, &too_long);
+    }
+    if (!refusal.empty()) {
+      if (why) why->push_back({plugin->name, "map", false, false, 0, 0, refusal});
+      continue;
+    }
+    const char* name = used->row->row.name ? used->row->row.name : "";
+    if (!result->stages.empty()) {
+      why->push_back({plugin->name, name, true, false, 0, used->row->row.score, "could run it; an earlier candidate ranks higher"});
+      continue;
+    }
+    std::vector<MapPlan::Stage> stages;
+    const size_t n_in = p.inputs.size(), n = p.insts.size();
+    if (!too_long) {
+      MapPlan::Stage s;
+      s.kernel = plan_for(plugin, p);
+      if (!s.kernel) continue;
+      for (size_t i = 0; i < n_in; ++i) s.inputs.push_back(uint16_t(i));
+      for (int64_t id : p.outputs) s.outputs.push_back(uint16_t(id));
+      for (size_t i = 0; i < p.immediates.size(); ++i) s.immediates.push_back(uint16_t(i));
+      stages.push_back(std::move(s));
+    } else {  // one instruction a stage, results in temporaries
+      std::vector<DType> types(n_in + n);
+      std::copy(p.inputs.begin(), p.inputs.end(), types.begin());
+      bool ok = true;
+      for (size_t j = 0; j < n && ok; ++j) {
+        MapPlan::Stage s;
+        MapBuilder::Program single;
+        tg_map_inst inst = p.insts[j];
+        for (size_t k = 0; k < inst.n_operands; ++k) {
+          const size_t id = inst.operand[k];
+          if (id < n_in + n) {
+            s.inputs.push_back(uint16_t(id));
+            single.inputs.push_back(types[id]);
+          } else {
+            s.immediates.push_back(uint16_t(id - n_in - n));
+          }
+        }
+        size_t in = 0, imm = 0;
+        for (size_t k = 0; k < inst.n_operands; ++k)
+          inst.operand[k] = uint16_t(p.insts[j].operand[k] < n_in + n ? in++ : s.inputs.size() + 1 + imm++);
+        DType t = DType::f32;
+        dtype_from_abi(inst.dtype, &t);
+        types[n_in + j] = inst.opcode >= TG_MAP_EQ && inst.opcode <= TG_MAP_LE ? DType::boolean : t;
+        single.insts = {inst};
+        single.outputs = {int64_t(s.inputs.size())};
+        single.output_dtypes = {types[n_in + j]};
+        s.outputs.push_back(uint16_t(n_in + j));
+        s.kernel = plan_for(plugin, single);
+        ok = s.kernel != nullptr;
+        stages.push_back(std::move(s));
+      }
+      if (!ok) continue;
+    }
+    if (why)
+      why->push_back({plugin->name, name, true, true, 0, used->row->row.score,
+                      stages.size() > 1 ? "chosen: ranks first; split into " + std::to_string(stages.size()) + " calls" : "chosen: ranks first"});
+    if (debug_enabled()) debug_line(std::string("[") + op + "] " + device->name + " -> " + plugin->name + "/" + name);
+    result->stages = std::move(stages);
+    result->program = std::move(p);
+    if (!why) break;
+  }
+  return result;
+}
+
+// ---- cache ----------------------------------------------------------------------------------------------------------------------
+
+PlanCache& PlanCache::get() {
+  static PlanCache& cache = []() -> PlanCache& {
+    auto& c = *new PlanCache();
+    const char* text = std::getenv("TENGEN_PLAN_CACHE");
+    const long n = text ? std::strtol(text, nullptr, 10) : 0;
+    c.capacity_ = n > 0 ? size_t(n) : 4096;
+    return c;
+  }();
+  return cache;
+}
+
+std::shared_ptr<const PlanEntry> PlanCache::find(const std::string& key) {
+  std::lock_guard lock(mutex_);
+  const auto it = index_.find(key);
+  if (it == index_.end()) return nullptr;
+  order_.splice(order_.begin(), order_, it->second);
+  counters().hits.fetch_add(1, std::memory_order_relaxed);
+  return it->second->second;
+}
+
+std::shared_ptr<const PlanEntry> PlanCache::insert(const std::string& key, PlanEntry entry) {
+  auto shared = std::make_shared<const PlanEntry>(std::move(entry));
+  std::lock_guard lock(mutex_);
+  if (const auto it = index_.find(key); it != index_.end()) return it->second->second;  // another thread was first
+  order_.emplace_front(key, shared);
+  index_[key] = order_.begin();
+  if (order_.size() > capacity_) {
+    index_.erase(order_.back().first);
+    order_.pop_back();
+  }
+  return shared;
+}
+
+void PlanCache::clear() {
+  std::lock_guard lock(mutex_);
+  index_.clear();
+  order_.clear();
+  generation_.fetch_add(1);
+}
+
+size_t PlanCache::size() {
+  std::lock_guard lock(mutex_);
+  return order_.size();
+}
+
+void clear_plan_cache() { PlanCache::get().clear(); }
+DispatchStats dispatch_stats() {
+  Counters& c = counters();
+  return {c.plans_created, c.hits, PlanCache::get().size(), c.launches, c.decompositions, c.fallbacks};
+}
+
+}  // namespace tg

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plans: a kernel chosen and prepared for a kind of call, and the bounded cache of them. Internal to core.
+#pragma once
+#include <tengen/op.h>
+
+#include <list>
+#include <memory>
+#include <shared_mutex>
+#include <unordered_map>
+
+#include "runtime/device.h"
+
+namespace tg {
+
+inline constexpr int kMaxArgs = 40;
+
+// One kernel, ready to run any number of times, from any thread.
+class KernelPlan {
+ public:
+  KernelPlan(RowRef row, Device* device, const char* op, void* plan);
+  ~KernelPlan();
+  KernelPlan(const KernelPlan&) = delete;
+  const RowRef row;
+  Device* const device;
+  const char* const op;
+  struct Args {
+    const tg_tensor* const* inputs;
+    const tg_tensor* const* outputs;
+    const tg_attr* attrs;  // run attributes
+    uint32_t n_inputs, n_outputs, n_attrs;
+    uint64_t present, wanted;
+  };
+  void run(const Args& args) const {
+    if (simple_) [[likely]] run_simple(args);
+    else run_full(args);
+  }
+
+ private:
+  void run_simple(const Args& args) const;
+  void run_full(const Args& args) const;
+  void* plan_;
+  const tg_kernel_api* api_;
+  bool simple_;  // host memory, no workspace
+};
+
+// What is asked of the plugins. Tensors as they would run; data is ignored.
+struct KernelRequest {
+  Device* device;
+  const char* op;       // for people
+  const char* kernel;   // the rows' op
+  int revision;
+  std::span<const tg_tensor* const> inputs;   // NULL: absent
+  std::span<const tg_tensor* const> outputs;  // NULL: not wanted
+  std::span<const tg_attr> attrs;             // plan attributes
+  const MapBuilder::Program* program = nullptr;  // of map: matched by instruction
+};
+
+// The best kernel for a request, or NULL. `why`, if given, gets a line for every candidate, and none is skipped.
+std::shared_ptr<KernelPlan> select_kernel(const KernelRequest& request, std::vector<WhyCandidate>* why = nullptr);
+
+// A map program on a device: usually one kernel; several where the plugin takes only short programs.
+struct MapPlan {
+  struct Stage {
+    std::shared_ptr<KernelPlan> kernel;
+    std::vector<uint16_t> inputs;     // value ids: program inputs and results of earlier stages
+    std::vector<uint16_t> outputs;    // value ids
+    std::vector<uint16_t> immediates; // indices into the program's
+  };
+  std::vector<Stage> stages;            // empty: no plugin takes it
+  MapBuilder::Program program;          // as lowered for the plugin
+};
+std::shared_ptr<MapPlan> select_map(Device* device, const char* op, MapBuilder::Program program, int rank,
+                                    std::vector<WhyCandidate>* why = nullptr);
+
+// ---- cache ------------------------------------------------------------------------------------------------------------
+
+struct PlanEntry {
+  std::shared_ptr<KernelPlan> kernel;  // NULL with no map: decompose or fall back
+  std::shared_ptr<MapPlan> map;
+};
+
+// Least recently used of at most `capacity` entries (TENGEN_PLAN_CACHE, 4096).
+class PlanCache {
+ public:
+  static PlanCache& get();
+  std::shared_ptr<const PlanEntry> find(const std::string& key);
+  std::shared_ptr<const PlanEntry> insert(const std::string& key, PlanEntry entry);
+  void clear();
+  size_t size();
+  uint64_t generation() const { return generation_.load(std::memory_order_relaxed); }
+
+ private:
+  using List = std::list<std::pair<std::string, std::shared_ptr<const PlanEntry>>>;
+  std::mutex mutex_;
+  List order_;
+  std::unordered_map<std::string, List::iterator> index_;
+  size_t capacity_ = 0;
+  std::atomic<uint64_t> generation_{1};
+};
+
+struct Counters {
+  std::atomic<uint64_t> plans_created{0}, hits{0}, launches{0}, decompositions{0}, fallbacks{0};
+};
+Counters& counters();
+uint32_t math_mode();
+
+}  // namespace tg

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Explanations: who would run a call and why; which plugin covers which op.
+#include "dispatch/call.h"
+
+namespace tg {
+
+std::vector<std::string>* set_trace(std::vector<std::string>* trace);
+
+Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> attrs, Device* device) {
+  Why out;
+  out.op = op.name;
+  out.device = device->name;
+  // The call itself, on zeros: the choice depends on shapes and dtypes alone.
+  GradMode off(false);
+  std::vector<Arg> args;
+  for (const TensorSpec& s : inputs)
+    args.push_back(tg::op<"full">({}, {concrete(s.shape), is_floating(s.dtype) ? Attr(0.0) : Attr(0), s.dtype}, device));
+  const Attrs full = complete_attrs(op, attrs);
+  if (op.map) {
+    int rank = 0;
+    for (const Arg& a : args) rank = std::max(rank, int(a.t.rank()));
+    auto plan = select_map(device, op.name.c_str(), lower_map(op, args, full), rank, &out.candidates);
+    out.verdict = plan->stages.empty() ? (device->host ? "none" : "fallback") : "kernel";
+    return out;
+  }
+  if (op.view) {
+    out.verdict = "view";
+    return out;
+  }
+  if (!op.kernel.empty()) {
+    std::vector<const TensorSpec*> specs;
+    for (const TensorSpec& s : inputs) specs.push_back(&s);
+    const Specs result = op.infer(Inference{op, specs, full});
+    Tensors outs;
+    std::vector<const tg_tensor*> in_desc, out_desc;
+    for (const Arg& a : args) in_desc.push_back(&a.t.impl()->desc);
+    for (size_t i = 0; i < result.size(); ++i) outs.push_back(Tensor::empty(concrete(result[i].shape), result[i].dtype, device));
+    for (const Tensor& t : outs) out_desc.push_back(&t.impl()->desc);
+    AbiAttrs abi;
+    marshal(op, full, &abi);
+    auto plan = select_kernel({device, op.name.c_str(), op.kernel.c_str(), op.revision, in_desc, out_desc, abi.plan}, &out.candidates);
+    if (plan) {
+      out.verdict = "kernel";
+      return out;
+    }
+  }
+  if (!op.decompose) {
+    out.verdict = device->host ? "none" : "fallback";
+    return out;
+  }
+  out.verdict = "decomposition";
+  std::vector<std::string>* old = set_trace(&out.steps);
+  try {
+    call(op, args, attrs, device, ~uint64_t(0));
+  } catch (...) {
+    set_trace(old);
+    throw;
+  }
+  set_trace(old);
+  return out;
+}
+
+std::vector<CoverageCell> coverage() {
+  std::vector<CoverageCell> out;
+  for (const Op* op : op_table())
+    for (const registry::LoadedPlugin* plugin : Runtime::get().registry.loaded()) {
+      if (!plugin->brings_kernels()) continue;
+      const char* state = "no";
+      if (op->view) state = "view";
+      else if (!plugin->rows_for(op->map ? "map" : op->kernel).empty()) state = "kernel";
+      else if (op->decompose) state = "decomposes";
+      out.push_back({op->name, plugin->name, state});
+    }
+  return out;
+}
+
+}  // namespace tg

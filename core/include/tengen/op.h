@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+// The op table. An op is one place: core/ops/<op>.cc holds one builder expression with its documentation, arguments,
+// inference, gradient, decomposition and bounds; everything else (Python functions, stubs, docs, tests, the command) reads
+// the table.
+//
+//   TG_OP(softmax)
+//       .doc("exp(x) / sum(exp(x)) along an axis.")
+//       .input("x", "any floating tensor").attr("axis", -1, "the axis")
+//       .output("y", "x's shape and dtype")
+//       .infer([](const Inference& c) { return one(c.input(0)); })
+//       .decompose([](const Call& c) { ... return Tensors{y}; })
+//       .grad([](const Backward& b) { return Tensors{op<"softmax_backward">({b.grad(0), b.output(0)}, {b.attr(0)})}; });
+//
+// Three sorts of op: a *map* op is an elementwise program (.map); a *view* op only makes another view of its input
+// (.view); the others have kernels in plugins (.kernel: rows are looked up by that name), or decompose, or both.
+#pragma once
+#include <tengen/tensor.h>
+
+#include <array>
+#include <functional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace tg {
+
+// ---- attribute values ---------------------------------------------------------------------------------------------
+
+class Attr {
+ public:
+  using Value = std::variant<std::monostate, bool, int64_t, double, std::string, Ints, std::vector<double>, DType>;
+  Attr() = default;
+  Attr(bool v) : value_(v) {}
+  Attr(int v) : value_(int64_t(v)) {}
+  Attr(int64_t v) : value_(v) {}
+  Attr(double v) : value_(v) {}
+  Attr(const char* v) : value_(std::string(v)) {}
+  Attr(std::string v) : value_(std::move(v)) {}
+  Attr(Ints v) : value_(std::move(v)) {}
+  Attr(std::initializer_list<int64_t> v) : value_(Ints(v)) {}
+  Attr(std::vector<double> v) : value_(std::move(v)) {}
+  Attr(DType v) : value_(v) {}
+
+  bool given() const { return value_.index() != 0; }
+  int64_t integer() const;  // also of bool
+  double floating() const;  // also of int
+  bool boolean() const;     // also of int
+  const std::string& string() const;
+  const Ints& ints() const;
+  DType dtype() const;
+  const Value& value() const { return value_; }
+
+ private:
+  Value value_;
+};
+using Attrs = std::vector<Attr>;
+
+enum class AttrKind : uint8_t { boolean, integer, floating, string, ints, floats, dtype };
+
+// ---- arguments ----------------------------------------------------------------------------------------------------
+
+// A tensor, a weak scalar (map ops; elsewhere it becomes a 0-d tensor), or absent.
+struct Arg {
+  enum Kind : uint8_t { absent, tensor, scalar };
+  Arg() : kind(absent) {}
+  Arg(const Tensor& t) : kind(t.defined() ? tensor : absent), t(t) {}
+  Arg(Tensor&& v) : kind(v.defined() ? tensor : absent), t(std::move(v)) {}
+  Arg(Scalar s) : kind(scalar), s(s) {}
+  Arg(double v) : kind(scalar), s(v) {}
+  Arg(int v) : kind(scalar), s(v) {}
+  Arg(int64_t v) : kind(scalar), s(v) {}
+  Arg(bool v) : kind(scalar), s(v) {}
+  Kind kind;
+  Tensor t;
+  Scalar s;
+};
+using Tensors = std::vector<Tensor>;
+
+// ---- what an op's functions see ------------------------------------------------------------------------------------
+
+struct TensorSpec {
+  DType dtype;
+  Shape shape;
+};
+using Specs = std::vector<TensorSpec>;
+inline Specs one(TensorSpec s) { return Specs{std::move(s)}; }
+
+class Op;
+
+// For infer: shapes may be symbolic.
+class Inference {
+ public:
+  const Op& op;
+  std::span<const TensorSpec* const> inputs;  // NULL: absent
+  std::span<const Attr> attrs;                // all of the schema's, defaults filled in
+  const TensorSpec& input(size_t i) const { return *inputs[i]; }
+  bool has(size_t i) const { return i < inputs.size() && inputs[i]; }
+  const Attr& attr(size_t i) const { return attrs[i]; }
+  const char* name() const;
+  // ValueError "[op] expected ..., got ..."
+  template <class... Parts>
+  void check(bool ok, const Parts&... parts) const {
+    if (!ok) [[unlikely]] throw Error(ErrorKind::value, detail::concat("[", name(), "] ", parts...));
+  }
+};
+
+// For decompose and view: concrete tensors. Ops that it calls are not recorded when the op has a gradient of its own.
+class Call {
+ public:
+  const Op& op;
+  std::span<const Tensor> inputs;  // undefined: absent
+  std::span<const Attr> attrs;
+  uint64_t wanted;  // bit i: output i is wanted; the others may be returned undefined
+  const Tensor& input(size_t i) const { return inputs[i]; }
+  bool has(size_t i) const { return i < inputs.size() && inputs[i].defined(); }
+  const Attr& attr(size_t i) const { return attrs[i]; }
+  bool wants(size_t output) const { return wanted >> output & 1; }
+};
+
+// For grad: returns one gradient per input, undefined where there is none. Gradients of broadcast map operands are
+// summed to the operand's shape, and cast to its dtype, by the caller. arg(), input() and output() give what the op saves
+// (OpBuilder::saves) and raise RuntimeError when that was changed in place since; shapes and dtypes are always there.
+class Backward {
+ public:
+  const Op& op;
+  std::span<const Tensor> grads;  // by output; undefined where nothing flows back
+  std::span<const Attr> attrs;
+  uint64_t needs;  // bit i: the gradient of input i is wanted
+  class SavedValues {
+   public:
+    virtual ~SavedValues() = default;
+    virtual const Arg& arg(size_t i) const = 0;
+    virtual const Tensor& output(size_t i) const = 0;
+    virtual Arg::Kind kind(size_t i) const = 0;  // absent beyond the arguments
+    virtual const Ints& shape(size_t i) const = 0;
+    virtual DType dtype(size_t i) const = 0;
+  };
+  const SavedValues& saved;
+
+  const Tensor& grad(size_t i = 0) const { return grads[i]; }
+  const Arg& arg(size_t i) const { return saved.arg(i); }  // tensor or scalar
+  const Tensor& input(size_t i) const { return saved.arg(i).t; }
+  const Tensor& output(size_t i = 0) const { return saved.output(i); }
+  bool has(size_t i) const { return saved.kind(i) == Arg::tensor; }
+  const Ints& input_shape(size_t i) const { return saved.shape(i); }
+  DType input_dtype(size_t i) const { return saved.dtype(i); }
+  const Attr& attr(size_t i) const { return attrs[i]; }
+  bool need(size_t i) const { return needs >> i & 1; }
+};
+
+// ---- map programs ----------------------------------------------------------------------------------------------------
+
+// Writes the instructions of an elementwise op. A Value is an input, a result or an immediate; `cast` is free when the
+// dtype is already right.
+class MapBuilder {
+ public:
+  struct Value {
+    int32_t id;  // >= 0: inputs, then results; < 0: immediate ~id
+    DType dtype;
+  };
+  explicit MapBuilder(std::span<const DType> inputs);
+  Value input(size_t i) const { return {int32_t(i), inputs_[i]}; }
+  Value immediate(Scalar s, DType dtype);         // its bits are fixed here
+  Value immediate_bits(uint64_t bits, DType dtype);
+  Value run_immediate(DType dtype, int32_t slot);  // its bits come with every run: scalar operand `slot`
+  Value emit(int opcode, Value a);
+  Value emit(int opcode, Value a, Value b);
+  Value emit(int opcode, Value a, Value b, Value c);
+  Value cast(Value a, DType to);
+
+  struct Immediate {
+    DType dtype;
+    int32_t slot;   // -1: constant
+    uint64_t bits;  // constant's
+  };
+  struct Program {
+    std::vector<tg_map_inst> insts;
+    std::vector<Immediate> immediates;
+    std::vector<DType> inputs;
+    std::vector<int64_t> outputs;      // value ids
+    std::vector<DType> output_dtypes;
+  };
+  Program finish(std::span<const Value> outputs) const;
+
+ private:
+  Value push(int opcode, DType dtype, DType from, DType result, std::initializer_list<Value> operands);
+  std::vector<DType> inputs_;
+  std::vector<tg_map_inst> insts_;
+  std::vector<std::array<int32_t, 3>> operands_;
+  std::vector<Immediate> immediates_;
+  std::vector<DType> results_;
+};
+
+// How the operands of a map op meet before its program runs.
+enum class Promotion : uint8_t {
+  common,       // all to the promoted dtype, which is the result's
+  common_float, // the same, integers and bool to f32
+  compare,      // all to the promoted dtype; the result is bool
+  where,        // operand 0 to bool, the others to their promoted dtype
+  none,         // the program sees the operands as they are
+};
+
+// ---- the table ---------------------------------------------------------------------------------------------------------
+
+struct InputSpec {
+  std::string name, doc;
+  bool optional = false, variadic = false;
+};
+struct AttrSpec {
+  std::string name, doc;
+  AttrKind kind;
+  Attr default_value;  // not given: required
+  bool run = false;    // a run attribute: may differ in every run without a new plan
+  bool optional = false;  // None allowed: stays not given
+};
+struct OutputSpec {
+  std::string name, doc;
+  bool hidden = false;  // saved statistics, indices: not returned to users
+};
+
+using InferFn = std::function<Specs(const Inference&)>;
+using DecomposeFn = std::function<Tensors(const Call&)>;
+using GradFn = std::function<Tensors(const Backward&)>;
+// One value per output; a single Value converts.
+struct MapResult {
+  std::vector<MapBuilder::Value> values;
+  MapResult(MapBuilder::Value v) : values{v} {}
+  MapResult(std::initializer_list<MapBuilder::Value> v) : values(v) {}
+};
+using MapFn = std::function<MapResult(MapBuilder&, std::span<const MapBuilder::Value>, std::span<const Attr>)>;
+
+class Op {
+ public:
+  std::string name;
+  std::string summary;    // first argument of doc
+  std::string kernel;     // rows are looked up by this name; empty: no kernel can take it
+  std::string family;     // for listings: "elementwise", "reduction", "shape", "nn", "loss", "random", "floor", ...
+  std::string file;       // core/ops/<file>.cc
+  std::vector<InputSpec> inputs;
+  std::vector<AttrSpec> attrs;
+  std::vector<OutputSpec> outputs;
+  std::vector<std::string> examples;  // Python, run as doctests
+  InferFn infer;
+  DecomposeFn decompose;
+  DecomposeFn view;
+  GradFn grad;
+  MapFn map;
+  Promotion promotion = Promotion::common;
+  uint64_t save_inputs = ~uint64_t(0);   // what grad looks at; the rest is not kept alive
+  uint64_t save_outputs = ~uint64_t(0);
+  int revision = 1;
+  int id = -1;             // index in the table
+  double bound = 8;        // error bound: multiples of eps * sqrt-free accumulation length, see bounds()
+  std::string bound_doc;
+  bool differentiable = true;
+  bool internal = false;   // no Python function
+  bool is_floor = false;   // a primitive: cannot decompose
+  bool method = true;      // also a method when the first argument is a tensor
+  int required_inputs() const;
+};
+
+class OpBuilder {
+ public:
+  explicit OpBuilder(const char* name, const char* file);
+  OpBuilder& doc(std::string text) { op_->summary = std::move(text); return *this; }
+  OpBuilder& family(std::string f) { op_->family = std::move(f); return *this; }
+  OpBuilder& input(std::string name, std::string doc) { op_->inputs.push_back({std::move(name), std::move(doc)}); return *this; }
+  OpBuilder& optional_input(std::string name, std::string doc) { op_->inputs.push_back({std::move(name), std::move(doc), true}); return *this; }
+  OpBuilder& variadic_input(std::string name, std::string doc) { op_->inputs.push_back({std::move(name), std::move(doc), false, true}); return *this; }
+  // Required attribute, attribute with a default, attribute that may be None.
+  OpBuilder& attr(std::string name, AttrKind kind, std::string doc) { op_->attrs.push_back({std::move(name), std::move(doc), kind, {}}); return *this; }
+  OpBuilder& attr(std::string name, AttrKind kind, Attr value, std::string doc) { op_->attrs.push_back({std::move(name), std::move(doc), kind, std::move(value)}); return *this; }
+  OpBuilder& optional_attr(std::string name, AttrKind kind, std::string doc) { op_->attrs.push_back({std::move(name), std::move(doc), kind, {}, false, true}); return *this; }
+  OpBuilder& run_attr(std::string name, AttrKind kind, Attr value, std::string doc) { op_->attrs.push_back({std::move(name), std::move(doc), kind, std::move(value), true}); return *this; }
+  OpBuilder& output(std::string name, std::string doc) { op_->outputs.push_back({std::move(name), std::move(doc)}); return *this; }
+  OpBuilder& hidden_output(std::string name, std::string doc) { op_->outputs.push_back({std::move(name), std::move(doc), true}); return *this; }
+  OpBuilder& infer(InferFn f) { op_->infer = std::move(f); return *this; }
+  OpBuilder& decompose(DecomposeFn f) { op_->decompose = std::move(f); return *this; }
+  OpBuilder& view(DecomposeFn f) { op_->view = std::move(f); return *this; }
+  OpBuilder& grad(GradFn f) { op_->grad = std::move(f); return *this; }
+  OpBuilder& map(Promotion p, MapFn f) { op_->promotion = p; op_->map = std::move(f); return *this; }
+  OpBuilder& kernel(std::string rows) { op_->kernel = std::move(rows); return *this; }
+  OpBuilder& kernel() { op_->kernel = op_->name; return *this; }
+  OpBuilder& example(std::string python) { op_->examples.push_back(std::move(python)); return *this; }
+  // Error bound against exact arithmetic: `eps_multiple` * eps(dtype), times the accumulation length where one exists.
+  OpBuilder& bounds(double eps_multiple, std::string why) { op_->bound = eps_multiple; op_->bound_doc = std::move(why); return *this; }
+  // Bit masks of the inputs and outputs whose values grad looks at.
+  OpBuilder& saves(uint64_t inputs, uint64_t outputs) { op_->save_inputs = inputs; op_->save_outputs = outputs; return *this; }
+  OpBuilder& no_grad() { op_->differentiable = false; return *this; }
+  OpBuilder& internal() { op_->internal = true; return *this; }
+  OpBuilder& floor() { op_->is_floor = true; op_->internal = true; return *this; }
+  OpBuilder& function_only() { op_->method = false; return *this; }
+
+ private:
+  Op* op_;
+};
+
+// All ops, ordered by name; made once.
+const std::vector<const Op*>& op_table();
+const Op* find_op(std::string_view name);   // NULL
+const Op& require_op(std::string_view name);  // ValueError with the nearest name
+std::string op_table_json();
+
+// In core/ops/<file>.cc: one function of this name holds the file's builder expressions; the build writes the calls.
+//   TG_OPS(softmax) { TG_OP(softmax).doc(...)...; TG_OP(softmax_backward)...; }
+#define TG_OPS(file) void register_ops_##file()
+#define TG_OP(name) ::tg::OpBuilder(#name, __FILE__)
+
+// ---- calling -------------------------------------------------------------------------------------------------------------
+
+// Runs an op on the device of its tensors: infers, finds or makes the plan, allocates, launches, records. `attrs` in the
+// schema's order; missing ones take their defaults. `device` is for ops without tensor inputs. Returns all outputs, hidden
+// ones undefined unless `wanted` has their bit (or autograd needs them).
+Tensors call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs = {}, Device* device = nullptr,
+             uint64_t wanted = 0);
+// As call, writing output i into outs[i] (of the inferred shape and dtype; undefined: a new tensor): in-place ops and
+// optimizer steps. Recorded as an in-place change of outs[0]; RuntimeError when that is a leaf that requires gradients.
+Tensors call_into(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs);
+
+namespace detail {
+template <size_t N>
+struct FixedString {
+  char text[N];
+  constexpr FixedString(const char (&s)[N]) { std::copy_n(s, N, text); }
+};
+}  // namespace detail
+
+// op<"softmax">({x}, {-1}): the first output. The name is looked up once.
+template <detail::FixedString name>
+const Op& op_named() {
+  static const Op& op = require_op(name.text);
+  return op;
+}
+template <detail::FixedString name>
+Tensor op(std::initializer_list<Arg> inputs, std::initializer_list<Attr> attrs = {}, Device* device = nullptr) {
+  return std::move(call(op_named<name>(), {inputs.begin(), inputs.size()}, {attrs.begin(), attrs.size()}, device)[0]);
+}
+// All outputs, hidden ones too.
+template <detail::FixedString name>
+Tensors ops(std::initializer_list<Arg> inputs, std::initializer_list<Attr> attrs = {}, Device* device = nullptr) {
+  return call(op_named<name>(), {inputs.begin(), inputs.size()}, {attrs.begin(), attrs.size()}, device, ~uint64_t(0));
+}
+
+}  // namespace tg

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// The caching allocator and Storage.
+#include "runtime/device.h"
+
+#include <bit>
+#include <cstdlib>
+
+namespace tg {
+namespace {
+
+// Size class of a request: eight classes to the octave, from 64 bytes.
+uint32_t bin_of(uint64_t bytes) {
+  if (bytes <= 64) return 0;
+  const int octave = 63 - std::countl_zero(bytes - 1);  // 2^octave < bytes <= 2^(octave+1)
+  return uint32_t((octave - 6) * 8 + int64_t((bytes - 1) >> (octave - 3)) - 8 + 1);
+}
+uint64_t bin_bytes(uint32_t bin) {
+  if (bin == 0) return 64;
+  const uint32_t octave = (bin - 1) / 8, eighth = (bin - 1) % 8 + 1;
+  const uint64_t base = uint64_t(64) << octave;
+  return (base + base * eighth / 8 + 63) & ~uint64_t(63);
+}
+
+}  // namespace
+
+Allocator::~Allocator() = default;
+
+void* Allocator::raw_allocate(uint64_t bytes, tg_error* error, int32_t* status) {
+  void* data = nullptr;
+  if (device_->host) {
+    data = std::aligned_alloc(64, bytes);
+    *status = data ? TG_OK : TG_RESOURCE_EXHAUSTED;
+  } else {
+    device_->check_usable();
+    *status = device_->api->alloc(device_->instance, device_->provider_index, bytes, &data, error);
+  }
+  return *status == TG_OK ? data : nullptr;
+}
+
+void Allocator::raw_free(void* data, uint64_t bytes) {
+  if (device_->host) std::free(data);
+  else if (!forked() && !device_->lost) device_->api->free(device_->instance, device_->provider_index, data, bytes);
+}
+
+Storage* Allocator::allocate(uint64_t bytes, Stream* stream) {
+  auto* s = new Storage();
+  s->device_ = device_;
+  s->stream_ = stream;
+  s->bytes_ = bytes;
+  if (bytes == 0) return s;
+  if (bytes > uint64_t(1) << 62) {
+    delete s;
+    raise(ErrorKind::memory, "out of memory on ", device_->name, ": expected a sensible size, got ", bytes, " bytes");
+  }
+  const uint32_t bin = s->bin_ = bin_of(bytes);
+  const uint64_t size = bin_bytes(bin);
+  {
+    std::lock_guard lock(mutex_);
+    if (!pending_.empty()) [[unlikely]] reclaim_locked();
+    if (bin >= bins_.size()) bins_.resize(bin + 1);
+    auto& free_blocks = bins_[bin];
+    for (size_t i = free_blocks.size(); i-- > 0;)
+      if (free_blocks[i].stream == stream) {
+        s->data_ = free_blocks[i].data;
+        free_blocks[i] = free_blocks.back();
+        free_blocks.pop_back();
+        break;
+      }
+  }
+  if (!s->data_) {
+    tg_error error{};
+    int32_t status;
+    try {
+      s->data_ = raw_allocate(size, &error, &status);
+      if (!s->data_ && status == TG_RESOURCE_EXHAUSTED) {
+        empty_cache();
+        s->data_ = raw_allocate(size, &error, &status);
+      }
+    } catch (...) {
+      delete s;
+      throw;
+    }
+    if (!s->data_) {
+      delete s;
+      if (status != TG_RESOURCE_EXHAUSTED) device_->fail(status, error, "alloc");
+      const MemoryStats m = stats();
+      raise(ErrorKind::memory, "out of memory on ", device_->name, ": expected ", size, " bytes more, in use ", m.current,
+            ", held ", m.reserved, error.message[0] ? " (" : "", error.message, error.message[0] ? ")" : "",
+            "; use smaller batches or free tensors");
+    }
+    std::lock_guard lock(mutex_);
+    stats_.reserved += size;
+    stats_.current += size;
+    stats_.peak = std::max(stats_.peak, stats_.current);
+    ++stats_.allocations;
+    return s;
+  }
+  std::lock_guard lock(mutex_);
+  stats_.current += size;
+  stats_.peak = std::max(stats_.peak, stats_.current);
+  ++stats_.allocations;
+  return s;
+}
+
+void Allocator::free(Storage* s) {
+  if (s->extra_ && s->extra_->deleter) {
+    s->extra_->deleter(s->extra_->context);
+  } else if (s->data_) {
+    const uint64_t size = bin_bytes(s->bin_);
+    std::vector<Event*> events;
+    if (s->extra_)
+      for (Stream* stream : s->extra_->streams) try {
+          events.push_back(record_event(stream));
+        } catch (const Error&) {
+          // A failed stream does no more work; its memory may go.
+        }
+    std::lock_guard lock(mutex_);
+    stats_.current -= size;
+    if (!events.empty()) pending_.push_back({{s->data_, s->stream_}, s->bin_, std::move(events)});
+    else bins_[s->bin_].push_back({s->data_, s->stream_});
+  }
+  delete s;
+}
+
+namespace {
+bool finished(Event* event) {
+  try {
+    return query(event);
+  } catch (const Error&) {
+    return true;  // a failed stream does no more work
+  }
+}
+}  // namespace
+
+void Allocator::reclaim_locked() {
+  for (size_t i = 0; i < pending_.size();) {
+    Pending& p = pending_[i];
+    while (!p.events.empty() && finished(p.events.back())) {
+      destroy_event(p.events.back());
+      p.events.pop_back();
+    }
+    if (!p.events.empty()) {
+      ++i;
+      continue;
+    }
+    bins_[p.bin].push_back(p.block);
+    if (i + 1 != pending_.size()) p = std::move(pending_.back());
+    pending_.pop_back();
+  }
+}
+
+void Allocator::release_cached_locked() {
+  for (uint32_t bin = 0; bin < bins_.size(); ++bin) {
+    for (const Block& b : bins_[bin]) {
+      raw_free(b.data, bin_bytes(bin));
+      stats_.reserved -= bin_bytes(bin);
+    }
+    bins_[bin].clear();
+  }
+}
+
+void Allocator::empty_cache() {
+  if (!device_->host) try {
+      device_->synchronize();  // cached blocks may still be written by work that was enqueued before they were freed
+    } catch (const Error&) {
+      // A failed stream has stopped: nothing writes any more.
+    }
+  std::lock_guard lock(mutex_);
+  reclaim_locked();
+  release_cached_locked();
+}
+
+MemoryStats Allocator::stats() {
+  std::lock_guard lock(mutex_);
+  return stats_;
+}
+void Allocator::reset_peak() {
+  std::lock_guard lock(mutex_);
+  stats_.peak = stats_.current;
+}
+
+// ---- Storage -----------------------------------------------------------------------------------------------------------
+
+Ref<Storage> Storage::allocate(Device* device, uint64_t bytes) {
+  Stream* stream = device->host ? nullptr : current_stream(device);
+  return Ref<Storage>::adopt(device->allocator.allocate(bytes, stream));
+}
+
+Ref<Storage> Storage::borrow(Device* host, void* data, uint64_t bytes, void (*deleter)(void*), void* context) {
+  auto* s = new Storage();
+  s->device_ = host;
+  s->data_ = data;
+  s->bytes_ = bytes;
+  s->extra_ = std::make_unique<Extra>();
+  s->extra_->deleter = deleter;
+  s->extra_->context = context;
+  return Ref<Storage>::adopt(s);
+}
+
+void Storage::destroy() { device_->allocator.free(this); }
+
+void Storage::used_on(Stream* stream) {
+  if (stream == stream_ || !stream) return;
+  if (!extra_) extra_ = std::make_unique<Extra>();
+  for (Stream* s : extra_->streams)
+    if (s == stream) return;
+  extra_->streams.push_back(stream);
+}
+
+}  // namespace tg

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// A device with its memory, streams and kernel candidates. Internal to core.
+#pragma once
+#include <tengen/error.h>
+#include <tengen/registry.h>
+#include <tengen/runtime.h>
+
+#include <deque>
+#include <map>
+#include <mutex>
+
+namespace tg {
+
+class Device;
+
+// Throws what a plugin's status means: "[op] message (plugin: ..., launch 12)".
+[[noreturn]] void raise_status(int32_t status, const tg_error& error, const std::string& where);
+
+// ---- memory ---------------------------------------------------------------------------------------------------------
+// Freed blocks are kept in size classes (eight to the octave: at most 12.5 % is lost) and handed out again: at once on
+// the stream they were used on, after an event on others.
+class Allocator {
+ public:
+  explicit Allocator(Device* device) : device_(device) {}
+  ~Allocator();
+  Storage* allocate(uint64_t bytes, Stream* stream);
+  void free(Storage* storage);
+  void empty_cache();
+  MemoryStats stats();
+  void reset_peak();
+
+ private:
+  struct Block {
+    void* data;
+    Stream* stream;
+  };
+  struct Pending {  // freed while other streams may still use it
+    Block block;
+    uint32_t bin;
+    std::vector<Event*> events;
+  };
+  void* raw_allocate(uint64_t bytes, tg_error* error, int32_t* status);
+  void raw_free(void* data, uint64_t bytes);
+  void reclaim_locked();
+  void release_cached_locked();
+  Device* device_;
+  std::mutex mutex_;
+  std::vector<std::vector<Block>> bins_;
+  std::vector<Pending> pending_;
+  MemoryStats stats_;
+};
+
+struct Storage::Extra {
+  void (*deleter)(void*) = nullptr;
+  void* context = nullptr;
+  std::vector<Stream*> streams;  // besides the allocating one
+};
+
+// ---- streams ---------------------------------------------------------------------------------------------------------
+
+class Stream {
+ public:
+  Stream(Device* device, bool own) : device(device), own(own) {}
+  ~Stream();
+  Device* device;
+  void* handle = nullptr;  // NULL for host memory: work is done when the call returns
+  void* native = nullptr;
+  bool own;
+  std::recursive_mutex mutex;  // a stream is used by one thread at a time
+  void sync();
+  bool idle();
+  // Keeps host memory alive until the work enqueued so far is done.
+  void keep_until_done(Ref<Storage> host_memory);
+
+ private:
+  friend class Device;
+  void drop_finished();
+  std::deque<std::pair<Event*, Ref<Storage>>> kept_;
+};
+
+struct Event {
+  Device* device;
+  void* handle;
+};
+
+// ---- kernels of a device ------------------------------------------------------------------------------------------------
+
+struct RowRef {
+  const registry::LoadedPlugin* plugin;
+  const registry::Row* row;
+  uint32_t index;
+  bool native;  // the plugin owns the device: it gets its own stream handle
+};
+
+struct KernelSet {              // the rows of one op name on one device, best plugin and score first
+  std::vector<RowRef> rows;
+  std::vector<std::pair<RowRef, std::string>> unusable;  // with reasons
+  bool bakes_dims = false, bakes_strides = false;
+};
+
+class Device {
+ public:
+  Device(std::string kind, int kind_index, int index);
+  ~Device();
+  std::string kind, name, product, domain, provider_name, reason;
+  std::string features;
+  int index;                // in Runtime::devices
+  int32_t provider_index = 0;  // among its provider's
+  bool usable = true, host = false, fallback = false;
+  uint64_t memory_bytes = 0;
+  uint64_t alignment = 64;
+  registry::LoadedPlugin* provider = nullptr;  // NULL: host memory
+  const tg_device_api* api = nullptr;
+  void* instance = nullptr;
+  void *native_device = nullptr, *native_context = nullptr;
+  std::atomic<bool> lost{false};
+  Allocator allocator;
+
+  Stream* default_stream();
+  Stream* new_stream();
+  void synchronize();
+  // Throws when the device cannot be used now (lost, or the process has forked).
+  void check_usable() const;
+  const KernelSet& kernels(const std::string& op);  // cached
+  void forget_kernels();
+  std::vector<Stream*> all_streams();
+  void drop_stream(Stream* stream);
+  void drop_streams();
+  [[noreturn]] void fail(int32_t status, const tg_error& error, const std::string& where);
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Stream>> streams_;
+  std::map<std::string, std::unique_ptr<KernelSet>> kernels_;
+};
+
+// ---- the process -----------------------------------------------------------------------------------------------------------
+
+class Runtime {
+ public:
+  static Runtime& get();  // loads the plugins at first use
+  std::vector<std::unique_ptr<Device>> devices;
+  Device* host = nullptr;
+  registry::Registry registry;
+  std::vector<registry::LoadedPlugin*> ranked;  // kernel providers of the domain host, best first
+  const tg_host* host_table;
+
+  Device* find(std::string_view name);
+  Device* default_device();
+  void set_default(Device* d) { default_ = d; }
+  std::string default_reason();
+  void end();
+  std::vector<registry::LoadedPlugin*> providers_for(const Device& device, std::vector<std::string>* reasons = nullptr);
+
+ private:
+  Runtime();
+  void add_devices(registry::LoadedPlugin* plugin);
+  Device* pick_default(std::string* reason);
+  std::atomic<Device*> default_{nullptr};
+  std::string default_reason_;
+  bool ended_ = false;
+};
+
+uint64_t next_launch_id();
+void note_launch(uint64_t id, const char* op);  // for reports of asynchronous failures
+const char* launched_op(uint64_t id);           // "" when long ago
+bool forked();                                  // this process is a fork of the one that opened the devices
+void reset_scratch();                           // ends the lifetime of the calling thread's host-table scratch
+const tg_host* make_host_table();
+bool debug_enabled();                           // TENGEN_DEBUG
+void debug_line(const std::string& line);
+
+}  // namespace tg

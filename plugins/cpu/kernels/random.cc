@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The floor's `random`: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel Random Numbers: As Easy as 1, 2, 3", SC
+// 2011), a block of four words per counter, as many counters at once as a vector has 64-bit lanes.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/random.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace tg::cpu::HWY_NAMESPACE {
+
+// Words of the blocks [block, block + n) for n <= 16. Every variable holds 16 independent blocks; the loops vectorise.
+constexpr int kBlocks = 16;
+void philox(uint64_t counter, uint64_t seed, uint32_t* out) {
+  uint32_t x0[kBlocks], x1[kBlocks], x2[kBlocks], x3[kBlocks];
+  for (int i = 0; i < kBlocks; ++i) {
+    const uint64_t c = counter + uint64_t(i);
+    x0[i] = uint32_t(c);
+    x1[i] = uint32_t(c >> 32);
+    x2[i] = x3[i] = 0;
+  }
+  uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < kBlocks; ++i) {
+      const uint64_t p0 = uint64_t(0xD2511F53u) * x0[i], p1 = uint64_t(0xCD9E8D57u) * x2[i];
+      x0[i] = uint32_t(p1 >> 32) ^ x1[i] ^ k0;
+      x1[i] = uint32_t(p1);
+      x2[i] = uint32_t(p0 >> 32) ^ x3[i] ^ k1;
+      x3[i] = uint32_t(p0);
+    }
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  for (int i = 0; i < kBlocks; ++i) {
+    out[4 * i] = x0[i];
+    out[4 * i + 1] = x1[i];
+    out[4 * i + 2] = x2[i];
+    out[4 * i + 3] = x3[i];
+  }
+}
+
+// Words [begin, end) of the stream that starts at `offset`; begin is a multiple of 64.
+void random_words(uint64_t seed, uint64_t offset, int64_t begin, int64_t end, uint32_t* out) {
+  int64_t k = begin;
+  for (; k + 4 * kBlocks <= end; k += 4 * kBlocks) philox(offset + uint64_t(k) / 4, seed, out + k);
+  if (k < end) {
+    uint32_t buffer[4 * kBlocks];
+    philox(offset + uint64_t(k) / 4, seed, buffer);
+    std::memcpy(out + k, buffer, size_t(end - k) * 4);
+  }
+}
+
+using Words = void (*)(uint64_t seed, uint64_t offset, int64_t begin, int64_t end, uint32_t* out);
+Words random_words_here() { return random_words; }
+
+}  // namespace tg::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tg::cpu {
+HWY_EXPORT(random_words_here);
+namespace {
+
+constexpr int64_t kChunk = 64;  // words that one call of philox makes
+
+class RandomPlan final : public Plan {
+ public:
+  explicit RandomPlan(Instance& instance) : host_(instance.host), words_(HWY_DYNAMIC_DISPATCH(random_words_here)()) {}
+
+  void run(const tg_run& r) override {
+    const tg_tensor& y = *r.outputs[0];
+    uint64_t seed, offset;
+    if (r.n_inputs > 0 && r.inputs[0]) {
+      const tg_tensor& state = *r.inputs[0];
+      const int64_t* s = plugin::data<const int64_t>(state);
+      seed = uint64_t(s[0]);
+      offset = uint64_t(s[state.strides[0]]);
+    } else {
+      if (r.n_attrs < 2)
+        plugin::fail(TG_INVALID_ARGUMENT, "[random] expected run attributes seed and offset, or a state tensor");
+      seed = uint64_t(r.attrs[0].v.i);
+      offset = uint64_t(r.attrs[1].v.i);
+    }
+    uint32_t* out = plugin::data<uint32_t>(y);
+    const int64_t n = plugin::numel(y);
+    plugin::parallel_for(host_, (n + kChunk - 1) / kChunk, 16384 / kChunk, r.threads, [&](int64_t begin, int64_t end) {
+      words_(seed, offset, begin * kChunk, std::min(n, end * kChunk), out);
+    });
+  }
+
+ private:
+  const tg_host* host_;
+  void (*words_)(uint64_t, uint64_t, int64_t, int64_t, uint32_t*);
+};
+
+}  // namespace
+
+std::unique_ptr<Plan> make_random(Instance& instance, const tg_call&) { return std::make_unique<RandomPlan>(instance); }
+
+}  // namespace tg::cpu
+#endif

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From an op's name to its kernel. Runs once per plan, so a list of names will do.
+
+#include <cstring>
+
+#include "common.h"
+
+namespace tg::reference {
+
+PlanPtr make_plan(const tg_host* host, const tg_call& call) {
+  struct Family {
+    const char* op;
+    PlanPtr (*make)(const tg_host*, const tg_call&);
+  };
+  static constexpr Family kFamilies[] = {
+      {"map", make_map},       {"copy", make_copy},     {"fill", make_fill},       {"iota", make_iota},
+      {"random", make_random}, {"reduce", make_reduce}, {"scan", make_scan},       {"matmul", make_matmul},
+      {"gather", make_gather}, {"scatter", make_scatter}, {"sort", make_sort},
+  };
+  for (const Family& family : kFamilies)
+    if (std::strcmp(family.op, call.op) == 0) return family.make(host, call);
+  fail(TG_UNIMPLEMENTED, "[%s] the reference kernels are those of the floor's eleven ops", call.op);
+}
+
+}  // namespace tg::reference

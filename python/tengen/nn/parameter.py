@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameter: a tensor that a Module trains."""
+from __future__ import annotations
+
+from typing import Any
+
+import tengen as tg
+
+
+class Parameter(tg.Tensor):
+    """A tensor that becomes a parameter of the module it is assigned to.
+
+    Parameters
+    ----------
+    data : tensor or array
+        Shares the tensor's memory; its place in the autograd graph is left behind.
+    requires_grad : bool
+        Ask for a gradient (only floating dtypes can have one).
+
+    >>> nn.Parameter(tg.zeros(2)).requires_grad
+    True
+    """
+
+    def __new__(cls, data: Any = None, requires_grad: bool = True) -> Parameter:
+        if data is None:
+            data = tg.empty((0,))
+        return super().__new__(cls, data, requires_grad=requires_grad)
+
+    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
+        pass
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+    def __deepcopy__(self, memo: dict) -> Parameter:
+        if id(self) not in memo:
+            with tg.no_grad():
+                memo[id(self)] = type(self)(self.detach().clone(), self.requires_grad)
+        return memo[id(self)]
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return _rebuild, (type(self), self.detach().cpu().numpy(), self.requires_grad)
+
+
+def _rebuild(cls: type, data: Any, requires_grad: bool) -> Parameter:
+    return cls(tg.tensor(data), requires_grad)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pooling layers: one class per kind, the public ones fix the number of spatial axes."""
+from __future__ import annotations
+
+from typing import Any
+
+from . import functional as F
+from .module import Module
+
+
+class _MaxPool(Module):
+    """The maximum of every window. kernel_size, stride (the kernel's by default), padding and dilation: int or tuple."""
+
+    _rank: int
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+                 return_indices: bool = False, ceil_mode: bool = False) -> None:
+        super().__init__()
+        if return_indices:
+            raise ValueError(f"[{type(self).__name__}] return_indices is not available; the indices serve the gradient only")
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
+
+    def forward(self, x: Any) -> Any:
+        return F.max_pool_op(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self._rank)
+
+    def extra_repr(self) -> str:
+        return (f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
+                f"ceil_mode={self.ceil_mode}")
+
+
+class MaxPool1d(_MaxPool):
+    __doc__ = _MaxPool.__doc__
+    _rank = 1
+
+
+class MaxPool2d(_MaxPool):
+    __doc__ = _MaxPool.__doc__
+    _rank = 2
+
+
+class MaxPool3d(_MaxPool):
+    __doc__ = _MaxPool.__doc__
+    _rank = 3
+
+
+class _AvgPool(Module):
+    """The mean of every window. kernel_size, stride (the kernel's by default) and padding: int or tuple."""
+
+    _rank: int
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.kernel_size = F.sizes(kernel_size, 1, name, "kernel_size", 1) if self._rank == 1 else kernel_size
+        stride = kernel_size if stride is None else stride
+        self.stride = F.sizes(stride, 1, name, "stride", 1) if self._rank == 1 else stride
+        self.padding = F.sizes(padding, 1, name, "padding", 0) if self._rank == 1 else padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def forward(self, x: Any) -> Any:
+        return F.avg_pool_op(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
+                             self._rank)
+
+    def extra_repr(self) -> str:
+        text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return text + (f", ceil_mode={self.ceil_mode}, count_include_pad={self.count_include_pad}" if self._rank == 1 else "")
+
+
+class AvgPool1d(_AvgPool):
+    __doc__ = _AvgPool.__doc__
+    _rank = 1
+
+
+class AvgPool2d(_AvgPool):
+    __doc__ = _AvgPool.__doc__
+    _rank = 2
+
+
+class AvgPool3d(_AvgPool):
+    __doc__ = _AvgPool.__doc__
+    _rank = 3
+
+
+class _AdaptiveAvgPool(Module):
+    """The mean of as many windows as the output has elements; output_size: int or tuple, None keeps an axis."""
+
+    _rank: int
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, x: Any) -> Any:
+        return F.adaptive_avg_pool_op(x, self.output_size, self._rank)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    __doc__ = _AdaptiveAvgPool.__doc__
+    _rank = 1
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    __doc__ = _AdaptiveAvgPool.__doc__
+    _rank = 2
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+    __doc__ = _AdaptiveAvgPool.__doc__
+    _rank = 3

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Promotion against the lattice of the array API standard, written out.
+#include <gtest/gtest.h>
+#include <tengen/dtype.h>
+#include <tengen/error.h>
+
+#include <cmath>
+
+namespace tg {
+namespace {
+
+TEST(DType, PromotionIsTheStandardsTable) {
+  using enum DType;
+  EXPECT_EQ(promote(i8, i8), i8);
+  EXPECT_EQ(promote(i8, i16), i16);
+  EXPECT_EQ(promote(i32, i64), i64);
+  EXPECT_EQ(promote(u8, u16), u16);
+  EXPECT_EQ(promote(u32, u64), u64);
+  EXPECT_EQ(promote(i8, u8), i16);
+  EXPECT_EQ(promote(i8, u16), i32);
+  EXPECT_EQ(promote(i8, u32), i64);
+  EXPECT_EQ(promote(i64, u8), i64);
+  EXPECT_EQ(promote(i64, u32), i64);
+  EXPECT_EQ(promote(f32, f64), f64);
+  EXPECT_EQ(promote(f16, f32), f32);
+  EXPECT_EQ(promote(f16, bf16), f32);
+  EXPECT_EQ(promote(boolean, boolean), boolean);
+  EXPECT_EQ(promote(boolean, i8), i8);
+  EXPECT_EQ(promote(f16, i64), f16);
+}
+
+TEST(DType, PromotionIsCommutativeAndIdempotent) {
+  for (int a = 0; a < kDTypeCount; ++a)
+    for (int b = 0; b < kDTypeCount; ++b) {
+      EXPECT_EQ(promote(DType(a), DType(b)), promote(DType(b), DType(a)));
+      if (a == b) EXPECT_EQ(promote(DType(a), DType(b)), DType(a));
+    }
+}
+
+TEST(DType, ScalarsAreWeak) {
+  EXPECT_EQ(promote(DType::f16, Scalar::floating), DType::f16);
+  EXPECT_EQ(promote(DType::i8, Scalar::integer), DType::i8);
+  EXPECT_EQ(promote(DType::i8, Scalar::floating), DType::f32);
+  EXPECT_EQ(promote(DType::boolean, Scalar::integer), DType::i64);
+  EXPECT_EQ(promote(DType::boolean, Scalar::boolean), DType::boolean);
+}
+
+TEST(DType, ScalarBitsRoundTrip) {
+  for (int t = 0; t < kDTypeCount; ++t)
+    for (double v : {0.0, 1.0}) EXPECT_EQ(Scalar::from_bits(Scalar(v).bits(DType(t)), DType(t)).as_double(), v) << name_of(DType(t));
+  EXPECT_EQ(Scalar::from_bits(Scalar(-3).bits(DType::i8), DType::i8).as_int(), -3);
+  EXPECT_EQ(Scalar::from_bits(Scalar(65504.0).bits(DType::f16), DType::f16).as_double(), 65504.0);
+  EXPECT_TRUE(std::isinf(Scalar::from_bits(Scalar(65520.0).bits(DType::f16), DType::f16).as_double()));
+  EXPECT_EQ(Scalar::from_bits(Scalar(0x1p-24).bits(DType::f16), DType::f16).as_double(), 0x1p-24);
+  // Half way between 1 and the next bf16: to even.
+  EXPECT_EQ(Scalar::from_bits(Scalar(1 + 0x1p-8).bits(DType::bf16), DType::bf16).as_double(), 1.0);
+  EXPECT_EQ(Scalar::from_bits(Scalar(1 + 0x1p-7 + 0x1p-8).bits(DType::bf16), DType::bf16).as_double(), 1 + 0x1p-6);
+}
+
+TEST(DType, NamesBothWays) {
+  for (int t = 0; t < kDTypeCount; ++t) {
+    EXPECT_EQ(dtype_from_name(name_of(DType(t))), DType(t));
+    EXPECT_EQ(dtype_from_name(long_name_of(DType(t))), DType(t));
+    DType back;
+    ASSERT_TRUE(dtype_from_abi(abi_dtype(DType(t)), &back));
+    EXPECT_EQ(back, DType(t));
+  }
+  EXPECT_THROW(dtype_from_name("f33"), Error);
+}
+
+}  // namespace
+}  // namespace tg
