@@ -164,9 +164,9 @@ std::string plan_key(const Op& op, Device* device, const KernelSet& set, const A
 bool overlaps(const Tensor& a, const Tensor& b) { return a.storage() == b.storage(); }
 
 Tensors decompose(const Op& op, std::span<const Tensor> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
-                  uint64_t wanted) {
+                  uint64_t wanted, Device* device) {
   counters().decompositions.fetch_add(1, std::memory_order_relaxed);
-  Tensors results = op.decompose(Call{op, inputs, attrs, wanted});
+  Tensors results = op.decompose(Call{op, inputs, attrs, wanted, device});
   results.resize(op.outputs.size());
   for (size_t i = 0; i < outs.size(); ++i)
     if (outs[i].defined()) {
@@ -197,7 +197,7 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
     in.push_back(scalar_tensor(a.s, t, device));
   }
   if (op.view) {
-    Tensors out = op.view(Call{op, in, attrs, wanted});
+    Tensors out = op.view(Call{op, in, attrs, wanted, device});
     for (const Tensor& t : out)
       for (const Tensor& i : in)
         if (i.defined() && t.storage() == i.storage()) note_view(i, t);
@@ -205,7 +205,7 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
   }
   if (op.kernel.empty()) {
     if (tracing()) trace_step(op, "decomposition");
-    return decompose(op, in, attrs, outs, wanted);
+    return decompose(op, in, attrs, outs, wanted, device);
   }
 
   // Shapes and dtypes of the outputs.
@@ -257,7 +257,7 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
   if (!entry || !entry->kernel) {
     if (op.decompose) {
       if (tracing()) trace_step(op, "decomposition");
-      return decompose(op, in, attrs, outs, wanted);
+      return decompose(op, in, attrs, outs, wanted, device);
     }
     if (empty_input) {  // a primitive over nothing: the neutral element
       for (Tensor& t : results)
@@ -332,7 +332,7 @@ Tensors run(const Op& op, std::span<const Arg> inputs, std::span<const Attr> ful
     // The decomposition is what is differentiated.
     Tensors in;
     for (const Arg& a : inputs) in.push_back(a.kind == Arg::scalar ? scalar_tensor(a.s, default_dtype(a.s.kind), device) : a.t);
-    Tensors results = op.decompose(Call{op, in, full, wanted});
+    Tensors results = op.decompose(Call{op, in, full, wanted, device});
     results.resize(op.outputs.size());
     return results;
   }
@@ -353,7 +353,8 @@ Tensors call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> at
     return results;
   }
   check_arguments(op, inputs);
-  const Attrs full = complete_attrs(op, attrs);
+  Attrs full = complete_attrs(op, attrs);
+  if (op.canonical) op.canonical(inputs, full);
   device = common_device(op, inputs, device);
   wanted = hidden_wanted(op, wanted);
   if (record && op.grad)
@@ -368,7 +369,8 @@ Tensors call_into(const Op& op, std::span<const Arg> inputs, std::span<const Att
   const bool any = any_needs_grad(inputs);
   const bool record = !outs.empty() && outs[0].defined() && check_in_place(&op, outs[0], any);
   Tensors results;
-  const Attrs full = complete_attrs(op, attrs);
+  Attrs full = complete_attrs(op, attrs);
+  if (op.canonical) op.canonical(inputs, full);
   if (record) {
     for (const Arg& a : inputs)
       if (a.kind == Arg::tensor) check_stale(a.t, op.name.c_str());

@@ -146,7 +146,7 @@ void run_stages(const MapPlan& plan, const tg_tensor* const* in, size_t n_in, st
       if (inst.opcode >= TG_MAP_EQ && inst.opcode <= TG_MAP_LE) t = DType::boolean;
       Tensor& target = made[id - n_in];
       // The last value goes straight to its place; an earlier one may not, as its place may be an operand of later stages.
-      const bool last = &s == &plan.stages.back() && plan.program.outputs.size() == 1 && size_t(plan.program.outputs[0]) == id;
+      const bool last = &s == &plan.stages.back() && plan.program.outputs.size() == 1 && n_in + size_t(plan.program.outputs[0]) == id;
       target = last ? results[0] : Tensor::empty(shape, t, device);
       values[id] = &target.impl()->desc;
       o.push_back(values[id]);
@@ -159,7 +159,7 @@ void run_stages(const MapPlan& plan, const tg_tensor* const* in, size_t n_in, st
                    (uint64_t(1) << o.size()) - 1});
   }
   for (size_t i = 0; i < plan.program.outputs.size(); ++i) {
-    const Tensor& value = made[size_t(plan.program.outputs[i]) - n_in];
+    const Tensor& value = made[size_t(plan.program.outputs[i])];
     if (!same(value, results[i])) write_into(results[i], value);
   }
 }

@@ -71,7 +71,8 @@ MapBuilder::Program MapBuilder::finish(std::span<const Value> outputs) const {
       p.insts[i].operand[k] = uint16_t(operands_[i][k] >= 0 ? operands_[i][k] : base + ~operands_[i][k]);
   for (Value v : outputs) {
     p.output_dtypes.push_back(v.dtype);
-    p.outputs.push_back(v.id >= 0 ? v.id : base + ~v.id);
+    ensure(v.id >= int32_t(inputs_.size()), "a map program's output is not the result of an instruction");
+    p.outputs.push_back(v.id - int32_t(inputs_.size()));
   }
   return p;
 }
@@ -176,7 +177,7 @@ MapBuilder::Program expand_program(const MapBuilder::Program& p, const std::func
     else values.push_back(b.emit(inst.opcode, a, value(inst.operand[1]), value(inst.operand[2])));
   }
   std::vector<V> outs;
-  for (int64_t id : p.outputs) outs.push_back(value(size_t(id)));
+  for (int64_t j : p.outputs) outs.push_back(value(n_in + size_t(j)));
   return b.finish(outs);
 }
 

@@ -354,7 +354,7 @@ std::shared_ptr<MapPlan> select_map(Device* device, const char* op, MapBuilder::
       s.kernel = plan_for(plugin, p);
       if (!s.kernel) continue;
       for (size_t i = 0; i < n_in; ++i) s.inputs.push_back(uint16_t(i));
-      for (int64_t id : p.outputs) s.outputs.push_back(uint16_t(id));
+      for (int64_t j : p.outputs) s.outputs.push_back(uint16_t(n_in + j));
       for (size_t i = 0; i < p.immediates.size(); ++i) s.immediates.push_back(uint16_t(i));
       stages.push_back(std::move(s));
     } else {  // one instruction a stage, results in temporaries
@@ -381,7 +381,7 @@ std::shared_ptr<MapPlan> select_map(Device* device, const char* op, MapBuilder::
         dtype_from_abi(inst.dtype, &t);
         types[n_in + j] = inst.opcode >= TG_MAP_EQ && inst.opcode <= TG_MAP_LE ? DType::boolean : t;
         single.insts = {inst};
-        single.outputs = {int64_t(s.inputs.size())};
+        single.outputs = {0};
         single.output_dtypes = {types[n_in + j]};
         s.outputs.push_back(uint16_t(n_in + j));
         s.kernel = plan_for(plugin, single);

@@ -107,26 +107,16 @@ def _to_bytes(name: str, value: Any) -> tuple[str, np.ndarray]:
             raise TypeError(f"[save] {name}: safetensors has no dtype for {value.dtype}")
         carrier = value.dtype.newbyteorder("<")
         return _NAME_OF[carrier], np.ascontiguousarray(value, carrier).reshape(value.shape)
-    tensor = value.detach().cpu()
-    dtype = str(tensor.dtype).rpartition(".")[2]
+    tensor = value.detach()
     for code, (ours, carrier) in _DTYPES.items():
-        if ours == dtype:
-            if code == "BF16":
-                return code, _bf16_bits(tensor)
-            return code, np.ascontiguousarray(tensor.numpy(), carrier).reshape(tensor.shape)
+        if ours == tensor.dtype.name:
+            return code, np.frombuffer(tensor._to_bytes(), carrier).reshape(tuple(tensor.shape))
     raise TypeError(f"[save] {name}: safetensors has no dtype for {tensor.dtype}")
 
 
-def _bf16_bits(tensor: Any) -> np.ndarray:
-    """NumPy has no bfloat16: exact as f32, whose upper halves are the bits."""
-    wide = np.ascontiguousarray(tensor.to(tg.float32).numpy())
-    return (wide.view("<u4") >> 16).astype("<u2").reshape(wide.shape)
-
-
 def _from_bits(bits: np.ndarray, code: str, device: Any) -> Any:
-    if code == "BF16":
-        wide = (bits.astype("<u4") << 16).view("<f4").reshape(bits.shape)
-        return tg.tensor(wide, device=device).to(tg.bfloat16)
+    if code == "BF16":  # NumPy has none: the bytes go in as they are
+        return tg._core._from_bytes(bits.tobytes(), tg.bfloat16, bits.shape, device)
     return tg.tensor(bits, device=device)
 
 

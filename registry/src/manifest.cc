@@ -239,6 +239,8 @@ ManifestRow parse_row(const Reader& r, const json& row, const std::string& at, c
 // A key given twice is a mistake that a parser would otherwise settle silently; deep nesting is refused.
 json parse_strict(std::string_view text, const std::string& file) {
   if (text.size() > kMaxText) throw ManifestError(file + ": expected at most 16 MiB, got " + std::to_string(text.size()));
+  // The parser would take a NUL for the end and leave what follows unread.
+  if (text.find('\0') != std::string_view::npos) throw ManifestError(file + ": expected valid JSON, found a NUL byte in it");
   std::vector<std::set<std::string>> keys;
   const auto watch = [&](int depth, json::parse_event_t event, json& value) {
     if (depth > 16) throw ManifestError(file + ": values are nested deeper than 16 levels");

@@ -337,7 +337,7 @@ class Host {
     }
     const int32_t status = k.plan_run(plan, &r, e);
     std::memset(&r, 0xEE, sizeof r);
-    std::memset(attrs.data(), 0xEE, attrs.size() * sizeof(tg_attr));
+    for (tg_attr& a : attrs) std::memset(&a, 0xEE, sizeof a);
     return status;
   }
   void destroy_plan(void* plan) { plugin->kernels->plan_destroy(plan); }

@@ -4,6 +4,8 @@
 #include <tengen/autograd.h>
 #include <tengen/runtime.h>
 
+#include <cmath>
+
 namespace tg {
 namespace {
 

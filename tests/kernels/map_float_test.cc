@@ -48,8 +48,8 @@ class MapFloat : public FloorTest {
   }
 
   // check(x, y, z, result) for all operand tuples, in every layout.
-  template <class R, class Check>
-  void sweep(uint16_t opcode, size_t arity, Check&& check) {
+  template <class R>
+  void sweep(uint16_t opcode, size_t arity, const std::function<bool(T, T, T, R)>& check) {
     const auto lists = operands(arity);
     for (Layout layout : kLayouts) {
       std::vector<Tensor> inputs;
@@ -72,15 +72,13 @@ class MapFloat : public FloorTest {
   }
 
   // The result is the compute type's, rounded to T.
-  template <class F>
-  void exact(uint16_t opcode, size_t arity, F&& f) {
+  void exact(uint16_t opcode, size_t arity, const std::function<C(C, C, C)>& f) {
     sweep<T>(opcode, arity, [&](T a, T b, T c, T got) {
       const long double expected = nearest(f(compute(a), compute(b), compute(c)), format<T>());
       return same(number(got), expected);
     });
   }
-  template <class F>
-  void comparison(uint16_t opcode, F&& f) {
+  void comparison(uint16_t opcode, const std::function<bool(C, C)>& f) {
     sweep<boolean>(opcode, 2, [&](T a, T b, T, boolean got) { return got.value == uint8_t(f(compute(a), compute(b))); });
   }
 };

@@ -29,8 +29,8 @@ T wrap_pow(T base, T exponent) {
 template <class T>
 class MapInteger : public FloorTest {
  protected:
-  template <class R, class F>
-  void sweep(uint16_t opcode, size_t arity, F&& expected) {
+  template <class R>
+  void sweep(uint16_t opcode, size_t arity, const std::function<std::conditional_t<is_bool<R>, bool, R>(Wide, Wide, Wide)>& expected) {
     const std::vector<T> values = sample<T>(this->random, 60);
     std::vector<std::vector<T>> lists(arity);
     const size_t side = values.size(), n = arity == 1 ? side : arity == 2 ? side * side : side * side * 8;

@@ -55,7 +55,9 @@ TEST_P(Probe, Crashes) {
     const ProbeResult r = probe(test_library(name), options());
     EXPECT_FALSE(r.safe) << name;
     EXPECT_NE(r.failure.find(stage), std::string::npos) << name << ": " << r.failure;
-    if (!kSanitized) EXPECT_NE(r.failure.find("signal 11"), std::string::npos) << r.failure;
+    if (!kSanitized) {
+      EXPECT_NE(r.failure.find("signal 11"), std::string::npos) << r.failure;
+    }
   }
 }
 
@@ -72,7 +74,7 @@ TEST_P(Probe, ExitsAndHangs) {
 TEST_P(Probe, RefusalsAreNotCrashes) {
   const std::pair<const char*, const char*> cases[] = {
       {"t_null_query", "returned no table"},  {"t_wild_table", "cannot be read"},          {"t_wild_rows", "cannot be read"},
-      {"t_huge_struct", "struct_size"},       {"t_no_plan_run", "kernels.plan_run"},       {"t_no_kernels_table", "no kernel functions"},
+      {"t_huge_struct", "struct_size"},       {"t_no_plan_run", "kernels.plan_run"},       {"t_no_kernels_table", "neither kernels nor devices"},
       {"t_other_abi", "built for ABI 0.8"},   {"t_no_device_functions", "devices.alloc, "}};
   for (const auto& [name, reason] : cases) {
     const ProbeResult r = probe(test_library(name), options());
@@ -200,7 +202,7 @@ TEST(ProbeOptions, FromEnvironment) {
   EXPECT_EQ(ProbeOptions::from_environment().timeout_seconds, 10);
 }
 
-TEST(Probe, IgnoredChildSignalsDoNotConfuseIt) {
+TEST(ProbeProgram, IgnoredChildSignalsDoNotConfuseIt) {
   struct sigaction ignore {}, old {};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGCHLD, &ignore, &old);

@@ -111,6 +111,7 @@ class Call {
   std::span<const Tensor> inputs;  // undefined: absent
   std::span<const Attr> attrs;
   uint64_t wanted;  // bit i: output i is wanted; the others may be returned undefined
+  Device* device;   // where the call runs: for ops without tensor inputs
   const Tensor& input(size_t i) const { return inputs[i]; }
   bool has(size_t i) const { return i < inputs.size() && inputs[i].defined(); }
   const Attr& attr(size_t i) const { return attrs[i]; }
@@ -177,7 +178,7 @@ class MapBuilder {
     std::vector<tg_map_inst> insts;
     std::vector<Immediate> immediates;
     std::vector<DType> inputs;
-    std::vector<int64_t> outputs;      // value ids
+    std::vector<int64_t> outputs;      // by output: the instruction that computes it
     std::vector<DType> output_dtypes;
   };
   Program finish(std::span<const Value> outputs) const;
@@ -219,6 +220,8 @@ struct OutputSpec {
 };
 
 using InferFn = std::function<Specs(const Inference&)>;
+// Brings attributes into the one form that kernels and plans see (negative axes made positive).
+using CanonicalFn = std::function<void(std::span<const Arg> inputs, std::span<Attr> attrs)>;
 using DecomposeFn = std::function<Tensors(const Call&)>;
 using GradFn = std::function<Tensors(const Backward&)>;
 // One value per output; a single Value converts.
@@ -241,6 +244,7 @@ class Op {
   std::vector<OutputSpec> outputs;
   std::vector<std::string> examples;  // Python, run as doctests
   InferFn infer;
+  CanonicalFn canonical;
   DecomposeFn decompose;
   DecomposeFn view;
   GradFn grad;
@@ -275,6 +279,7 @@ class OpBuilder {
   OpBuilder& output(std::string name, std::string doc) { op_->outputs.push_back({std::move(name), std::move(doc)}); return *this; }
   OpBuilder& hidden_output(std::string name, std::string doc) { op_->outputs.push_back({std::move(name), std::move(doc), true}); return *this; }
   OpBuilder& infer(InferFn f) { op_->infer = std::move(f); return *this; }
+  OpBuilder& canonical(CanonicalFn f) { op_->canonical = std::move(f); return *this; }
   OpBuilder& decompose(DecomposeFn f) { op_->decompose = std::move(f); return *this; }
   OpBuilder& view(DecomposeFn f) { op_->view = std::move(f); return *this; }
   OpBuilder& grad(GradFn f) { op_->grad = std::move(f); return *this; }

@@ -165,7 +165,8 @@ typedef struct tg_attr {
  * other op decomposes onto them. inputs -> outputs; P: plan attributes; R: run attributes, by index. All tensors may
  * have any strides unless the row asks otherwise. Outputs that are "updated" are read, then written.
  *
- *   map      x... -> y...           P[0] program, P[1] ints: which results are the outputs; R[0] bits: immediates
+ *   map      x... -> y...           P[0] program, P[1] ints: by output, the instruction that computes it;
+ *                                   R[0] bits: immediates
  *   copy     x -> y                 equal shape and dtype
  *   fill     -> y                   R[0] bits[1]: the value in y's dtype
  *   iota     -> y (rank 1)          R[0] bits[2]: start, step in y's dtype;  y[k] = start + k*step

@@ -2,125 +2,201 @@
 //
 // avg_pool and its gradient. The divisor of a window counts the taps inside x, or with count_include_pad those inside the
 // padded x; taps past the end padding (ceil mode) never count.
+//
+// Both directions work on one row of x or y at a time, in the type of computation: element (w, c) of a row lies at
+// w * channels + c, with one channel or a block of neighbouring ones.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/avg_pool.cc"
+#include <hwy/foreach_target.h>
+//
+#include <hwy/highway.h>
+
 #include "kernels/pool.h"
 
+#ifndef TENGEN_PLUGINS_CPU_AVG_POOL_ARGS_
+#define TENGEN_PLUGINS_CPU_AVG_POOL_ARGS_
+namespace tg::cpu {
+struct AvgPoolArgs {
+  Window window;
+  Planes x, y;
+  tg_dtype dtype;
+  std::vector<double> inverse[3];     // per axis and output position: 1 / taps counted; 1 / 0 never multiplies a tap
+  std::vector<Range> windows_over[3];  // per axis and input position: the outputs whose window holds it
+};
+}  // namespace tg::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace tg::cpu::HWY_NAMESPACE {
+
+template <int kStep, class A, class B>
+HWY_INLINE void AddStrided(A* HWY_RESTRICT to, int64_t to_step, const B* HWY_RESTRICT from, int64_t from_step, int64_t n) {
+  if (kStep) from_step = kStep;
+  for (int64_t i = 0; i < n; ++i) to[i * to_step] += A(from[i * from_step]);
+}
+
+// With kOne there is one channel, and the compiler knows it.
+template <bool kOne, class T>
+void Forward(const AvgPoolArgs& p, const T* x, T* y, int64_t channels) {
+  using C = plugin::compute_t<T>;
+  if (kOne) channels = 1;
+  thread_local std::vector<C> sums;
+  const Window& window = p.window;
+  const int64_t columns = p.y.size[2], step = window.stride[2] * p.x.step[2];
+  sums.resize(static_cast<size_t>(columns * channels));
+  C* const sum = sums.data();
+  for (int64_t d = 0; d < p.y.size[0]; ++d) {
+    const Range td = taps_inside(window, 0, d, p.x.size[0]);
+    for (int64_t h = 0; h < p.y.size[1]; ++h) {
+      const Range th = taps_inside(window, 1, h, p.x.size[1]);
+      std::fill_n(sum, columns * channels, C(0));
+      for (int64_t a = td.first; a < td.last; ++a) {
+        for (int64_t b = th.first; b < th.last; ++b) {
+          const T* row = x + window.at(0, d, a) * p.x.step[0] + window.at(1, h, b) * p.x.step[1];
+          for (int64_t t = 0; t < window.kernel[2]; ++t) {
+            const Range inside = outputs_inside(window, 2, t, p.x.size[2], columns);
+            const T* from = row + window.at(2, inside.first, t) * p.x.step[2];
+            const int64_t n = inside.last - inside.first;
+            if (!kOne) {
+              for (int64_t w = 0; w < n; ++w) {
+                AddStrided<1>(sum + (inside.first + w) * channels, 1, from + w * step, 1, channels);
+              }
+            } else if (step == 1) {
+              AddStrided<1>(sum + inside.first, 1, from, 1, n);
+            } else if (step == 2) {
+              AddStrided<2>(sum + inside.first, 1, from, 2, n);
+            } else {
+              AddStrided<0>(sum + inside.first, 1, from, step, n);
+            }
+          }
+        }
+      }
+      T* to = y + d * p.y.step[0] + h * p.y.step[1];
+      for (int64_t w = 0; w < columns; ++w) {
+        const C scale = C(p.inverse[0][d] * p.inverse[1][h] * p.inverse[2][w]);
+        for (int64_t c = 0; c < channels; ++c) to[w * p.y.step[2] + c * p.y.c_step] = T(sum[w * channels + c] * scale);
+      }
+    }
+  }
+}
+
+// Every row of dx gathers from the rows of dy whose windows reach it, so that 16-bit types round once.
+template <bool kOne, class T>
+void Backward(const AvgPoolArgs& p, const T* dy, T* dx, int64_t channels) {
+  using C = plugin::compute_t<T>;
+  if (kOne) channels = 1;
+  thread_local std::vector<C> sums, scaled_row;
+  const Window& window = p.window;
+  const int64_t columns = p.y.size[2], width = p.x.size[2];
+  sums.resize(static_cast<size_t>(width * channels));
+  scaled_row.resize(static_cast<size_t>(columns * channels));
+  C *const sum = sums.data(), *const scaled = scaled_row.data();
+  for (int64_t d = 0; d < p.x.size[0]; ++d) {
+    const Range od = p.windows_over[0][d];
+    for (int64_t h = 0; h < p.x.size[1]; ++h) {
+      const Range oh = p.windows_over[1][h];
+      std::fill_n(sum, width * channels, C(0));
+      for (int64_t i = od.first; i < od.last; ++i) {
+        for (int64_t j = oh.first; j < oh.last; ++j) {
+          const T* from = dy + i * p.y.step[0] + j * p.y.step[1];
+          for (int64_t w = 0; w < columns; ++w) {
+            const C scale = C(p.inverse[0][i] * p.inverse[1][j] * p.inverse[2][w]);
+            for (int64_t c = 0; c < channels; ++c) {
+              scaled[w * channels + c] = C(from[w * p.y.step[2] + c * p.y.c_step]) * scale;
+            }
+          }
+          for (int64_t t = 0; t < window.kernel[2]; ++t) {
+            const Range inside = outputs_inside(window, 2, t, width, columns);
+            C* to = sum + window.at(2, inside.first, t) * channels;
+            const C* at = scaled + inside.first * channels;
+            const int64_t n = inside.last - inside.first;
+            if (!kOne) {
+              for (int64_t w = 0; w < n; ++w) {
+                AddStrided<1>(to + w * window.stride[2] * channels, 1, at + w * channels, 1, channels);
+              }
+            } else {
+              window.stride[2] == 2 ? AddStrided<1>(to, 2, at, 1, n) : AddStrided<1>(to, window.stride[2], at, 1, n);
+            }
+          }
+        }
+      }
+      T* row = dx + d * p.x.step[0] + h * p.x.step[1];
+      for (int64_t w = 0; w < width; ++w) {
+        for (int64_t c = 0; c < channels; ++c) row[w * p.x.step[2] + c * p.x.c_step] = T(sum[w * channels + c]);
+      }
+    }
+  }
+}
+
+// Channels [c0, c1) of image n.
+void AvgPoolPlanes(const AvgPoolArgs& p, const void* from, void* to, bool backward, int64_t n, int64_t c0, int64_t c1) {
+  plugin::visit(p.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if constexpr (plugin::is_floating<T>) {
+      const int64_t x_at = n * p.x.n_step + c0 * p.x.c_step, y_at = n * p.y.n_step + c0 * p.y.c_step;
+      const T* source = static_cast<const T*>(from) + (backward ? y_at : x_at);
+      T* target = static_cast<T*>(to) + (backward ? x_at : y_at);
+      const bool one = c1 - c0 == 1;
+      if (backward) {
+        one ? Backward<true>(p, source, target, 1) : Backward<false>(p, source, target, c1 - c0);
+      } else {
+        one ? Forward<true>(p, source, target, 1) : Forward<false>(p, source, target, c1 - c0);
+      }
+    }
+  });
+}
+
+}  // namespace tg::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace tg::cpu {
 namespace {
+
+HWY_EXPORT(AvgPoolPlanes);
 
 class AvgPool : public Plan {
  public:
   // `x` and `y` are the tensors on the input's and the output's side of the pooling, whichever way data flows.
   AvgPool(const Instance& instance, const tg_call& call, const tg_tensor& x, const tg_tensor& y, bool backward)
       : host_(instance.host),
-        window_(call, x.ndim, nullptr),
-        x_(x),
-        y_(y),
-        dtype_(x.dtype),
-        include_pad_(call.attrs[3].v.i != 0),
-        backward_(backward) {}
-
-  void run(const tg_run& r) override {
-    plugin::visit(dtype_, [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      if constexpr (plugin::is_floating<T>) {
-        const T* from = plugin::data<const T>(*r.inputs[0]);
-        T* to = plugin::data<T>(*r.outputs[0]);
-        backward_ ? spread(from, to, r.threads) : pool(from, to, r.threads);
-      } else {
-        plugin::fail(TG_UNIMPLEMENTED, "[avg_pool] expected floats, got %s; cast x first", plugin::dtype_name(dtype_));
+        args_{Window(call, x.ndim, nullptr), Planes(x), Planes(y), x.dtype, {}, {}},
+        backward_(backward) {
+    plugin::visit(x.dtype, [&](auto tag) {
+      if (!plugin::is_floating<typename decltype(tag)::type>) {
+        plugin::fail(TG_UNIMPLEMENTED, "[%s] expected floats, got %s; cast first", call.op, plugin::dtype_name(x.dtype));
       }
     });
+    const bool include_pad = call.attrs[3].v.i != 0;
+    const Window& window = args_.window;
+    for (int axis = 0; axis < 3; ++axis) {
+      const int64_t size = args_.x.size[axis], outputs = args_.y.size[axis], k = window.kernel[axis];
+      for (int64_t o = 0; o < outputs; ++o) {
+        const Range inside = taps_inside(window, axis, o, size);
+        const int64_t padded = std::min(k, size + window.end[axis] - window.at(axis, o, 0));
+        args_.inverse[axis].push_back(1.0 / static_cast<double>(include_pad ? padded : inside.last - inside.first));
+      }
+      for (int64_t i = 0; i < size; ++i) {
+        const int64_t p = i + window.begin[axis], s = window.stride[axis], first = p < k ? 0 : (p - k) / s + 1;
+        args_.windows_over[axis].push_back({first, std::min(outputs, p / s + 1)});
+      }
+    }
+  }
+
+  void run(const tg_run& r) override {
+    const void* from = plugin::data<void>(*r.inputs[0]);
+    void* to = plugin::data<void>(*r.outputs[0]);
+    const int64_t* k = args_.window.kernel;
+    for_planes(host_, r.threads, args_.x, args_.y.positions() * k[0] * k[1] * k[2] / 2,
+               [&](int64_t n, int64_t c0, int64_t c1) {
+                 HWY_DYNAMIC_DISPATCH(AvgPoolPlanes)(args_, from, to, backward_, n, c0, c1);
+               });
   }
 
  private:
-  int64_t counted(int axis, int64_t o, Taps inside) const {
-    if (!include_pad_) return inside.last - inside.first;
-    const int64_t start = window_.at(axis, o, 0);
-    return std::min(window_.kernel[axis], x_.size[axis] + window_.end[axis] - start);
-  }
-
-  template <class T>
-  void pool(const T* x, T* y, int threads) const {
-    using C = plugin::compute_t<T>;
-    const int64_t work = y_.positions() * window_.kernel[0] * window_.kernel[1] * window_.kernel[2];
-    for_planes(host_, threads, x_, work, [&](int64_t n, int64_t c0, int64_t c1) {
-      const int64_t channels = c1 - c0;
-      const T* xp = x + n * x_.n_step + c0 * x_.c_step;
-      T* yp = y + n * y_.n_step + c0 * y_.c_step;
-      C sum[64];
-      for (int64_t d = 0; d < y_.size[0]; ++d) {
-        const Taps td = window_.taps(0, d, x_.size[0]);
-        for (int64_t h = 0; h < y_.size[1]; ++h) {
-          const Taps th = window_.taps(1, h, x_.size[1]);
-          for (int64_t w = 0; w < y_.size[2]; ++w) {
-            const Taps tw = window_.taps(2, w, x_.size[2]);
-            std::fill_n(sum, channels, C(0));
-            for (int64_t a = td.first; a < td.last; ++a) {
-              for (int64_t b = th.first; b < th.last; ++b) {
-                const T* row = xp + window_.at(0, d, a) * x_.step[0] + window_.at(1, h, b) * x_.step[1];
-                for (int64_t t = tw.first; t < tw.last; ++t) {
-                  const T* at = row + window_.at(2, w, t) * x_.step[2];
-                  for (int64_t c = 0; c < channels; ++c) sum[c] += C(at[c]);
-                }
-              }
-            }
-            const int64_t count = counted(0, d, td) * counted(1, h, th) * counted(2, w, tw);
-            T* to = yp + d * y_.step[0] + h * y_.step[1] + w * y_.step[2];
-            for (int64_t c = 0; c < channels; ++c) to[c * y_.c_step] = T(sum[c] / C(count));
-          }
-        }
-      }
-    });
-  }
-
-  // Every element of dx gathers from the windows that hold it, so that 16-bit types round once.
-  template <class T>
-  void spread(const T* dy, T* dx, int threads) const {
-    using C = plugin::compute_t<T>;
-    const int64_t work = x_.positions() * window_.kernel[0] * window_.kernel[1] * window_.kernel[2];
-    for_planes(host_, threads, x_, work, [&](int64_t n, int64_t c0, int64_t c1) {
-      const int64_t channels = c1 - c0;
-      const T* from = dy + n * y_.n_step + c0 * y_.c_step;
-      T* to = dx + n * x_.n_step + c0 * x_.c_step;
-      C sum[64];
-      for (int64_t d = 0; d < x_.size[0]; ++d) {
-        const Taps od = windows_of(0, d);
-        for (int64_t h = 0; h < x_.size[1]; ++h) {
-          const Taps oh = windows_of(1, h);
-          for (int64_t w = 0; w < x_.size[2]; ++w) {
-            const Taps ow = windows_of(2, w);
-            std::fill_n(sum, channels, C(0));
-            for (int64_t i = od.first; i < od.last; ++i) {
-              for (int64_t j = oh.first; j < oh.last; ++j) {
-                for (int64_t k = ow.first; k < ow.last; ++k) {
-                  const T* at = from + i * y_.step[0] + j * y_.step[1] + k * y_.step[2];
-                  const C count = C(count_at(0, i) * count_at(1, j) * count_at(2, k));
-                  for (int64_t c = 0; c < channels; ++c) sum[c] += C(at[c * y_.c_step]) / count;
-                }
-              }
-            }
-            T* x = to + d * x_.step[0] + h * x_.step[1] + w * x_.step[2];
-            for (int64_t c = 0; c < channels; ++c) x[c] = T(sum[c]);
-          }
-        }
-      }
-    });
-  }
-
-  int64_t count_at(int axis, int64_t o) const { return counted(axis, o, window_.taps(axis, o, x_.size[axis])); }
-
-  // The output positions [first, last) whose window holds input position i.
-  Taps windows_of(int axis, int64_t i) const {
-    const int64_t p = i + window_.begin[axis], k = window_.kernel[axis], s = window_.stride[axis];
-    const int64_t first = p < k ? 0 : (p - k) / s + 1;
-    return {first, std::min(y_.size[axis], p / s + 1)};
-  }
-
   const tg_host* host_;
-  Window window_;
-  Planes x_, y_;
-  tg_dtype dtype_;
-  bool include_pad_, backward_;
+  AvgPoolArgs args_;
+  bool backward_;
 };
 
 }  // namespace
@@ -133,3 +209,4 @@ std::unique_ptr<Plan> make_avg_pool_backward(Instance& instance, const tg_call& 
 }
 
 }  // namespace tg::cpu
+#endif

@@ -19,6 +19,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::map::HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 using namespace tg::cpu::HWY_NAMESPACE;
 
@@ -202,7 +203,7 @@ Kernel half_lookup(int what, Half h) {
     default: return f16 ? unary<float, RoundTo<F16>> : unary<float, RoundTo<Bf16>>;
   }
 }
-
+}  // namespace
 }  // namespace tg::cpu::map::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

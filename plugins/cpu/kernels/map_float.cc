@@ -15,6 +15,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::map::HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 using namespace tg::cpu::HWY_NAMESPACE;
 
@@ -173,7 +174,7 @@ void select(void* out_, const void* c_, const void* x_, const void* y_, int64_t 
 Kernel select_lookup(int size) {
   return size == 1 ? select<uint8_t> : size == 2 ? select<uint16_t> : size == 4 ? select<uint32_t> : select<uint64_t>;
 }
-
+}  // namespace
 }  // namespace tg::cpu::map::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

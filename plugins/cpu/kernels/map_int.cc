@@ -17,6 +17,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::map::HWY_NAMESPACE {
+namespace {
 
 // Unsigned and at least as wide as int, so that nothing overflows.
 template <class T>
@@ -248,7 +249,7 @@ void copy(void* out_, const void* a_, const void*, const void*, int64_t n, uint3
 Kernel copy_lookup(int size) {
   return size == 1 ? copy<uint8_t> : size == 2 ? copy<uint16_t> : size == 4 ? copy<uint32_t> : copy<uint64_t>;
 }
-
+}  // namespace
 }  // namespace tg::cpu::map::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -19,6 +19,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::map::HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 using namespace tg::cpu::HWY_NAMESPACE;
 
@@ -350,7 +351,7 @@ Kernel lookup_t(int opcode) {
 Kernel lookup(int opcode, Rep rep) {
   return rep == kF32 ? lookup_t<float>(opcode) : rep == kF64 ? lookup_t<double>(opcode) : nullptr;
 }
-
+}  // namespace
 }  // namespace tg::cpu::map::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

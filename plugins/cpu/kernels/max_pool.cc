@@ -2,137 +2,223 @@
 //
 // max_pool and its gradient. The index of a maximum is its flat position in x's spatial plane: the first of equals, the
 // first NaN. A window that lies wholly in the padding gives the lowest value and index -1, which the gradient skips.
+//
+// The inner loop runs over a row of outputs, or over neighbouring channels, for one tap of the window at a time.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/max_pool.cc"
+#include <hwy/foreach_target.h>
+//
+#include <hwy/highway.h>
+
 #include <limits>
-#include <vector>
 
 #include "kernels/pool.h"
 
+#ifndef TENGEN_PLUGINS_CPU_MAX_POOL_ARGS_
+#define TENGEN_PLUGINS_CPU_MAX_POOL_ARGS_
 namespace tg::cpu {
-namespace {
+struct MaxPoolArgs {
+  Window window;
+  Planes x, y, index;
+  tg_dtype dtype;
+};
+}  // namespace tg::cpu
+#endif
 
-// Where T is compared: 16-bit floats as float.
-template <class T>
-using Compare = plugin::compute_t<T>;
+HWY_BEFORE_NAMESPACE();
+namespace tg::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
 
-template <class T>
-constexpr Compare<T> lowest() {
-  using C = Compare<T>;
-  if constexpr (plugin::is_floating<T>) return -std::numeric_limits<C>::infinity();
+constexpr int64_t kColumns = 128, kSlack = 16;
+
+template <class C>
+constexpr C Lowest() {
+  if constexpr (std::is_floating_point_v<C>) return -std::numeric_limits<C>::infinity();
   return std::numeric_limits<C>::lowest();
 }
 
-template <class C>
-inline bool is_nan(C v) {
-  return v != v;
+// best[i], where[i] against from[i * step] at position flat + i * flat_step.
+template <class T, class C>
+HWY_INLINE void Update(const T* HWY_RESTRICT from, int64_t step, int64_t n, int32_t flat, int32_t flat_step,
+                       C* HWY_RESTRICT best, int32_t* HWY_RESTRICT where) {
+  if constexpr (std::is_same_v<T, float>) {
+    const hn::ScalableTag<float> d;
+    const hn::ScalableTag<int32_t> di;
+    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+    const auto count = hn::Iota(di, 0);
+    const auto offsets = hn::Mul(count, hn::Set(di, static_cast<int32_t>(step)));
+    const auto positions = hn::Mul(count, hn::Set(di, flat_step));
+    int64_t i = 0;
+    for (; i < n; i += lanes) {  // best and where have room for a whole vector past n
+      const int64_t left = n - i;
+      auto v = hn::Zero(d);
+      if (left >= lanes) {
+        v = step == 1 ? hn::LoadU(d, from + i) : hn::GatherIndex(d, from + i * step, offsets);
+      } else if (step == 1) {
+        v = hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(left)), d, from + i);
+      } else {
+        const auto last = hn::Set(di, static_cast<int32_t>((left - 1) * step));
+        v = hn::GatherIndex(d, from + i * step, hn::Min(offsets, last));
+      }
+      const auto b = hn::LoadU(d, best + i);
+      const auto w = hn::LoadU(di, where + i);
+      const auto beats = hn::And(hn::Not(hn::Le(v, b)), hn::Eq(b, b));
+      const auto take = hn::Or(beats, hn::RebindMask(d, hn::Lt(w, hn::Zero(di))));
+      const auto at = hn::Add(positions, hn::Set(di, flat + static_cast<int32_t>(i) * flat_step));
+      if (left >= lanes) {
+        hn::StoreU(hn::IfThenElse(take, v, b), d, best + i);
+        hn::StoreU(hn::IfThenElse(hn::RebindMask(di, take), at, w), di, where + i);
+      } else {  // what lies past n may belong to other outputs of the row
+        const auto mine = hn::And(take, hn::FirstN(d, static_cast<size_t>(left)));
+        hn::StoreU(hn::IfThenElse(mine, v, b), d, best + i);
+        hn::StoreU(hn::IfThenElse(hn::RebindMask(di, mine), at, w), di, where + i);
+      }
+    }
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    const C v = C(from[i * step]), b = best[i];
+    const int32_t at = flat + static_cast<int32_t>(i) * flat_step;
+    const bool take = (!(v <= b) & (b == b)) | (where[i] < 0);
+    best[i] = take ? v : b;
+    where[i] = take ? at : where[i];
+  }
 }
+
+// One channel: outputs of a row side by side.
+template <class T>
+void Rows(const MaxPoolArgs& p, const T* x, T* y, int32_t* index) {
+  using C = plugin::compute_t<T>;
+  C best[kColumns + kSlack];
+  int32_t where[kColumns + kSlack];
+  const Window& window = p.window;
+  const int64_t step = window.stride[2] * p.x.step[2];
+  const int32_t flat_step = static_cast<int32_t>(window.stride[2]);
+  for (int64_t d = 0; d < p.y.size[0]; ++d) {
+    const Range td = taps_inside(window, 0, d, p.x.size[0]);
+    for (int64_t h = 0; h < p.y.size[1]; ++h) {
+      const Range th = taps_inside(window, 1, h, p.x.size[1]);
+      for (int64_t w0 = 0; w0 < p.y.size[2]; w0 += kColumns) {
+        const int64_t n = std::min(kColumns, p.y.size[2] - w0);
+        std::fill_n(best, n + kSlack, Lowest<C>());
+        std::fill_n(where, n + kSlack, -1);
+        for (int64_t a = td.first; a < td.last; ++a) {
+          for (int64_t b = th.first; b < th.last; ++b) {
+            const int64_t i = window.at(0, d, a), j = window.at(1, h, b);
+            const T* row = x + i * p.x.step[0] + j * p.x.step[1];
+            const int64_t flat = (i * p.x.size[1] + j) * p.x.size[2];
+            for (int64_t t = 0; t < window.kernel[2]; ++t) {
+              const Range inside = outputs_inside(window, 2, t, p.x.size[2], p.y.size[2]);
+              const int64_t first = std::max(inside.first, w0), last = std::min(inside.last, w0 + n);
+              if (first >= last) continue;
+              const int64_t k = window.at(2, first, t);
+              const T* from = row + k * p.x.step[2];
+              const int32_t f = static_cast<int32_t>(flat + k);
+              C* to = best + (first - w0);
+              int32_t* wto = where + (first - w0);
+              Update(from, step, last - first, f, flat_step, to, wto);
+            }
+          }
+        }
+        T* to = y + d * p.y.step[0] + h * p.y.step[1] + w0 * p.y.step[2];
+        for (int64_t i = 0; i < n; ++i) to[i * p.y.step[2]] = T(best[i]);
+        if (!index) continue;
+        int32_t* ito = index + d * p.index.step[0] + h * p.index.step[1] + w0 * p.index.step[2];
+        for (int64_t i = 0; i < n; ++i) ito[i * p.index.step[2]] = where[i];
+      }
+    }
+  }
+}
+
+// Neighbouring channels, one output position after the other.
+template <class T>
+void Channels(const MaxPoolArgs& p, const T* x, T* y, int32_t* index, int64_t channels) {
+  using C = plugin::compute_t<T>;
+  C best[kPoolChannels + kSlack];
+  int32_t where[kPoolChannels + kSlack];
+  const Window& window = p.window;
+  for (int64_t d = 0; d < p.y.size[0]; ++d) {
+    const Range td = taps_inside(window, 0, d, p.x.size[0]);
+    for (int64_t h = 0; h < p.y.size[1]; ++h) {
+      const Range th = taps_inside(window, 1, h, p.x.size[1]);
+      for (int64_t w = 0; w < p.y.size[2]; ++w) {
+        const Range tw = taps_inside(window, 2, w, p.x.size[2]);
+        std::fill_n(best, channels + kSlack, Lowest<C>());
+        std::fill_n(where, channels + kSlack, -1);
+        for (int64_t a = td.first; a < td.last; ++a) {
+          for (int64_t b = th.first; b < th.last; ++b) {
+            for (int64_t t = tw.first; t < tw.last; ++t) {
+              const int64_t i = window.at(0, d, a), j = window.at(1, h, b), k = window.at(2, w, t);
+              const T* from = x + i * p.x.step[0] + j * p.x.step[1] + k * p.x.step[2];
+              const int64_t flat = (i * p.x.size[1] + j) * p.x.size[2] + k;
+              Update(from, 1, channels, static_cast<int32_t>(flat), 0, best, where);
+            }
+          }
+        }
+        T* to = y + d * p.y.step[0] + h * p.y.step[1] + w * p.y.step[2];
+        for (int64_t c = 0; c < channels; ++c) to[c * p.y.c_step] = T(best[c]);
+        if (!index) continue;
+        int32_t* ito = index + d * p.index.step[0] + h * p.index.step[1] + w * p.index.step[2];
+        for (int64_t c = 0; c < channels; ++c) ito[c * p.index.c_step] = where[c];
+      }
+    }
+  }
+}
+
+// Channels [c0, c1) of image n.
+void MaxPoolPlanes(const MaxPoolArgs& p, const void* x, void* y, int32_t* index, int64_t n, int64_t c0, int64_t c1) {
+  plugin::visit(p.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if constexpr (!std::is_same_v<T, plugin::boolean>) {
+      const T* xp = static_cast<const T*>(x) + n * p.x.n_step + c0 * p.x.c_step;
+      T* yp = static_cast<T*>(y) + n * p.y.n_step + c0 * p.y.c_step;
+      int32_t* ip = index ? index + n * p.index.n_step + c0 * p.index.c_step : nullptr;
+      c1 - c0 == 1 ? Rows<T>(p, xp, yp, ip) : Channels<T>(p, xp, yp, ip, c1 - c0);
+    }
+  });
+}
+
+}  // namespace tg::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tg::cpu {
+namespace {
+
+using plugin::operator==;
+HWY_EXPORT(MaxPoolPlanes);
 
 class MaxPool : public Plan {
  public:
   MaxPool(const Instance& instance, const tg_call& call)
       : host_(instance.host),
-        window_(call, call.inputs[0]->ndim, &call.attrs[3]),
-        x_(*call.inputs[0]),
-        y_(*call.outputs[0]),
-        dtype_(call.inputs[0]->dtype),
+        args_{Window(call, call.inputs[0]->ndim, &call.attrs[3]), Planes(*call.inputs[0]), Planes(*call.outputs[0]),
+              Planes(), call.inputs[0]->dtype},
         wants_index_(call.n_outputs > 1 && (call.outputs_wanted >> 1 & 1)) {
-    if (wants_index_) index_ = Planes(*call.outputs[1]);
+    if (args_.dtype == plugin::dtype_of<plugin::boolean>::value) {
+      plugin::fail(TG_UNIMPLEMENTED, "[max_pool] expected numbers, got bool; cast x first");
+    }
+    if (args_.x.positions() > std::numeric_limits<int32_t>::max()) {
+      plugin::fail(TG_UNIMPLEMENTED, "[max_pool] expected a plane whose positions fit into i32, got %lld of them",
+                   static_cast<long long>(args_.x.positions()));
+    }
+    if (wants_index_) args_.index = Planes(*call.outputs[1]);
   }
 
   void run(const tg_run& r) override {
-    plugin::visit(dtype_, [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      if constexpr (!std::is_same_v<T, plugin::boolean>) {
-        int32_t* index = wants_index_ ? plugin::data<int32_t>(*r.outputs[1]) : nullptr;
-        pool(plugin::data<const T>(*r.inputs[0]), plugin::data<T>(*r.outputs[0]), index, r.threads);
-      } else {
-        plugin::fail(TG_UNIMPLEMENTED, "[max_pool] expected numbers, got bool; cast x first");
-      }
-    });
+    const void* x = plugin::data<void>(*r.inputs[0]);
+    void* y = plugin::data<void>(*r.outputs[0]);
+    int32_t* index = wants_index_ ? plugin::data<int32_t>(*r.outputs[1]) : nullptr;
+    const int64_t* k = args_.window.kernel;
+    for_planes(host_, r.threads, args_.x, args_.y.positions() * k[0] * k[1] * k[2] / 4,
+               [&](int64_t n, int64_t c0, int64_t c1) {
+                 HWY_DYNAMIC_DISPATCH(MaxPoolPlanes)(args_, x, y, index, n, c0, c1);
+               });
   }
 
  private:
-  template <class T>
-  void pool(const T* x, T* y, int32_t* index, int threads) const {
-    const int64_t taps = window_.kernel[0] * window_.kernel[1] * window_.kernel[2];
-    for_planes(host_, threads, x_, y_.positions() * taps, [&](int64_t n, int64_t c0, int64_t c1) {
-      const T* xp = x + n * x_.n_step + c0 * x_.c_step;
-      T* yp = y + n * y_.n_step + c0 * y_.c_step;
-      int32_t* ip = index ? index + n * index_.n_step + c0 * index_.c_step : nullptr;
-      for (int64_t d = 0; d < y_.size[0]; ++d) {
-        const Taps td = window_.taps(0, d, x_.size[0]);
-        for (int64_t h = 0; h < y_.size[1]; ++h) {
-          const Taps th = window_.taps(1, h, x_.size[1]);
-          for (int64_t w = 0; w < y_.size[2]; ++w) {
-            const Taps tw = window_.taps(2, w, x_.size[2]);
-            T* to = yp + d * y_.step[0] + h * y_.step[1] + w * y_.step[2];
-            int32_t* ito = ip ? ip + d * index_.step[0] + h * index_.step[1] + w * index_.step[2] : nullptr;
-            if (c1 - c0 == 1) {
-              one(xp, td, th, tw, d, h, w, to, ito);
-            } else {
-              many(xp, td, th, tw, d, h, w, to, ito, c1 - c0);
-            }
-          }
-        }
-      }
-    });
-  }
-
-  // One channel: the maximum stays in registers.
-  template <class T>
-  void one(const T* x, Taps td, Taps th, Taps tw, int64_t d, int64_t h, int64_t w, T* y, int32_t* index) const {
-    Compare<T> best = lowest<T>();
-    int32_t where = -1;
-    for (int64_t a = td.first; a < td.last; ++a) {
-      for (int64_t b = th.first; b < th.last; ++b) {
-        const int64_t i = window_.at(0, d, a), j = window_.at(1, h, b);
-        const T* row = x + i * x_.step[0] + j * x_.step[1];
-        const int64_t flat = (i * x_.size[1] + j) * x_.size[2];
-        for (int64_t c = tw.first; c < tw.last; ++c) {
-          const int64_t k = window_.at(2, w, c);
-          const Compare<T> v = Compare<T>(row[k * x_.step[2]]);
-          if (v > best || where < 0 || (is_nan(v) && !is_nan(best))) {
-            best = v;
-            where = static_cast<int32_t>(flat + k);
-          }
-        }
-      }
-    }
-    *y = T(best);
-    if (index) *index = where;
-  }
-
-  // Neighbouring channels: a loop over them for each tap.
-  template <class T>
-  void many(const T* x, Taps td, Taps th, Taps tw, int64_t d, int64_t h, int64_t w, T* y, int32_t* index,
-            int64_t channels) const {
-    Compare<T> best[64];
-    int32_t where[64];
-    for (int64_t c = 0; c < channels; ++c) best[c] = lowest<T>(), where[c] = -1;
-    for (int64_t a = td.first; a < td.last; ++a) {
-      for (int64_t b = th.first; b < th.last; ++b) {
-        for (int64_t t = tw.first; t < tw.last; ++t) {
-          const int64_t i = window_.at(0, d, a), j = window_.at(1, h, b), k = window_.at(2, w, t);
-          const T* from = x + i * x_.step[0] + j * x_.step[1] + k * x_.step[2];
-          const int32_t flat = static_cast<int32_t>((i * x_.size[1] + j) * x_.size[2] + k);
-          for (int64_t c = 0; c < channels; ++c) {
-            const Compare<T> v = Compare<T>(from[c]);
-            const bool take = (v > best[c]) | (where[c] < 0) | (is_nan(v) & !is_nan(best[c]));
-            best[c] = take ? v : best[c];
-            where[c] = take ? flat : where[c];
-          }
-        }
-      }
-    }
-    for (int64_t c = 0; c < channels; ++c) y[c * y_.c_step] = T(best[c]);
-    if (index) {
-      for (int64_t c = 0; c < channels; ++c) index[c * index_.c_step] = where[c];
-    }
-  }
-
   const tg_host* host_;
-  Window window_;
-  Planes x_, y_, index_{};
-  tg_dtype dtype_;
+  MaxPoolArgs args_;
   bool wants_index_;
 };
 
@@ -143,7 +229,10 @@ class MaxPoolBackward : public Plan {
         dy_(*call.inputs[0]),
         index_(*call.inputs[1]),
         dx_(*call.outputs[0]),
-        dtype_(call.inputs[0]->dtype) {}
+        dtype_(call.inputs[0]->dtype) {
+    // Then a flat position is an offset: dx itself can hold the sums.
+    even_ = dx_.step[1] == dx_.size[2] * dx_.step[2] && (dx_.size[0] == 1 || dx_.step[0] == dx_.size[1] * dx_.step[1]);
+  }
 
   void run(const tg_run& r) override {
     plugin::visit(dtype_, [&](auto tag) {
@@ -158,42 +247,73 @@ class MaxPoolBackward : public Plan {
   }
 
  private:
-  // Contributions are summed in a plane of the type of computation, one channel at a time.
   template <class T>
   void spread(const T* dy, const int32_t* index, T* dx, int threads) const {
-    using C = plugin::compute_t<T>;
-    const int64_t area = dx_.positions();
-    for_planes(host_, threads, dx_, area, [&](int64_t n, int64_t c0, int64_t c1) {
-      thread_local std::vector<C> plane;
-      for (int64_t c = c0; c < c1; ++c) {
-        plane.assign(area, C(0));
-        const T* from = dy + n * dy_.n_step + c * dy_.c_step;
-        const int32_t* where = index + n * index_.n_step + c * index_.c_step;
-        for (int64_t d = 0; d < dy_.size[0]; ++d) {
-          for (int64_t h = 0; h < dy_.size[1]; ++h) {
-            const T* row = from + d * dy_.step[0] + h * dy_.step[1];
-            const int32_t* irow = where + d * index_.step[0] + h * index_.step[1];
-            for (int64_t w = 0; w < dy_.size[2]; ++w) {
-              const int64_t at = irow[w * index_.step[2]];
-              if (at >= 0 && at < area) plane[at] += C(row[w * dy_.step[2]]);
-            }
-          }
-        }
-        T* to = dx + n * dx_.n_step + c * dx_.c_step;
-        const C* sum = plane.data();
-        for (int64_t d = 0; d < dx_.size[0]; ++d) {
-          for (int64_t h = 0; h < dx_.size[1]; ++h) {
-            T* row = to + d * dx_.step[0] + h * dx_.step[1];
-            for (int64_t w = 0; w < dx_.size[2]; ++w) row[w * dx_.step[2]] = T(*sum++);
-          }
-        }
+    for_planes(host_, threads, dx_, dx_.positions(), [&](int64_t n, int64_t c0, int64_t c1) {
+      const T* from = dy + n * dy_.n_step + c0 * dy_.c_step;
+      const int32_t* where = index + n * index_.n_step + c0 * index_.c_step;
+      T* to = dx + n * dx_.n_step + c0 * dx_.c_step;
+      if constexpr (std::is_same_v<T, plugin::compute_t<T>>) {
+        if (even_) return c1 - c0 == 1 ? in_place<true>(from, where, to, 1) : in_place<false>(from, where, to, c1 - c0);
+      }
+      for (int64_t c = 0; c < c1 - c0; ++c) {
+        through_plane(from + c * dy_.c_step, where + c * index_.c_step, to + c * dx_.c_step);
       }
     });
+  }
+
+  // Calls f(offset in dy, offset in index) for each output position.
+  template <class F>
+  void each_output(F&& f) const {
+    for (int64_t d = 0; d < dy_.size[0]; ++d) {
+      for (int64_t h = 0; h < dy_.size[1]; ++h) {
+        for (int64_t w = 0; w < dy_.size[2]; ++w) {
+          f(d * dy_.step[0] + h * dy_.step[1] + w * dy_.step[2],
+            d * index_.step[0] + h * index_.step[1] + w * index_.step[2]);
+        }
+      }
+    }
+  }
+
+  template <bool kOne, class T>
+  void in_place(const T* dy, const int32_t* index, T* dx, int64_t channels) const {
+    if (kOne) channels = 1;
+    const int64_t area = dx_.positions(), step = dx_.step[2];
+    for (int64_t i = 0; i < area; ++i) {
+      for (int64_t c = 0; c < channels; ++c) dx[i * step + c * dx_.c_step] = T(0);
+    }
+    each_output([&](int64_t from, int64_t where) {
+      for (int64_t c = 0; c < channels; ++c) {
+        const int64_t at = index[where + c * index_.c_step];
+        if (at >= 0 && at < area) dx[at * step + c * dx_.c_step] += dy[from + c * dy_.c_step];
+      }
+    });
+  }
+
+  // Sums in a plane of the type of computation.
+  template <class T>
+  void through_plane(const T* dy, const int32_t* index, T* dx) const {
+    using C = plugin::compute_t<T>;
+    thread_local std::vector<C> plane;
+    const int64_t area = dx_.positions();
+    plane.assign(static_cast<size_t>(area), C(0));
+    C* sums = plane.data();
+    each_output([&](int64_t from, int64_t where) {
+      const int64_t at = index[where];
+      if (at >= 0 && at < area) sums[at] += C(dy[from]);
+    });
+    for (int64_t d = 0; d < dx_.size[0]; ++d) {
+      for (int64_t h = 0; h < dx_.size[1]; ++h) {
+        T* row = dx + d * dx_.step[0] + h * dx_.step[1];
+        for (int64_t w = 0; w < dx_.size[2]; ++w) row[w * dx_.step[2]] = T(*sums++);
+      }
+    }
   }
 
   const tg_host* host_;
   Planes dy_, index_, dx_;
   tg_dtype dtype_;
+  bool even_;
 };
 
 }  // namespace
@@ -206,3 +326,4 @@ std::unique_ptr<Plan> make_max_pool_backward(Instance& instance, const tg_call& 
 }
 
 }  // namespace tg::cpu
+#endif

@@ -14,6 +14,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::HWY_NAMESPACE {
+namespace {
 
 // Words of the blocks [block, block + n) for n <= 16. Every variable holds 16 independent blocks; the loops vectorise.
 constexpr int kBlocks = 16;
@@ -58,7 +59,7 @@ void random_words(uint64_t seed, uint64_t offset, int64_t begin, int64_t end, ui
 
 using Words = void (*)(uint64_t seed, uint64_t offset, int64_t begin, int64_t end, uint32_t* out);
 Words random_words_here() { return random_words; }
-
+}  // namespace
 }  // namespace tg::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

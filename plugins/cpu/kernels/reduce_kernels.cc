@@ -18,6 +18,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::reduce::HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 using namespace tg::cpu::HWY_NAMESPACE;
 
@@ -217,7 +218,7 @@ Kernels lookup(int kind, Rep rep) {
     default: return {};
   }
 }
-
+}  // namespace
 }  // namespace tg::cpu::reduce::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -39,9 +39,14 @@ def map_structure(value: Any, leaf: Callable[[Any], Any]) -> Any:
     return leaf(value)
 
 
+def host_tensor(array: np.ndarray) -> Any:
+    """A tensor in host memory that shares the array's, unless that is read-only."""
+    return tg.from_numpy(array if array.flags.writeable else array.copy())
+
+
 def to_tensors(value: Any) -> Any:
-    """Marks become tensors; the rest stays."""
-    return map_structure(value, lambda v: tg.from_numpy(v.array) if isinstance(v, Batched) else v)
+    """Marks become tensors (in host memory); the rest stays."""
+    return map_structure(value, lambda v: host_tensor(v.array) if isinstance(v, Batched) else v)
 
 
 def arrays_to_marks(value: Any) -> Any:
@@ -69,7 +74,7 @@ def collate_marks(batch: Sequence[Any]) -> Any:
     """As `default_collate`, with marks in place of tensors."""
     first = batch[0]
     if isinstance(first, tg.Tensor):
-        if any(t.requires_grad or t.device.type != "cpu" for t in batch):
+        if any(t.requires_grad or not t.device.is_host for t in batch):
             return tg.stack(list(batch))
         return _stack([t.numpy() for t in batch])
     if isinstance(first, np.ndarray):

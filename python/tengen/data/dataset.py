@@ -40,7 +40,7 @@ class IterableDataset(Dataset):
 def take(array: Any, indices: np.ndarray) -> Any:
     """Rows of a tensor (on its device) or of an array."""
     if isinstance(array, tg.Tensor):
-        if array.device.type == "cpu" and not array.requires_grad:
+        if array.device.is_host and not array.requires_grad:
             return tg.from_numpy(np.take(array.numpy(), indices, axis=0))
         return array[tg.tensor(indices, device=array.device)]
     return np.take(array, indices, axis=0)

@@ -121,11 +121,11 @@ def _identity(see: Callable[[tuple], tuple], tensors: list[Any]) -> tuple:
 
 
 def changed_parameter(p: Parameter, fn: Callable[[Any], Any]) -> Parameter:
-    """`p` with `fn` applied to its values and its gradient: itself when nothing changed."""
+    """`p` itself, with `fn` applied to its values and its gradient: optimizers go on holding it."""
     new = fn(p.detach())
     if new.device == p.device and new.dtype == p.dtype:
         return p
-    out = type(p)(new, p.requires_grad)
-    if p.grad is not None:
-        out.grad = fn(p.grad)
-    return out
+    grad, p.grad = p.grad, None
+    p.data = new
+    p.grad = None if grad is None else fn(grad)
+    return p

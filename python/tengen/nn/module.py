@@ -143,8 +143,6 @@ class Module:
         self._check_name(name, "parameter")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"cannot register {type(param).__name__} as parameter {name!r}: expected nn.Parameter or None")
-        if param is not None and not param.is_leaf:
-            raise ValueError(f"cannot register {name!r}: a parameter must be a leaf of the graph, not the result of an op")
         self._buffers.pop(name, None)
         self._modules.pop(name, None)
         self._parameters[name] = param
@@ -393,7 +391,7 @@ class Module:
     def to(self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Module:
         """Moves parameters and buffers to a device, the floating ones to a dtype: `to(device)`, `to(dtype)`, `to(tensor)`.
 
-        Parameters keep their identity where only values move; build the optimizer afterwards all the same.
+        Parameters stay the same objects, so that an optimizer goes on holding them.
         """
         for arg in args:
             if isinstance(arg, tg.Tensor):

@@ -22,25 +22,10 @@ class Parameter(tg.Tensor):
     """
 
     def __new__(cls, data: Any = None, requires_grad: bool = True) -> Parameter:
-        if data is None:
-            data = tg.empty((0,))
-        return super().__new__(cls, data, requires_grad=requires_grad)
+        return super().__new__(cls, tg.empty((0,)) if data is None else data, requires_grad=requires_grad)
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         pass
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
-
-    def __deepcopy__(self, memo: dict) -> Parameter:
-        if id(self) not in memo:
-            with tg.no_grad():
-                memo[id(self)] = type(self)(self.detach().clone(), self.requires_grad)
-        return memo[id(self)]
-
-    def __reduce_ex__(self, protocol: int) -> tuple:
-        return _rebuild, (type(self), self.detach().cpu().numpy(), self.requires_grad)
-
-
-def _rebuild(cls: type, data: Any, requires_grad: bool) -> Parameter:
-    return cls(tg.tensor(data), requires_grad)

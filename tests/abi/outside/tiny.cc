@@ -267,7 +267,8 @@ struct Matmul : Plan {
 // clang-format off
 std::unique_ptr<Plan> make(void*, const tg_call& call) {
   switch (call.row) {
-    case TG_ROW_0_tiny_map_f32: case TG_ROW_1_tiny_map_integer: case TG_ROW_2_tiny_map_bool: return std::make_unique<Map>(call);
+    case TG_ROW_0_tiny_map_f32: case TG_ROW_1_tiny_map_integer:
+    case TG_ROW_2_tiny_map_bool: return std::make_unique<Map>(call);
     case TG_ROW_3_tiny_copy: return std::make_unique<Copy>();
     case TG_ROW_4_tiny_reduce_f32: case TG_ROW_5_tiny_reduce_arg: return std::make_unique<Reduce<float>>(call);
     case TG_ROW_6_tiny_reduce_i64: return std::make_unique<Reduce<int64_t>>(call);
@@ -276,10 +277,7 @@ std::unique_ptr<Plan> make(void*, const tg_call& call) {
   fail(TG_INTERNAL, "tiny has no row %u", call.row);
 }
 
-int32_t open_plugin(uint32_t, const tg_host* table, void**, tg_error*) {
-  host = table;
-  return TG_OK;
-}
+int32_t open_plugin(uint32_t, const tg_host* table, void**, tg_error*) { return host = table, TG_OK; }
 
 constexpr tg_kernel_api kKernels = kernel_table<make>();
 

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of core/ops share: checks, shapes of reductions, and short names for frequent ops.
+#pragma once
+#include <tengen/op.h>
+
+#include <cmath>
+
+namespace tg {
+
+using Value = MapBuilder::Value;
+using Values = std::span<const MapBuilder::Value>;
+using AttrSpan = std::span<const Attr>;
+
+// A wrong dtype is a TypeError: check_type(ok, "sqrt", "floats", got)
+inline void check_type(bool ok, const char* op, const char* expected, DType got) {
+  if (!ok) [[unlikely]] raise(ErrorKind::type, "[", op, "] expected ", expected, ", got ", long_name_of(got));
+}
+inline void check_type(bool ok, const std::string& op, const char* expected, DType got) { check_type(ok, op.c_str(), expected, got); }
+
+// The dtype in which sums of t are taken.
+inline DType acc_dtype(DType t) { return t == DType::f16 || t == DType::bf16 ? DType::f32 : t; }
+inline bool is_index(DType t) { return is_integer(t); }
+
+// The op's inference on the tensors of a call: its checks and the shapes of its outputs.
+inline Specs infer_now(const Call& c) {
+  std::vector<TensorSpec> specs;
+  std::vector<const TensorSpec*> pointers;
+  specs.reserve(c.inputs.size());
+  for (const Tensor& t : c.inputs) {
+    specs.push_back(t.defined() ? TensorSpec{t.dtype(), symbolic(t.shape())} : TensorSpec{});
+    pointers.push_back(t.defined() ? &specs.back() : nullptr);
+  }
+  return c.op.infer(Inference{c.op, pointers, c.attrs});
+}
+
+inline Specs same_as_first(const Inference& c) { return one(c.input(0)); }
+
+// Sizes after a reduction over `axes` (normalised): 1 there, or left out.
+template <class S>
+S reduced_shape(const S& shape, const Ints& axes, bool keep) {
+  S out;
+  size_t k = 0;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const bool gone = k < axes.size() && axes[k] == int64_t(i);
+    if (gone) ++k;
+    if (!gone) out.push_back(shape[i]);
+    else if (keep) out.push_back(1);
+  }
+  return out;
+}
+inline int64_t count_along(const Ints& shape, const Ints& axes) {
+  int64_t n = 1;
+  for (int64_t a : axes) n *= shape[a];
+  return n;
+}
+
+inline Tensor full(const Ints& shape, double value, DType t, Device* device) { return op<"full">({}, {shape, value, t}, device); }
+inline Tensor zeros(const Ints& shape, DType t, Device* device) { return full(shape, 0, t, device); }
+inline Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype(), x.device()); }
+inline Tensor empty(const Ints& shape, DType t, Device* device) { return op<"empty">({}, {shape, t}, device); }
+inline Tensor iota(int64_t n, double start, double step, DType t, Device* device) {
+  if (is_floating(t)) return op<"floor_iota">({}, {n, t, start, step}, device);
+  return op<"floor_iota">({}, {n, t, int64_t(start), int64_t(step)}, device);
+}
+inline Tensor reshape(const Tensor& x, const Ints& shape) { return x.shape() == shape ? x : op<"reshape">({x}, {shape}); }
+inline Tensor expand(const Tensor& x, const Ints& shape) { return x.shape() == shape ? x : op<"expand">({x}, {shape}); }
+inline Tensor transpose(const Tensor& x, int64_t a = -2, int64_t b = -1) { return op<"transpose">({x}, {a, b}); }
+inline Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step = 1) {
+  return op<"slice">({x}, {axis, start, stop, step});
+}
+inline Tensor sum(const Tensor& x, const Ints& axes, bool keep) { return axes.empty() ? x : op<"sum">({x}, {axes, keep}); }
+
+// Writes in place inside a decomposition: target = x, target += x.
+inline void copy_into(const Tensor& target, const Tensor& x) {
+  const Arg in[] = {x};
+  const Tensor out[] = {target};
+  call_into(op_named<"copy">(), in, {}, out);
+}
+inline void add_into(const Tensor& target, const Tensor& x) {
+  const Arg in[] = {target, x};
+  const Tensor out[] = {target};
+  call_into(op_named<"add">(), in, {}, out);
+}
+// target += a @ b, all of equal rank and batch sizes.
+inline void matmul_into(const Tensor& target, const Tensor& a, const Tensor& b) {
+  const Arg in[] = {a, b};
+  const Attr attrs[] = {Attr(1)};
+  const Tensor out[] = {target};
+  call_into(op_named<"floor_matmul">(), in, attrs, out);
+}
+inline Ints all_axes_but(int64_t rank, int64_t axis) {
+  Ints axes;
+  for (int64_t i = 0; i < rank; ++i)
+    if (i != axis) axes.push_back(i);
+  return axes;
+}
+
+}  // namespace tg

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `tengen` of an installed wheel: hands over to the program inside the package."""
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> int:
+    """Replaces this process by the program; returns only when it is missing."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    program = os.path.join(here, "bin", "tengen")
+    if not os.access(program, os.X_OK):
+        print(f"tengen: expected the program {program}, which this installation lacks", file=sys.stderr)
+        return 127
+    path = os.environ.get("TENGEN_PLUGIN_PATH", "")
+    own = os.path.join(here, "plugins")
+    if own not in path.split(os.pathsep):
+        os.environ["TENGEN_PLUGIN_PATH"] = path + os.pathsep + own if path else own
+    os.execv(program, ["tengen", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

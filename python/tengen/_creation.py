@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions that make tensors: zeros, arange, rand and the like, with PyTorch's arguments."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from . import _core
+from ._core import Tensor
+
+__all__ = [
+    "arange", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "rand",
+    "rand_like", "randint", "randn", "randn_like", "randperm", "zeros", "zeros_like",
+]
+
+_ops = _core.ops
+
+
+def _shape(name: str, size: tuple, keyword: Any) -> tuple:
+    """zeros(2, 3), zeros((2, 3)), zeros(shape=(2, 3))"""
+    if keyword is not None:
+        if size:
+            raise TypeError(f"{name}() got its shape twice")
+        return keyword
+    if len(size) == 1 and not isinstance(size[0], int):
+        return size[0]
+    return size
+
+
+def _ready(t: Tensor, requires_grad: bool) -> Tensor:
+    return t.requires_grad_() if requires_grad else t
+
+
+def zeros(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros.
+
+    Parameters
+    ----------
+    *size : int or sequence of int
+        the shape
+    dtype : dtype, default float32
+    device : device, default the default device
+    requires_grad : bool
+        whether gradients are computed for it
+
+    Examples
+    --------
+    >>> tg.zeros(2, 3).shape
+    (2, 3)
+    """
+    return _ready(_core._full(_shape("zeros", size, shape), 0, dtype or _core.float32, device), requires_grad)
+
+
+def ones(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones; arguments as zeros()."""
+    return _ready(_core._full(_shape("ones", size, shape), 1, dtype or _core.float32, device), requires_grad)
+
+
+def empty(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """An uninitialised tensor; arguments as zeros()."""
+    return _ready(_core._empty(_shape("empty", size, shape), dtype, device), requires_grad)
+
+
+def full(shape: Any, fill_value: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, *,
+         value: Any = None, size: Any = None) -> Tensor:
+    """A tensor filled with one number. Without dtype: float32, int64 or bool, as the number is.
+
+    Examples
+    --------
+    >>> tg.full((2,), 7).tolist()
+    [7, 7]
+    """
+    return _ready(_core._full(shape if size is None else size, value if fill_value is None else fill_value, dtype, device),
+                  requires_grad)
+
+
+def zeros_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros with the shape of a tensor, and its dtype and device unless given."""
+    return full_like(x, 0, dtype, device, requires_grad)
+
+
+def ones_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones with the shape of a tensor, and its dtype and device unless given."""
+    return full_like(x, 1, dtype, device, requires_grad)
+
+
+def full_like(x: Tensor, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """One number with the shape of a tensor, and its dtype and device unless given."""
+    return _ready(_core._full(x.shape, fill_value, dtype or x.dtype, device or x.device), requires_grad)
+
+
+def empty_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Uninitialised, with the shape of a tensor, and its dtype and device unless given."""
+    return _ready(_core._empty(x.shape, dtype or x.dtype, device or x.device), requires_grad)
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, *, end: Any = None, dtype: Any = None, device: Any = None,
+           requires_grad: bool = False) -> Tensor:
+    """start, start + step, ... below stop; arange(stop) begins at 0. int64 for integers, else float32.
+
+    Examples
+    --------
+    >>> tg.arange(2, 8, 2).tolist()
+    [2, 4, 6]
+    """
+    stop = end if stop is None else stop
+    if stop is None:
+        start, stop = 0, start
+    start, stop, step = (v.item() if isinstance(v, Tensor) else v for v in (start, stop, step))
+    if dtype is None:
+        dtype = _core.float32 if any(isinstance(v, float) for v in (start, stop, step)) else _core.int64
+    return _ready(_ops["arange"](start, stop, step, dtype=dtype, device=device), requires_grad)
+
+
+def linspace(start: float, stop: float | None = None, num: int | None = None, *, end: float | None = None,
+             steps: int | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """`num` numbers from start to stop, both included.
+
+    Examples
+    --------
+    >>> tg.linspace(0, 1, 5).tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    stop = end if stop is None else stop
+    num = steps if num is None else num
+    if stop is None or num is None:
+        raise TypeError("linspace() expected start, stop and num")
+    return _ready(_ops["linspace"](start, stop, num, dtype=dtype or _core.float32, device=device), requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones on the diagonal, zeros elsewhere; n rows, m (or n) columns."""
+    return _ready(_ops["eye"](n, n if m is None else m, dtype=dtype or _core.float32, device=device), requires_grad)
+
+
+def rand(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers uniform in [0, 1); arguments as zeros().
+
+    Examples
+    --------
+    >>> x = tg.rand(100)
+    >>> bool(((x >= 0) & (x < 1)).all())
+    True
+    """
+    return _ready(_ops["rand"](_shape("rand", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
+
+
+def randn(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers of the standard normal distribution; arguments as zeros()."""
+    return _ready(_ops["randn"](_shape("randn", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
+
+
+def rand_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """rand() with the shape, dtype and device of a tensor."""
+    return rand(x.shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
+
+
+def randn_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """randn() with the shape, dtype and device of a tensor."""
+    return randn(x.shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
+
+
+def randint(low: int, high: Any = None, size: Any = None, *, shape: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
+    """Integers uniform in [low, high); randint(high, size) begins at 0. int64 by default.
+
+    Examples
+    --------
+    >>> tg.randint(0, 10, (3,)).shape
+    (3,)
+    """
+    size = shape if size is None else size
+    if size is None:
+        low, high, size = 0, low, high
+    if high is None:
+        low, high = 0, low
+    if size is None:
+        raise TypeError("randint() expected a size: randint(low, high, size)")
+    return _ops["randint"](low, high, size, dtype=dtype or _core.int64, device=device)
+
+
+def randperm(n: int, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The integers below n in random order. int64 by default."""
+    return _ops["randperm"](n, dtype=dtype or _core.int64, device=device)
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor that shares memory with an array of another library (its __dlpack__), in host memory.
+
+    Raises
+    ------
+    BufferError
+        for memory that cannot be shared: on a device, read-only, negative strides, other element types
+    """
+    if not hasattr(x, "__dlpack__"):
+        return _core._from_dlpack(x)  # a capsule
+    try:
+        capsule = x.__dlpack__(max_version=(1, 0))
+    except TypeError:  # a library from before DLPack 1.0
+        capsule = x.__dlpack__()
+    return _core._from_dlpack(capsule)
+
+
+def _array_of_nested(data: Sequence) -> Any:
+    """A NumPy array of nested lists that hold tensors or arrays."""
+    import numpy as np
+
+    def plain(x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return x.detach().cpu().numpy()
+        return [plain(v) for v in x] if isinstance(x, (list, tuple)) else x
+
+    array = np.array(plain(data))
+    # Python floats beside arrays of float32 must not raise the whole to float64.
+    kinds = {np.asarray(a).dtype for a in _leaves(data) if not isinstance(a, (bool, int, float))}
+    if array.dtype.kind == "f" and kinds and all(k.kind in "fiub" for k in kinds):
+        floats = [k for k in kinds if k.kind == "f"]
+        array = array.astype(np.result_type(*floats) if floats else np.float32, copy=False)
+    return array
+
+
+def _leaves(x: Any) -> Any:
+    if isinstance(x, (list, tuple)):
+        for v in x:
+            yield from _leaves(v)
+    else:
+        yield x.detach().cpu().numpy() if isinstance(x, Tensor) else x
+
+
+class finfo:
+    """Limits of a floating-point dtype: eps, max, min, tiny, bits.
+
+    >>> tg.finfo(tg.float32).bits
+    32
+    """
+
+    def __init__(self, dtype: Any = None) -> None:
+        self.dtype = _core.dtype(dtype or _core.float32)
+        if not self.dtype.is_floating_point:
+            raise TypeError(f"finfo() expected a floating-point dtype, got {self.dtype}; use iinfo()")
+        fraction, exponent = {"float64": (52, 1024), "float32": (23, 128), "float16": (10, 16), "bfloat16": (7, 128)}[self.dtype.name]
+        self.bits = 8 * self.dtype.itemsize
+        self.eps = 2.0 ** -fraction
+        self.max = math.ldexp(2.0 - 2.0 ** -fraction, exponent - 1)
+        self.min = -self.max
+        self.tiny = self.smallest_normal = math.ldexp(1.0, 2 - exponent)
+
+    def __repr__(self) -> str:
+        return f"finfo({self.dtype}, eps={self.eps:g}, max={self.max:g}, min={self.min:g}, tiny={self.tiny:g})"
+
+
+class iinfo:
+    """Limits of an integer dtype: max, min, bits.
+
+    >>> tg.iinfo(tg.int8).max
+    127
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = _core.dtype(dtype)
+        if self.dtype.is_floating_point or self.dtype is _core.bool:
+            raise TypeError(f"iinfo() expected an integer dtype, got {self.dtype}")
+        self.bits = 8 * self.dtype.itemsize
+        self.max = 2 ** (self.bits - self.dtype.is_signed) - 1
+        self.min = -self.max - 1 if self.dtype.is_signed else 0
+
+    def __repr__(self) -> str:
+        return f"iinfo({self.dtype}, min={self.min}, max={self.max})"

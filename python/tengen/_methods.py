@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Methods of Tensor that are a line or two of ops. A method that the op table or the extension has is left as it is."""
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import _core
+from ._core import Tensor
+
+_HERE = sys.modules[__name__]
+# Methods of these names replace the op table's, whose arguments PyTorch users would not guess.
+_OVERRIDE = {"squeeze", "unsqueeze", "flatten"}
+
+
+class RemovableHandle:
+    """What register_hook() returns: remove() takes the hook away."""
+
+    def __init__(self, tensor: Tensor, hook: int) -> None:
+        self._tensor, self._hook = tensor, hook
+
+    def remove(self) -> None:
+        """Takes the hook away; a second call does nothing."""
+        if self._tensor is not None:
+            self._tensor._remove_hook(self._hook)
+            self._tensor = None
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+def _axis(axis: int, rank: int, name: str) -> int:
+    if not -rank <= axis < rank:
+        raise IndexError(f"[{name}] expected an axis in [{-rank}, {rank}), got {axis}")
+    return axis + rank if axis < 0 else axis
+
+
+def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+    """Calls `hook` with the gradient when it reaches this tensor in a backward pass; what it returns (unless None) takes
+    the gradient's place."""
+    return RemovableHandle(self, self._register_hook(hook))
+
+
+def retain_grad(self: Tensor) -> None:
+    """Lets a backward pass leave the gradient of this recorded result in .grad."""
+    if self.is_leaf or getattr(_retaining, "get", dict)(id(self)) is not None:
+        return
+    import weakref
+
+    ref = weakref.ref(self)
+
+    def keep(g: Tensor) -> None:
+        t = ref()
+        if t is not None:
+            t.grad = g.detach().clone() if t.grad is None else t.grad + g
+
+    self._register_hook(keep)
+
+
+_retaining: dict = {}
+
+
+def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Axes start_dim to end_dim joined into one."""
+    shape = self.shape
+    if not shape:
+        return self.reshape((1,))
+    a, b = _axis(start_dim, len(shape), "flatten"), _axis(end_dim, len(shape), "flatten")
+    if a > b:
+        raise ValueError(f"[flatten] expected start_dim to come before end_dim, got {start_dim} and {end_dim}")
+    return self.reshape(shape[:a] + (math.prod(shape[a:b + 1]),) + shape[b + 1:])
+
+
+def unflatten(self: Tensor, axis: int, sizes: Sequence[int]) -> Tensor:
+    """One axis split into several; a size may be -1."""
+    shape = self.shape
+    a = _axis(axis, len(shape), "unflatten")
+    sizes = list(sizes)
+    if -1 in sizes:
+        rest = -math.prod(sizes)
+        sizes[sizes.index(-1)] = shape[a] // rest if rest else 0
+    if math.prod(sizes) != shape[a]:
+        raise ValueError(f"[unflatten] expected sizes with product {shape[a]}, got {tuple(sizes)}")
+    return self.reshape(shape[:a] + tuple(sizes) + shape[a + 1:])
+
+
+def squeeze(self: Tensor, axis: Any = None, *, dim: Any = None) -> Tensor:
+    """Without the axes of size 1: all of them, or those given (others are left)."""
+    axis = dim if axis is None else axis
+    shape = self.shape
+    if axis is None:
+        gone = {i for i, n in enumerate(shape) if n == 1}
+    else:
+        axes = (axis,) if isinstance(axis, int) else axis
+        gone = {a for a in (_axis(a, len(shape), "squeeze") for a in axes) if shape[a] == 1}
+    return self.reshape(tuple(n for i, n in enumerate(shape) if i not in gone))
+
+
+def unsqueeze(self: Tensor, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+    """With a new axis of size 1 at `axis`."""
+    axis = dim if axis is None else axis
+    if axis is None:
+        raise TypeError("unsqueeze() missing required argument 'axis'")
+    shape = self.shape
+    a = _axis(axis, len(shape) + 1, "unsqueeze")
+    return self.reshape((*shape[:a], 1, *shape[a:]))
+
+
+def t(self: Tensor) -> Tensor:
+    """A matrix transposed; fewer axes: itself."""
+    if self.ndim > 2:
+        raise ValueError(f"t() expected a tensor of at most 2 axes, got shape {self.shape}; use .mT or .transpose()")
+    return self.T if self.ndim == 2 else self
+
+
+def expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """Broadcast to another tensor's shape."""
+    return self.expand(other.shape)
+
+
+def view_as(self: Tensor, other: Tensor) -> Tensor:
+    """view() with another tensor's shape."""
+    return self.view(other.shape)
+
+
+def reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    """reshape() with another tensor's shape."""
+    return self.reshape(other.shape)
+
+
+def swapaxes(self: Tensor, axis0: int, axis1: int) -> Tensor:
+    """Two axes exchanged; a view."""
+    return self.transpose(axis0, axis1)
+
+
+def select(self: Tensor, axis: int, index: int) -> Tensor:
+    """The part at one index of an axis, without that axis; a view."""
+    return self[(slice(None),) * _axis(axis, self.ndim, "select") + (index,)]
+
+
+def narrow(self: Tensor, axis: int, start: int, length: int) -> Tensor:
+    """`length` elements of an axis from `start` on; a view."""
+    a = _axis(axis, self.ndim, "narrow")
+    if start < 0 or length < 0 or start + length > self.shape[a]:
+        raise IndexError(f"[narrow] expected a range within axis {a} of size {self.shape[a]}, got {start} to {start + length}")
+    return self[(slice(None),) * a + (slice(start, start + length),)]
+
+
+def split(self: Tensor, size: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> tuple[Tensor, ...]:
+    """Parts of `size` elements along an axis (the last may be smaller), or of the sizes given; views."""
+    a = _axis(axis if dim is None else dim, self.ndim, "split")
+    n = self.shape[a]
+    if isinstance(size, int):
+        if size < 1:
+            raise ValueError(f"[split] expected a size of at least 1, got {size}")
+        sizes = [min(size, n - i) for i in range(0, n, size)] or [0]
+    else:
+        sizes = list(size)
+        if sum(sizes) != n:
+            raise ValueError(f"[split] expected sizes with sum {n}, got {tuple(sizes)}")
+    parts, start = [], 0
+    for s in sizes:
+        parts.append(narrow(self, a, start, s))
+        start += s
+    return tuple(parts)
+
+
+def chunk(self: Tensor, chunks: int, axis: int = 0, *, dim: int | None = None) -> tuple[Tensor, ...]:
+    """At most `chunks` parts of equal size along an axis; views."""
+    if chunks < 1:
+        raise ValueError(f"[chunk] expected at least 1 part, got {chunks}")
+    a = _axis(axis if dim is None else dim, self.ndim, "chunk")
+    return split(self, max(1, -(-self.shape[a] // chunks)), a)
+
+
+def unbind(self: Tensor, axis: int = 0, *, dim: int | None = None) -> tuple[Tensor, ...]:
+    """The parts at every index of an axis; views."""
+    a = _axis(axis if dim is None else dim, self.ndim, "unbind")
+    return tuple(select(self, a, i) for i in range(self.shape[a]))
+
+
+def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """tg.tensor(data) with this tensor's dtype and device unless given."""
+    return _core.tensor(data, dtype or self.dtype, device or self.device, requires_grad=requires_grad)
+
+
+def new_zeros(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """tg.zeros() with this tensor's dtype and device unless given."""
+    from ._creation import zeros
+
+    return zeros(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+def new_ones(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """tg.ones() with this tensor's dtype and device unless given."""
+    from ._creation import ones
+
+    return ones(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+def new_empty(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """tg.empty() with this tensor's dtype and device unless given."""
+    from ._creation import empty
+
+    return empty(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None,
+             requires_grad: bool = False) -> Tensor:
+    """tg.full() with this tensor's dtype and device unless given."""
+    from ._creation import full
+
+    return full(size, fill_value, dtype or self.dtype, device or self.device, requires_grad)
+
+
+def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """masked_fill() written into this tensor."""
+    return self.copy_(self.masked_fill(mask, value))
+
+
+def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Overwrites with numbers uniform in [low, high)."""
+    from ._creation import rand
+
+    return self.copy_(rand(self.shape, dtype=self.dtype, device=self.device) * (high - low) + low)
+
+
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Overwrites with numbers of a normal distribution."""
+    from ._creation import randn
+
+    return self.copy_(randn(self.shape, dtype=self.dtype, device=self.device) * std + mean)
+
+
+def _channels_last(self: Tensor) -> Tensor:
+    """The same tensor with the channels (axis 1) innermost in memory."""
+    if self.ndim < 3:
+        return self
+    if self.is_contiguous(memory_format="channels_last"):
+        return self
+    rank = self.ndim
+    inner = self.permute((0, *range(2, rank), 1)).contiguous()
+    return inner.permute((0, rank - 1, *range(1, rank - 1)))
+
+
+# ---- protocols --------------------------------------------------------------------------------------------------------
+
+
+def __deepcopy__(self: Tensor, memo: dict) -> Tensor:
+    if id(self) in memo:
+        return memo[id(self)]
+    if not self.is_leaf:
+        raise RuntimeError("only a leaf can be deep-copied, this tensor is the result of a recorded op; use .detach() first")
+    outer = _core._set_grad_enabled(False)
+    try:
+        copy = Tensor._make_subclass(type(self), self.detach().clone(), self.requires_grad)
+    finally:
+        _core._set_grad_enabled(outer)
+    memo[id(self)] = copy
+    if hasattr(self, "__dict__"):
+        import copy as copying
+
+        copy.__dict__.update(copying.deepcopy(self.__dict__, memo))
+    if self.grad is not None:
+        copy.grad = __deepcopy__(self.grad.detach(), memo)
+    return copy
+
+
+def _rebuild(cls: type, data: bytes, dtype: str, shape: tuple, device: str, requires_grad: bool, attributes: dict | None) -> Tensor:
+    try:
+        t = _core._from_bytes(data, dtype, shape, device)
+    except ValueError:
+        if device.split(":")[0] not in {d["kind"] for d in _core._devices()}:
+            raise RuntimeError(f"this tensor was pickled from {device}, which is not here; pickle tensor.cpu() instead") from None
+        raise
+    t = Tensor._make_subclass(cls, t, requires_grad)
+    if attributes:
+        t.__dict__.update(attributes)
+    return t
+
+
+def __reduce_ex__(self: Tensor, protocol: int) -> tuple:
+    if not self.is_leaf:
+        raise RuntimeError("only a leaf can be pickled, this tensor is the result of a recorded op; use .detach() first")
+    return _rebuild, (type(self), self.detach()._to_bytes(), self.dtype.name, self.shape, self.device.name, self.requires_grad,
+                      getattr(self, "__dict__", None))
+
+
+def __dlpack__(self: Tensor, *, stream: Any = None, max_version: tuple | None = None, dl_device: tuple | None = None,
+               copy: bool | None = None) -> Any:
+    """A DLPack capsule that shares this tensor's host memory."""
+    if dl_device is not None and tuple(dl_device) != (1, 0):
+        raise BufferError(f"expected DLPack device (1, 0), host memory, got {tuple(dl_device)}")
+    source = self.clone() if copy else self
+    return _core._to_dlpack(source, max_version is not None and max_version[0] >= 1)
+
+
+def __dlpack_device__(self: Tensor) -> tuple[int, int]:
+    """(1, 0) for host memory, (12, index) for a plugin's device."""
+    return (1, 0) if self.device.is_host else (12, self.device.index)
+
+
+def install() -> None:
+    """Puts the functions above on Tensor."""
+    own = vars(Tensor)
+    for name, value in list(vars(_HERE).items()):
+        public = callable(value) and getattr(value, "__module__", None) == __name__ and not isinstance(value, type)
+        if not public or name in ("install",) or (name.startswith("_") and not name.startswith("__")):
+            continue
+        if name in own and name not in _OVERRIDE and not name.startswith("__"):
+            continue
+        setattr(Tensor, name, value)

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The subcommands: each takes the context and its options, prints its answer and returns the exit code. What goes wrong
+// is thrown; main.cc prints it and chooses the code.
+#ifndef TENGEN_TOOLS_COMMANDS_H_
+#define TENGEN_TOOLS_COMMANDS_H_
+
+#include <tengen/registry.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "output.h"
+
+namespace tg::cli {
+
+// The question makes no sense as asked: exit code 2.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Plugins that belong to this program's own installation or build tree.
+std::vector<std::string> own_plugin_dirs();
+registry::ScanOptions scan_options();
+// Tells the core where those plugins are; before its first use.
+void prepare_core();
+
+struct PluginsOptions {
+  std::string name;    // "": all, as a table
+  bool probe = false;  // try each in a subprocess
+};
+int run_plugins(const Context& c, const PluginsOptions& options);
+
+struct KernelsOptions {
+  std::string op, dtype, plugin;
+};
+int run_kernels(const Context& c, const KernelsOptions& options);
+
+int run_devices(const Context& c);
+
+struct OpsOptions {
+  std::string name;       // "": all, as a table
+  bool internal = false;  // also those without a Python function
+};
+int run_ops(const Context& c, const OpsOptions& options);
+
+struct CoverageOptions {
+  bool missing = false;  // only ops that some plugin has no kernel for
+};
+int run_coverage(const Context& c, const CoverageOptions& options);
+
+struct WhyOptions {
+  std::string op, device;
+  std::vector<std::string> dtypes, shapes, attrs;
+};
+int run_why(const Context& c, const WhyOptions& options);
+
+int run_doctor(const Context& c);
+
+}  // namespace tg::cli
+#endif  // TENGEN_TOOLS_COMMANDS_H_

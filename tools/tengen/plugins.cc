@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// tengen plugins [NAME] [--probe]: what the search finds. Exit code 1 where nothing is usable.
+#include <cstdio>
+#include <map>
+
+#include "commands.h"
+
+namespace tg::cli {
+namespace {
+
+using registry::Candidate;
+using registry::Status;
+
+Cell status_cell(const Candidate& c) {
+  const std::string text = registry::to_string(c.status);
+  if (c.usable()) return good(text);
+  return c.status == Status::kShadowed ? dim(text) : bad(text);
+}
+
+std::vector<std::string> device_kinds(const Candidate& c) {
+  std::vector<std::string> out;
+  if (c.manifest) {
+    for (const auto& d : c.manifest->devices) out.push_back(d.kind);
+  }
+  return out;
+}
+
+std::string abi_range(const registry::Manifest& m) {
+  return m.abi_min == m.abi_max ? registry::abi_text(m.abi_min) : registry::abi_text(m.abi_min) + "-" + registry::abi_text(m.abi_max);
+}
+
+// A probe's verdict becomes the candidate's, as loading would do it.
+void try_out(Candidate& c, const registry::ProbeOptions& options, std::vector<registry::ProbedDevice>* devices) {
+  if (!c.usable()) return;
+  const auto result = registry::probe(c.library, options);
+  *devices = result.devices;
+  if (!result.safe) {
+    c.status = Status::kProbeFailed;
+    c.reason = "tried in a subprocess, it " + result.failure;
+  } else if (!result.refusal.empty() || !result.open_error.empty()) {
+    c.status = Status::kLoadFailed;
+    c.reason = result.refusal.empty() ? result.open_error : result.refusal;
+  }
+}
+
+std::string manifest_json(const Candidate& c) {
+  if (!c.manifest) return "null";
+  const auto& m = *c.manifest;
+  std::string rows = "[";
+  for (const auto& r : m.kernels)
+    rows += (rows.size() > 1 ? ", " : "") + json_object({{"op", json_text(r.op)}, {"name", json_text(r.name)}, {"dtypes", json_text(r.dtypes)}});
+  return json_object({{"vendor", json_text(m.vendor)}, {"version", json_text(m.version)}, {"licence", json_text(m.licence)},
+                      {"summary", json_text(m.summary)}, {"abi", json_text(abi_range(m))},
+                      {"fallback", m.fallback ? "true" : "false"}, {"kernels", rows + "]"}});
+}
+
+void details(const Context& c, const Candidate& p, const std::vector<registry::ProbedDevice>& devices) {
+  const auto line = [&](const char* key, const std::string& value, Style style = Style::kPlain) {
+    if (value.empty()) return;
+    const std::string head = std::string(key) + std::string(12 - std::min<size_t>(11, std::string(key).size()), ' ');
+    std::printf("%s%s\n", paint(c, Style::kBold, head).c_str(), paint(c, style, wrap(c, value, 12)).c_str());
+  };
+  const Cell status = status_cell(p);
+  line("name", p.name);
+  line("status", status.text, status.style);
+  line("reason", p.reason);
+  for (const auto& note : p.notes) line("note", note, Style::kWarn);
+  if (p.manifest) {
+    const auto& m = *p.manifest;
+    line("summary", m.summary);
+    line("vendor", m.vendor);
+    line("version", m.version);
+    line("licence", m.licence);
+    line("abi", abi_range(m));
+    line("role", m.fallback ? "fallback: ranks behind every other plugin" : "");
+    for (const auto& [arch, features] : m.cpu) {
+      std::string text;
+      for (const auto& f : features) text += (text.empty() ? "" : " ") + f;
+      line("cpu", arch + ": " + (text.empty() ? "any" : text));
+    }
+    for (const auto& d : m.devices) line("device", d.kind + (d.summary.empty() ? "" : ": " + d.summary));
+    std::map<std::string, int> ops;
+    for (const auto& r : m.kernels) ++ops[r.op];
+    std::string text;
+    for (const auto& [op, n] : ops) text += (text.empty() ? "" : ", ") + op + (n > 1 ? " (" + std::to_string(n) + ")" : "");
+    line("kernels", std::to_string(m.kernels.size()) + " rows: " + text);
+  }
+  for (const auto& d : devices) line("found", d.kind + ": " + d.name + ", " + bytes_text(d.memory_bytes));
+  line("library", p.library.string());
+  line("manifest", p.manifest_file.empty() ? "embedded in the library" : p.manifest_file.string());
+  line("through", std::string(registry::to_string(p.source)) + " (" + p.origin + ")");
+}
+
+}  // namespace
+
+int run_plugins(const Context& context, const PluginsOptions& options) {
+  const auto probing = registry::ProbeOptions::from_environment();
+  Table table({{"name", "NAME"}, {"version", "VERSION"}, {"status", "STATUS"}, {"kernels", "KERNELS"}, {"devices", "DEVICES"},
+               {"source", "FROM"}, {"usable", ""}, {"reason", ""}, {"library", ""}, {"notes", ""}, {"manifest", ""},
+               {"probed", ""}, {"where", "LIBRARY OR REASON"}});
+  bool any_usable = false, met = false;
+  for (Candidate& c : registry::scan(scan_options())) {
+    if (!options.name.empty() && c.name != options.name) continue;
+    std::vector<registry::ProbedDevice> devices;
+    if (options.probe) try_out(c, probing, &devices);
+    any_usable |= c.usable();
+    if (!options.name.empty() && !context.json) {
+      if (met) std::printf("\n");
+      details(context, c, devices);
+    }
+    met = true;
+    std::string found = "[";
+    for (const auto& d : devices)
+      found += (found.size() > 1 ? ", " : "") + json_object({{"kind", json_text(d.kind)}, {"name", json_text(d.name)}, {"domain", json_text(d.domain)},
+                                                             {"memory_bytes", std::to_string(d.memory_bytes)}});
+    table.row({c.name, c.manifest ? c.manifest->version : "", status_cell(c),
+               c.manifest ? number((long long)c.manifest->kernels.size()) : Cell("", Style::kPlain, "null"), words(device_kinds(c)),
+               registry::to_string(c.source), Cell("", Style::kPlain, c.usable() ? "true" : "false"), c.reason, c.library.string(),
+               words(c.notes), Cell("", Style::kPlain, manifest_json(c)), Cell("", Style::kPlain, found + "]"),
+               c.usable() ? dim(c.library.string()) : Cell(c.reason)});
+  }
+  if (context.json || options.name.empty()) table.print(context);
+  if (!met && !context.json) {
+    std::fprintf(stderr, "%s\n", options.name.empty()
+                                     ? "no plugin was found; TENGEN_PLUGIN_PATH names directories to search"
+                                     : ("no plugin is named '" + options.name + "'; `tengen plugins` lists what there is").c_str());
+  }
+  return any_usable ? kOk : kNone;
+}
+
+}  // namespace tg::cli
