@@ -98,19 +98,16 @@ int64_t Dim::evaluate(int64_t (*lookup)(void*, const std::string&), void* contex
   return v;
 }
 
-namespace {
 template <class T>
-std::string tuple(std::span<const T> v) {
+TupleText<T>::operator std::string() const {
   std::ostringstream out;
   out << '(';
-  for (size_t i = 0; i < v.size(); ++i) out << (i ? ", " : "") << v[i];
-  out << (v.size() == 1 ? ",)" : ")");
+  for (size_t i = 0; i < values.size(); ++i) out << (i ? ", " : "") << values[i];
+  out << (values.size() == 1 ? ",)" : ")");
   return out.str();
 }
-}  // namespace
-
-std::string str(std::span<const int64_t> v) { return tuple(v); }
-std::string str(std::span<const Dim> v) { return tuple(v); }
+template struct TupleText<int64_t>;
+template struct TupleText<Dim>;
 
 Shape symbolic(std::span<const int64_t> v) {
   Shape s;

@@ -17,8 +17,7 @@ uint32_t math_mode() { return TG_MATH_DETERMINISTIC; }
 // ---- KernelPlan -----------------------------------------------------------------------------------------------------------
 
 KernelPlan::KernelPlan(RowRef r, Device* device, const char* op, void* plan)
-    : row(r), device(device), op(op), plan_(plan), api_(r.plugin->table.kernels),
-      simple_(device->host && !api_->plan_workspace) {
+    : row(r), device(device), op(op), plan_(plan), api_(r.plugin->table.kernels) {
   counters().plans_created.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -26,7 +25,7 @@ KernelPlan::~KernelPlan() {
   if (api_->plan_destroy && row.plugin->instance) api_->plan_destroy(plan_);
 }
 
-void KernelPlan::run_simple(const Args& a) const {
+void KernelPlan::run(const Args& a) const {
   tg_run run;
   run.launch_id = next_launch_id();
   run.stream = nullptr;
@@ -44,34 +43,11 @@ void KernelPlan::run_simple(const Args& a) const {
   run.n_attrs = a.n_attrs;
   run.threads = num_threads();
   run.reserved[0] = run.reserved[1] = 0;
-  tg_error error;
-  const int32_t status = api_->plan_run(plan_, &run, &error);
-  reset_scratch();
-  if (status != TG_OK) [[unlikely]] {
-    error.launch_id = 0;
-    device->fail(status, error, op);
-  }
-}
-
-void KernelPlan::run_full(const Args& a) const {
-  device->check_usable();
-  tg_run run{};
-  run.launch_id = next_launch_id();
-  run.inputs = a.inputs;
-  run.outputs = a.outputs;
-  run.attrs = a.attrs;
-  run.inputs_present = a.present;
-  run.outputs_wanted = a.wanted;
-  run.n_inputs = a.n_inputs;
-  run.n_outputs = a.n_outputs;
-  run.n_attrs = a.n_attrs;
-  run.threads = num_threads();
-  tg_error error{};
+  tg_error error;  // written by the plugin on failure only
   Ref<Storage> workspace;
   if (api_->plan_workspace) {
     uint64_t bytes = 0;
-    const int32_t status = api_->plan_workspace(plan_, &run, &bytes, &error);
-    if (status != TG_OK) device->fail(status, error, op);
+    if (const int32_t status = api_->plan_workspace(plan_, &run, &bytes, &error); status != TG_OK) fail(status, &error);
     if (bytes) {
       workspace = Storage::allocate(device, bytes);
       run.workspace = workspace->data();
@@ -79,9 +55,10 @@ void KernelPlan::run_full(const Args& a) const {
     }
   }
   int32_t status;
-  if (device->host) {
+  if (device->host) [[likely]] {
     status = api_->plan_run(plan_, &run, &error);
   } else {
+    device->check_usable();
     note_launch(run.launch_id, op);
     Stream* stream = current_stream(device);
     run.stream = row.native ? stream->handle : nullptr;
@@ -90,7 +67,13 @@ void KernelPlan::run_full(const Args& a) const {
     status = api_->plan_run(plan_, &run, &error);
   }
   reset_scratch();
-  if (status != TG_OK) [[unlikely]] device->fail(status, error, op);
+  if (status != TG_OK) [[unlikely]] fail(status, &error);
+}
+
+void KernelPlan::fail(int32_t status, tg_error* error) const {
+  error->message[sizeof error->message - 1] = 0;
+  if (device->host) error->launch_id = 0;
+  device->fail(status, *error, op);
 }
 
 // ---- selection -----------------------------------------------------------------------------------------------------------------

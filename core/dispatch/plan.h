@@ -30,17 +30,12 @@ class KernelPlan {
     uint32_t n_inputs, n_outputs, n_attrs;
     uint64_t present, wanted;
   };
-  void run(const Args& args) const {
-    if (simple_) [[likely]] run_simple(args);
-    else run_full(args);
-  }
+  void run(const Args& args) const;
 
  private:
-  void run_simple(const Args& args) const;
-  void run_full(const Args& args) const;
+  [[noreturn]] void fail(int32_t status, tg_error* error) const;
   void* plan_;
   const tg_kernel_api* api_;
-  bool simple_;  // host memory, no workspace
 };
 
 // What is asked of the plugins. Tensors as they would run; data is ignored.

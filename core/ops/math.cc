@@ -23,9 +23,9 @@ void unary(OpBuilder o, const char* doc, int opcode, Promotion p, bool saved_inp
 }
 
 // Rounding functions and sign: constant between jumps.
-void stepwise(OpBuilder o, const char* doc, int opcode, const char* example) {
+void stepwise(OpBuilder o, const char* name, const char* doc, int opcode, const char* example) {
   o.family("elementwise").doc(doc).input("x", "a tensor of numbers; integers stay as they are")
-      .map(Promotion::common, [opcode, name = std::string("rounding")](MapBuilder& b, Values in, AttrSpan) {
+      .map(Promotion::common, [opcode, name](MapBuilder& b, Values in, AttrSpan) {
         check_type(in[0].dtype != DType::boolean, name, "numbers", in[0].dtype);
         return opcode != TG_MAP_SIGN && !is_floating(in[0].dtype) ? in[0] : b.emit(opcode, in[0]);
       })
@@ -125,11 +125,11 @@ TG_OPS(math) {
       .grad([](const Backward& b) { return Tensors{mul(b.grad(), mul(b.arg(0), 2.0))}; }).saves(1, 0).bounds(0.5, "one rounding")
       .example(">>> tg.square(tg.tensor([3.])).tolist()\n[9.0]");
 
-  stepwise(TG_OP(sign), "1, -1 or 0; NaN stays.", TG_MAP_SIGN, ">>> tg.sign(tg.tensor([2., -2., 0.])).tolist()\n[1.0, -1.0, 0.0]");
-  stepwise(TG_OP(floor), "The largest integer not above x.", TG_MAP_FLOOR, ">>> tg.floor(tg.tensor([1.5, -1.5])).tolist()\n[1.0, -2.0]");
-  stepwise(TG_OP(ceil), "The smallest integer not below x.", TG_MAP_CEIL, ">>> tg.ceil(tg.tensor([1.5, -1.5])).tolist()\n[2.0, -1.0]");
-  stepwise(TG_OP(round), "The nearest integer, halves to even.", TG_MAP_ROUND, ">>> tg.round(tg.tensor([0.5, 1.5])).tolist()\n[0.0, 2.0]");
-  stepwise(TG_OP(trunc), "x without its fraction.", TG_MAP_TRUNC, ">>> tg.trunc(tg.tensor([1.5, -1.5])).tolist()\n[1.0, -1.0]");
+  stepwise(TG_OP(sign), "sign", "1, -1 or 0; NaN stays.", TG_MAP_SIGN, ">>> tg.sign(tg.tensor([2., -2., 0.])).tolist()\n[1.0, -1.0, 0.0]");
+  stepwise(TG_OP(floor), "floor", "The largest integer not above x.", TG_MAP_FLOOR, ">>> tg.floor(tg.tensor([1.5, -1.5])).tolist()\n[1.0, -2.0]");
+  stepwise(TG_OP(ceil), "ceil", "The smallest integer not below x.", TG_MAP_CEIL, ">>> tg.ceil(tg.tensor([1.5, -1.5])).tolist()\n[2.0, -1.0]");
+  stepwise(TG_OP(round), "round", "The nearest integer, halves to even.", TG_MAP_ROUND, ">>> tg.round(tg.tensor([0.5, 1.5])).tolist()\n[0.0, 2.0]");
+  stepwise(TG_OP(trunc), "trunc", "x without its fraction.", TG_MAP_TRUNC, ">>> tg.trunc(tg.tensor([1.5, -1.5])).tolist()\n[1.0, -1.0]");
 }
 
 }  // namespace tg

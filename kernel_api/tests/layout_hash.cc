@@ -2,8 +2,8 @@
 //
 // The frozen structs' hash is that of their list, and the helper header compiles beside it.
 
-#include <tengen/kernel_api.hpp>
 #include <tengen/kernel_api_layout.h>
+#include <tengen/kernel_api.hpp>
 
 constexpr uint64_t fnv1a(const char* text) {
   uint64_t hash = UINT64_C(0xcbf29ce484222325);

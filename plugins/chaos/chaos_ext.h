@@ -3,8 +3,8 @@
  * chaos_ext.h - what a kernel provider other than chaos itself needs to compute on a chaos device. C11.
  *
  * The native handles that the host hands on (tg_call::native_device, tg_run::native_stream) point to the two structs
- * below; both begin with the table of functions, so that a provider needs this header alone and no symbol of the plugin.
- * The extension "exp.chaos/1" returns the same table.
+ * below; both begin with the table of functions, so that a provider needs this header alone and no symbol of the
+ * plugin. The extension "exp.chaos/1" returns the same table.
  *
  *   int32_t work(void* context, tg_error* error) {            // in the stream's own thread, in order, later
  *     Mine* m = context;

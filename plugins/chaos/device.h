@@ -30,7 +30,9 @@ class Device {
 
   bool lost() const { return lost_.load(std::memory_order_acquire); }
   void lose() { lost_.store(true, std::memory_order_release); }
-  std::string lost_message() const { return "chaos:" + std::to_string(index()) + " is lost (TENGEN_CHAOS_LOSE_DEVICE)"; }
+  std::string lost_message() const {
+    return "chaos:" + std::to_string(index()) + " is lost (TENGEN_CHAOS_LOSE_DEVICE)";
+  }
 
   // Damage found when no task was there to blame; every later sync reports it.
   void damage(const std::string& message);
@@ -53,7 +55,8 @@ class Instance {
   explicit Instance(const tg_host* host);
   ~Instance();
 
-  // What the kernels are given: they run in a stream's thread, where parallel_for is a plain call and scratch is malloc.
+  // What the kernels are given: they run in a stream's thread, where parallel_for is a plain call and scratch is
+  // malloc.
   const tg_host* kernel_host() const { return &kernel_host_; }
 
   Device& device(int32_t index);  // these three throw Failure for what they don't know

@@ -45,11 +45,14 @@ class ForeignWork : public Task {
 
 int32_t enqueue(tg_chaos_stream* native, uint64_t launch_id, ForeignWork::Work work, ForeignWork::Release release,
                 void* context, tg_error* error) {
-  return plugin::guard(error, [&] {
-    Stream& stream = stream_of(native);
-    stream.device().check();
-    stream.enqueue(std::make_unique<ForeignWork>(stream, launch_id, work, release, context));
-  }, launch_id);
+  return plugin::guard(
+      error,
+      [&] {
+        Stream& stream = stream_of(native);
+        stream.device().check();
+        stream.enqueue(std::make_unique<ForeignWork>(stream, launch_id, work, release, context));
+      },
+      launch_id);
 }
 
 int32_t address(tg_chaos_stream* native, const void* data, uint64_t offset, uint64_t bytes, void** address,

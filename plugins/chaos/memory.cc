@@ -31,7 +31,8 @@ bool all(const char* p, uint64_t n, int value) {
 
 Pages::Pages(uint64_t bytes, bool accessible) : bytes_(bytes + 2 * page()) {
   void* p = mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) plugin::fail(TG_RESOURCE_EXHAUSTED, "chaos: mmap of %llu bytes failed", (unsigned long long)bytes);
+  if (p == MAP_FAILED)
+    plugin::fail(TG_RESOURCE_EXHAUSTED, "chaos: mmap of %llu bytes failed", (unsigned long long)bytes);
   begin_ = static_cast<char*>(p) + page();
   if (accessible && mprotect(begin_, bytes, PROT_READ | PROT_WRITE) != 0) {
     munmap(p, bytes_);
@@ -124,7 +125,8 @@ BlockPtr Memory::find(const void* handle, uint64_t offset, uint64_t bytes, const
     if (p == block->handle()) {
       if (offset <= block->bytes() && bytes <= block->bytes() - offset) return block;
       plugin::fail(TG_OUT_OF_RANGE, "%s reaches from byte %llu to %llu of a block of %llu bytes", what,
-                   (unsigned long long)offset, (unsigned long long)(offset + bytes), (unsigned long long)block->bytes());
+                   (unsigned long long)offset, (unsigned long long)(offset + bytes),
+                   (unsigned long long)block->bytes());
     }
     if (p < block->handle() + block->bytes())
       plugin::fail(TG_INVALID_ARGUMENT,

@@ -44,27 +44,30 @@ int32_t plan_workspace(void* plan, const tg_run* shapes, uint64_t* bytes, tg_err
 }
 
 int32_t plan_run(void* plan, const tg_run* run, tg_error* error) {
-  return plugin::guard(error, [&] {
-    ChaosPlan& p = plan_of(plan);
-    Stream& stream = p.instance.stream(p.device.index(), run->stream);
-    const Stream::Use use(stream);
-    if (run->native_stream != static_cast<tg_chaos_stream*>(stream.native()))
-      plugin::fail(TG_INVALID_ARGUMENT, "%s: expected the native handle of the stream, got %p", p.op.c_str(),
-                   run->native_stream);
-    p.device.check();
-    const uint64_t n = p.instance.next_launch();
-    const Settings& s = p.instance.settings();
-    const Launch::Fate fate = n == s.lose_device   ? Launch::kLoseDevice
-                              : n == s.fail_launch ? Launch::kFail
-                                                   : Launch::kRun;
-    stream.enqueue(std::make_unique<Launch>(p.device, p.op, p.kernel, *run, fate));
-  }, run->launch_id);
+  return plugin::guard(
+      error,
+      [&] {
+        ChaosPlan& p = plan_of(plan);
+        Stream& stream = p.instance.stream(p.device.index(), run->stream);
+        const Stream::Use use(stream);
+        if (run->native_stream != static_cast<tg_chaos_stream*>(stream.native()))
+          plugin::fail(TG_INVALID_ARGUMENT, "%s: expected the native handle of the stream, got %p", p.op.c_str(),
+                       run->native_stream);
+        p.device.check();
+        const uint64_t n = p.instance.next_launch();
+        const Settings& s = p.instance.settings();
+        const Launch::Fate fate = n == s.lose_device   ? Launch::kLoseDevice
+                                  : n == s.fail_launch ? Launch::kFail
+                                                       : Launch::kRun;
+        stream.enqueue(std::make_unique<Launch>(p.device, p.op, p.kernel, *run, fate));
+      },
+      run->launch_id);
 }
 
 void plan_destroy(void* plan) { delete &plan_of(plan); }
 
-constexpr tg_kernel_api kKernels = {
-    sizeof(tg_kernel_api), 0, nullptr, plan_create, nullptr, plan_workspace, plan_run, plan_destroy};
+constexpr tg_kernel_api kKernels = {sizeof(tg_kernel_api), 0,        nullptr,     plan_create, nullptr,
+                                    plan_workspace,        plan_run, plan_destroy};
 
 // ---- devices and memory ---------------------------------------------------------------------------------------------
 
@@ -265,7 +268,8 @@ int32_t enqueue_copy(void* instance, int32_t index, void* handle, uint64_t bytes
 int32_t copy_to_device(void* instance, int32_t index, void* stream, void* dst, uint64_t dst_offset, const void* src,
                        uint64_t bytes, tg_error* error) {
   return enqueue_copy(instance, index, stream, bytes, error, [&](Device& device) {
-    return std::make_unique<Copy>(on_device(device, dst, dst_offset, bytes, "copy_to_device: dst"), on_host(src), bytes);
+    return std::make_unique<Copy>(on_device(device, dst, dst_offset, bytes, "copy_to_device: dst"), on_host(src),
+                                  bytes);
   });
 }
 
@@ -287,10 +291,26 @@ int32_t copy_on_device(void* instance, int32_t index, void* stream, void* dst, u
 }
 
 constexpr tg_device_api kDeviceApi = {
-    sizeof(tg_device_api), 0,          device_count,   device_info,   alloc,
-    free_block,            memory_info, stream_create, stream_destroy, stream_sync,
-    stream_query,          stream_wait, event_create,  event_destroy, event_record,
-    event_query,           event_sync,  copy_to_device, copy_to_host, copy_on_device,
+    sizeof(tg_device_api),
+    0,
+    device_count,
+    device_info,
+    alloc,
+    free_block,
+    memory_info,
+    stream_create,
+    stream_destroy,
+    stream_sync,
+    stream_query,
+    stream_wait,
+    event_create,
+    event_destroy,
+    event_record,
+    event_query,
+    event_sync,
+    copy_to_device,
+    copy_to_host,
+    copy_on_device,
 };
 
 // ---- the plugin -----------------------------------------------------------------------------------------------------
@@ -306,9 +326,8 @@ const void* extension(void*, const char* name) {
 }
 
 constexpr tg_plugin kPlugin = {
-    sizeof(tg_plugin), TG_ABI_VERSION,        TG_PLUGIN_NAME, TG_PLUGIN_VENDOR, TG_PLUGIN_VERSION, tg_rows,
-    TG_N_ROWS,         sizeof(tg_kernel_row), &kDeviceApi,    &kKernels,        open_plugin,       shutdown_plugin,
-    extension,
+    sizeof(tg_plugin),     TG_ABI_VERSION, TG_PLUGIN_NAME, TG_PLUGIN_VENDOR, TG_PLUGIN_VERSION, tg_rows,   TG_N_ROWS,
+    sizeof(tg_kernel_row), &kDeviceApi,    &kKernels,      open_plugin,      shutdown_plugin,   extension,
 };
 
 }  // namespace

@@ -28,9 +28,8 @@ void shutdown_plugin(void* instance) { delete static_cast<Instance*>(instance); 
 constexpr tg_kernel_api kKernels = tg::plugin::kernel_table<make>();
 
 constexpr tg_plugin kPlugin = {
-    sizeof(tg_plugin), TG_ABI_VERSION,        TG_PLUGIN_NAME, TG_PLUGIN_VENDOR, TG_PLUGIN_VERSION, tg_rows,
-    TG_N_ROWS,         sizeof(tg_kernel_row), nullptr,        &kKernels,        open_plugin,       shutdown_plugin,
-    nullptr,
+    sizeof(tg_plugin),     TG_ABI_VERSION, TG_PLUGIN_NAME, TG_PLUGIN_VENDOR, TG_PLUGIN_VERSION, tg_rows, TG_N_ROWS,
+    sizeof(tg_kernel_row), nullptr,        &kKernels,      open_plugin,      shutdown_plugin,   nullptr,
 };
 
 }  // namespace

@@ -64,6 +64,8 @@ PyObject* run_grad(PyObject*, PyObject* args) {
   });
 }
 
+thread_local Node* t_running = nullptr;  // the Python function whose backward runs
+
 // A call of a Python-defined function. `backward_` takes the gradients of the outputs (a tuple; None where nothing flows
 // back) and returns those of the inputs.
 class PythonNode final : public Node {
@@ -79,8 +81,14 @@ class PythonNode final : public Node {
       raise(ErrorKind::runtime, "[", name_, "] backward went through this part of the graph before, and its saved tensors "
             "are freed; call backward(retain_graph=True) the first time");
     GilAcquire gil;
+    struct Running {
+      Node* outer;
+      explicit Running(Node* node) : outer(std::exchange(t_running, node)) {}
+      ~Running() { t_running = outer; }
+    } running(this);
+    const Object function = Object::borrow(backward_->get());  // the pass may free what was saved
     const Object given = tuple_of(Tensors(grads.begin(), grads.end()));
-    const Object result = Object::take(PyObject_CallOneArg(backward_->get(), given.get()));
+    const Object result = Object::take(PyObject_CallOneArg(function.get(), given.get()));
     Tensors out = tensors_of(result.get(), "gradients of a Function", true);
     if (out.size() != edges.size())
       fail(PyExc_ValueError, "[", name_, "] expected backward to return ", edges.size(), " gradients, one per input of forward, got ",
@@ -109,6 +117,24 @@ PyObject* record(PyObject*, PyObject* args) {
   });
 }
 
+// as_output(saved, slot): the saved output `slot` of the function whose backward runs, as its result again.
+PyObject* as_output(PyObject*, PyObject* args) {
+  return guarded([&]() -> PyObject* {
+    PyObject* saved;
+    int slot;
+    require(PyArg_ParseTuple(args, "Oi", &saved, &slot));
+    if (!t_running || !grad_enabled()) return Py_NewRef(saved);
+    const Tensor t = tensor_of(saved).detach();
+    if (is_floating(t.dtype())) {
+      AutogradMeta& meta = autograd_meta(t);
+      meta.grad_fn = Ref<Node>(t_running);
+      meta.output = uint32_t(slot);
+      t.impl()->requires_grad = true;
+    }
+    return wrap(Tensor(t));
+  });
+}
+
 PyMethodDef functions[] = {
     {"is_grad_enabled", is_grad_enabled, METH_NOARGS,
      "is_grad_enabled()\n--\n\nWhether ops of this thread are recorded for gradients."},
@@ -116,6 +142,7 @@ PyMethodDef functions[] = {
     {"_backward", run_backward, METH_VARARGS, nullptr},
     {"_grad", run_grad, METH_VARARGS, nullptr},
     {"_record", record, METH_VARARGS, nullptr},
+    {"_as_output", as_output, METH_VARARGS, nullptr},
     {},
 };
 

@@ -19,16 +19,13 @@ constexpr Alias kAliases[] = {
     {"dim", {"axis", "axes", nullptr}},     {"dims", {"axes", "axis", nullptr}},
     {"axis", {"axes", nullptr, nullptr}},   {"axes", {"axis", nullptr, nullptr}},
     {"keepdim", {"keepdims", nullptr, nullptr}}, {"size", {"shape", nullptr, nullptr}},
-    {"shape", {"size", nullptr, nullptr}},
+    {"shape", {"size", nullptr, nullptr}},      {"dim0", {"axis0", "axis1", nullptr}},
+    {"dim1", {"axis1", "axis2", nullptr}},  {"start_dim", {"start_axis", nullptr, nullptr}},
+    {"end_dim", {"end_axis", nullptr, nullptr}},
 };
 
 PyTypeObject* function_type = nullptr;
 PyTypeObject* method_type = nullptr;
-
-struct Names {
-  PyObject *out, *device, *input, *other, *requires_grad;
-};
-Names names;
 
 size_t index_named(const Binding& b, std::string_view name) {
   for (size_t i = 0; i < b.params.size(); ++i)

@@ -127,41 +127,21 @@ Index index_of(const Tensor& x, const Parts& parts) {
 
 Tensor flip(const Tensor& t, const Ints& axes) { return axes.empty() ? t : op<"flip">({t}, {axes}); }
 
-// The same view made by ops, so that it is recorded.
+// The same view made by ops, so that it is recorded: one node per part that changes something.
 Tensor recorded(Tensor x, const Parts& parts) {
-  Ints starts, stops, steps, dropped, added;
-  bool sliced = false, stepped = false;
-  int64_t out_axis = 0;
-  Ints shape;
+  Ints added;
+  int64_t place = 0;
   for (const Part& p : parts) {
-    if (p.kind == Part::new_axis) {
-      added.push_back(out_axis++);
-      shape.push_back(1);
-      continue;
-    }
-    const int64_t n = x.shape()[size_t(p.axis)];
-    if (p.kind == Part::integer) {
-      starts.push_back(p.start);
-      stops.push_back(p.start + 1);
-      steps.push_back(1);
-      dropped.push_back(p.axis);
-      sliced = true;
-    } else {
-      starts.push_back(p.start);
-      stops.push_back(p.stop);
-      steps.push_back(p.step);
-      sliced |= p.length != n;
-      shape.push_back(p.length);
-      ++out_axis;
-    }
-    stepped |= steps.back() != 1;
+    if (p.kind == Part::new_axis) added.push_back(place);
+    if (p.kind != Part::integer) ++place;
   }
-  (void)stepped;
-  if (sliced)
-    for (size_t i = 0; i < starts.size(); ++i)
-      if (starts[i] != 0 || steps[i] != 1 || stops[i] != x.shape()[i])
-        x = op<"slice">({x}, {Attr(int64_t(i)), Attr(starts[i]), Attr(stops[i]), Attr(steps[i])});
-  if (!dropped.empty() || !added.empty()) x = op<"reshape">({x}, {shape});
+  for (size_t i = parts.size(); i-- > 0;) {  // from the last axis on, so that the numbers of the others stay
+    const Part& p = parts[i];
+    if (p.kind == Part::integer) x = op<"select">({x}, {p.axis, p.start});
+    if (p.kind == Part::slice && p.length != x.shape()[size_t(p.axis)])
+      x = op<"slice">({x}, {p.axis, p.start, p.stop, p.step});
+  }
+  if (!added.empty()) x = op<"unsqueeze">({x}, {added});
   return x;
 }
 
@@ -186,7 +166,9 @@ PyObject* get_item(PyObject* self, PyObject* index) {
   }
   const Parts parts = parts_of(x, index);
   const Index r = index_of(x, parts);
-  return wrap(flip(record ? recorded(x, parts) : view_of(x, r), r.flipped));
+  Tensor y = record ? recorded(x, parts) : view_of(x, r);
+  if (same(x, y)) y = op<"reshape">({x}, {x.shape()});  // x[...]: a view of its own
+  return wrap(flip(y, r.flipped));
 }
 
 void set_item(PyObject* self, PyObject* index, PyObject* value) {
@@ -202,7 +184,7 @@ void set_item(PyObject* self, PyObject* index, PyObject* value) {
   }
   Arg v = args[0];
   if (v.kind == Arg::tensor && !r.flipped.empty()) {
-    const Tensor full = same(v.t, v.t) && v.t.shape() == r.shape ? v.t : op<"expand">({v.t}, {r.shape});
+    const Tensor full = v.t.shape() == r.shape ? v.t : op<"expand">({v.t}, {r.shape});
     v = Arg(flip(full, r.flipped));
   }
   const Tensor view = x.alias(r.shape, r.strides, r.byte_offset);

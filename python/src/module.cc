@@ -18,6 +18,7 @@ PYBIND11_MODULE(_core, m) {
     add_functions(module);
     add_construction(module);
     add_autograd(module);
+    add_call_into(module);
     add_dlpack(module);
     add_runtime(module);
   } catch (...) {

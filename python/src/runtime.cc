@@ -6,6 +6,8 @@
 #include <pybind11/stl.h>
 #include <tengen/random.h>
 
+#include <unordered_map>
+
 namespace tg::py {
 namespace {
 
@@ -31,20 +33,30 @@ auto released(F&& f) {
   return f();
 }
 
+// Streams whose Python object is gone, by device. They are used again and live as long as the process: memory that work
+// on them has touched refers to them until it is freed.
+std::unordered_map<Device*, std::vector<Stream*>>& idle_streams() {
+  static auto* streams = new std::unordered_map<Device*, std::vector<Stream*>>;
+  return *streams;
+}
+
 struct PyStream {
   Device* device;
   Stream* stream;
   bool owned;
   std::vector<Stream*> outer;  // current streams to go back to
-  explicit PyStream(const pb::object& d) : device(device_of(d)), stream(create_stream(device)), owned(true) {}
+  explicit PyStream(const pb::object& d) : device(device_of(d)), owned(true) {
+    auto& idle = idle_streams()[device];
+    if (idle.empty()) {
+      stream = create_stream(device);
+    } else {
+      stream = idle.back();
+      idle.pop_back();
+    }
+  }
   PyStream(Device* d, Stream* s) : device(d), stream(s), owned(false) {}
   ~PyStream() {
-    if (!owned) return;
-    try {
-      if (!is_host(device) && current_stream(device) == stream) set_current_stream(device, nullptr);
-      destroy_stream(stream);
-    } catch (...) {  // a lost device; it was reported where it was noticed
-    }
+    if (owned) idle_streams()[device].push_back(stream);
   }
   PyStream(const PyStream&) = delete;
   PyStream& operator=(const PyStream&) = delete;

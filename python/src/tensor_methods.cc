@@ -122,7 +122,7 @@ void only_keywords(const char* function, PyObject* kwnames, std::initializer_lis
     bool found = false;
     std::vector<std::string> all;
     for (const char* k : known) {
-      found |= word == k;
+      found = found || word == k;
       all.push_back(k);
     }
     if (found) continue;
@@ -316,21 +316,6 @@ FASTCALL(to) {
   });
 }
 
-FASTCALL(transpose) {
-  return guarded([&]() -> PyObject* {
-    only_keywords("transpose", kwnames, {"dim0", "dim1", "axis0", "axis1", "axes"});
-    const Tensor x = tensor_of(self);
-    PyObject* a = n > 0 ? args[0] : keyword(args, n, kwnames, "dim0");
-    PyObject* b = n > 1 ? args[1] : keyword(args, n, kwnames, "dim1");
-    if (!a) a = keyword(args, n, kwnames, "axis0");
-    if (!b) b = keyword(args, n, kwnames, "axis1");
-    if (n > 2 || !a || !b)
-      fail(PyExc_TypeError, "transpose() expected two axes (dim0, dim1); use .permute() for a full order, .T to reverse all");
-    return wrap(swapped(x, normalize_axis("transpose", to_int(a, "dim0"), x.rank()),
-                        normalize_axis("transpose", to_int(b, "dim1"), x.rank())));
-  });
-}
-
 FASTCALL(view) {
   return guarded([&]() -> PyObject* {
     only_keywords("view", kwnames, {"shape", "size"});
@@ -354,6 +339,7 @@ FASTCALL(view) {
 
 FASTCALL(item) {
   return guarded([&]() -> PyObject* {
+    only_keywords("item", kwnames, {});
     const Tensor x = tensor_of(self);
     if (n) {
       const Object part = Object::take(get_item(self, args[0]));
@@ -579,7 +565,6 @@ PyMethodDef tensor_methods[] = {
     {"type_as", type_as, METH_O, "type_as(other)\n--\n\nWith the dtype of another tensor."},
     FAST("to", to, "to(*args, dtype=None, device=None, copy=False, memory_format=None)\n--\n\n"
                    "With another dtype and on another device; itself when nothing changes and copy is False."),
-    FAST("transpose", transpose, "transpose(dim0, dim1)\n--\n\nTwo axes exchanged; a view."),
     FAST("view", view, "view(*shape)\n--\n\nAnother shape of the same memory; ValueError when that needs a copy."),
     FAST("item", item, "item(*index)\n--\n\nThe one element as a Python number."),
     {"tolist", tolist, METH_NOARGS, "tolist()\n--\n\nNested lists of Python numbers."},

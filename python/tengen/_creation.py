@@ -143,12 +143,12 @@ def rand(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, r
     >>> bool(((x >= 0) & (x < 1)).all())
     True
     """
-    return _ready(_ops["rand"](_shape("rand", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
+    return _ready(_ops["uniform"](_shape("rand", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
 
 
 def randn(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers of the standard normal distribution; arguments as zeros()."""
-    return _ready(_ops["randn"](_shape("randn", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
+    return _ready(_ops["normal"](_shape("randn", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
 
 
 def rand_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

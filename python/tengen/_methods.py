@@ -2,7 +2,6 @@
 """Methods of Tensor that are a line or two of ops. A method that the op table or the extension has is left as it is."""
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,8 +10,6 @@ from . import _core
 from ._core import Tensor
 
 _HERE = sys.modules[__name__]
-# Methods of these names replace the op table's, whose arguments PyTorch users would not guess.
-_OVERRIDE = {"squeeze", "unsqueeze", "flatten"}
 
 
 class RemovableHandle:
@@ -46,13 +43,17 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Remo
     return RemovableHandle(self, self._register_hook(hook))
 
 
+_retaining: dict[int, Any] = {}  # id of a tensor -> weak reference to it
+
+
 def retain_grad(self: Tensor) -> None:
     """Lets a backward pass leave the gradient of this recorded result in .grad."""
-    if self.is_leaf or getattr(_retaining, "get", dict)(id(self)) is not None:
+    if self.is_leaf or id(self) in _retaining:
         return
     import weakref
 
-    ref = weakref.ref(self)
+    key = id(self)
+    ref = _retaining[key] = weakref.ref(self, lambda _: _retaining.pop(key, None))
 
     def keep(g: Tensor) -> None:
         t = ref()
@@ -60,55 +61,6 @@ def retain_grad(self: Tensor) -> None:
             t.grad = g.detach().clone() if t.grad is None else t.grad + g
 
     self._register_hook(keep)
-
-
-_retaining: dict = {}
-
-
-def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Axes start_dim to end_dim joined into one."""
-    shape = self.shape
-    if not shape:
-        return self.reshape((1,))
-    a, b = _axis(start_dim, len(shape), "flatten"), _axis(end_dim, len(shape), "flatten")
-    if a > b:
-        raise ValueError(f"[flatten] expected start_dim to come before end_dim, got {start_dim} and {end_dim}")
-    return self.reshape(shape[:a] + (math.prod(shape[a:b + 1]),) + shape[b + 1:])
-
-
-def unflatten(self: Tensor, axis: int, sizes: Sequence[int]) -> Tensor:
-    """One axis split into several; a size may be -1."""
-    shape = self.shape
-    a = _axis(axis, len(shape), "unflatten")
-    sizes = list(sizes)
-    if -1 in sizes:
-        rest = -math.prod(sizes)
-        sizes[sizes.index(-1)] = shape[a] // rest if rest else 0
-    if math.prod(sizes) != shape[a]:
-        raise ValueError(f"[unflatten] expected sizes with product {shape[a]}, got {tuple(sizes)}")
-    return self.reshape(shape[:a] + tuple(sizes) + shape[a + 1:])
-
-
-def squeeze(self: Tensor, axis: Any = None, *, dim: Any = None) -> Tensor:
-    """Without the axes of size 1: all of them, or those given (others are left)."""
-    axis = dim if axis is None else axis
-    shape = self.shape
-    if axis is None:
-        gone = {i for i, n in enumerate(shape) if n == 1}
-    else:
-        axes = (axis,) if isinstance(axis, int) else axis
-        gone = {a for a in (_axis(a, len(shape), "squeeze") for a in axes) if shape[a] == 1}
-    return self.reshape(tuple(n for i, n in enumerate(shape) if i not in gone))
-
-
-def unsqueeze(self: Tensor, axis: int | None = None, *, dim: int | None = None) -> Tensor:
-    """With a new axis of size 1 at `axis`."""
-    axis = dim if axis is None else axis
-    if axis is None:
-        raise TypeError("unsqueeze() missing required argument 'axis'")
-    shape = self.shape
-    a = _axis(axis, len(shape) + 1, "unsqueeze")
-    return self.reshape((*shape[:a], 1, *shape[a:]))
 
 
 def t(self: Tensor) -> Tensor:
@@ -136,11 +88,6 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 def swapaxes(self: Tensor, axis0: int, axis1: int) -> Tensor:
     """Two axes exchanged; a view."""
     return self.transpose(axis0, axis1)
-
-
-def select(self: Tensor, axis: int, index: int) -> Tensor:
-    """The part at one index of an axis, without that axis; a view."""
-    return self[(slice(None),) * _axis(axis, self.ndim, "select") + (index,)]
 
 
 def narrow(self: Tensor, axis: int, start: int, length: int) -> Tensor:
@@ -181,7 +128,7 @@ def chunk(self: Tensor, chunks: int, axis: int = 0, *, dim: int | None = None) -
 def unbind(self: Tensor, axis: int = 0, *, dim: int | None = None) -> tuple[Tensor, ...]:
     """The parts at every index of an axis; views."""
     a = _axis(axis if dim is None else dim, self.ndim, "unbind")
-    return tuple(select(self, a, i) for i in range(self.shape[a]))
+    return tuple(self.select(a, i) for i in range(self.shape[a]))
 
 
 def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -312,6 +259,6 @@ def install() -> None:
         public = callable(value) and getattr(value, "__module__", None) == __name__ and not isinstance(value, type)
         if not public or name in ("install",) or (name.startswith("_") and not name.startswith("__")):
             continue
-        if name in own and name not in _OVERRIDE and not name.startswith("__"):
+        if name in own and not name.startswith("__"):
             continue
         setattr(Tensor, name, value)

@@ -101,8 +101,8 @@ def say_devices(device: Any, pinned: bool) -> None:
     """Which devices there are, which one was chosen and why."""
     print("devices")
     for d in tg.devices():
-        mark = "*" if d["name"] == str(device.name) else " "
-        print(f"  {mark} {d['name']:10} {d['product']} - plugin {d['provider']}: {d['reason']}")
+        mark = "*" if d.name == device.name else " "
+        print(f"  {mark} {d.name:10} {d.product} - plugin {d.provider}: {d.reason}")
     print(f"using {device.name}: {'asked for with --device' if pinned else tg.default_device_reason()}")
 
 

@@ -80,28 +80,36 @@ class FunctionContext:
     """What forward hands to backward. Attributes of your own may be set on it."""
 
     def __init__(self) -> None:
-        self._saved: tuple = ()
-        self._versions: tuple = ()
-        self._no_grad: set[int] = set()
+        self._saved: list[tuple[Tensor | None, int, int]] = []  # tensor, its version, which output it is (-1: none)
+        self._no_grad: list[Tensor] = []
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps tensors for backward, which finds them in `saved_tensors`; changing them in place meanwhile is an error."""
-        self._saved = tensors
-        self._versions = tuple(None if t is None else t._version for t in tensors)
+        self._saved = [(t, 0 if t is None else t._version, -1) for t in tensors]
 
     @property
     def saved_tensors(self) -> tuple:
         """What save_for_backward() kept."""
-        for t, version in zip(self._saved, self._versions):
+        found = []
+        for t, version, output in self._saved:
             if t is not None and t._version != version:
                 raise RuntimeError(f"a saved tensor of shape {t.shape} was changed in place since: expected version {version}, "
                                    f"got {t._version}; clone it before the change")
-        return self._saved
+            found.append(t if output < 0 else _core._as_output(t, output))
+        return tuple(found)
 
     def mark_non_differentiable(self, *outputs: Tensor) -> None:
         """Outputs through which no gradient flows."""
-        self._no_grad.update(id(t) for t in outputs)
+        self._no_grad.extend(outputs)
+
+    def _let_go(self, outputs: Sequence[Tensor]) -> None:
+        """Keeps saved outputs without their history: the graph holds this context and would hold itself."""
+        for k, (t, version, _) in enumerate(self._saved):
+            for i, y in enumerate(outputs):
+                if t is not None and t is y:
+                    self._saved[k] = (t.detach(), version, i)
+        self._no_grad = []
 
 
 class Function:
@@ -146,26 +154,28 @@ class Function:
         if not record:
             return result
         single = isinstance(result, Tensor)
-        inputs = {id(a) for a in args if isinstance(a, Tensor)}
         # An input handed back gets a handle of its own, which the record can belong to.
-        outputs = tuple(t.detach() if isinstance(t, Tensor) and id(t) in inputs else t for t in ((result,) if single else result))
-        places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
+        outputs = tuple(y.detach() if any(y is a for a in args) else y for y in ((result,) if single else result))
+        for y in outputs:
+            if not isinstance(y, Tensor):
+                raise TypeError(f"{cls.__name__}.forward: expected tensors to be returned, got {type(y).__name__}")
+        tensors = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
+        shapes = [a.shape if isinstance(a, Tensor) else None for a in args]
+        kinds = [(y.shape, y.dtype, y.device) for y in outputs]
+        flows = [y if not any(y is t for t in ctx._no_grad) else None for y in outputs]
+        ctx._let_go(outputs)
 
         def run(grads: tuple) -> list:
-            given = cls.backward(ctx, *[g if g is not None or not isinstance(t, Tensor) else None for g, t in zip(grads, shapes)])
+            grads = [_core._full(k[0], 0, k[1], k[2]) if g is None else g for g, k in zip(grads, kinds)]
+            given = cls.backward(ctx, *grads)
             given = (given,) if isinstance(given, Tensor) or given is None else tuple(given)
             if len(given) < len(args) or any(g is not None for g in given[len(args):]):
-                raise ValueError(f"{cls.__name__}.backward: expected {len(args)} gradients, one per argument of forward, got {len(given)}")
-            return [_fitting(cls, given[i], args_shapes[k]) if ctx.needs_input_grad[i] else None for k, i in enumerate(places)]
+                raise ValueError(f"{cls.__name__}.backward: expected {len(args)} gradients, one per argument of forward, "
+                                 f"got {len(given)}")
+            for g, shape in zip(given, shapes):
+                if g is not None and shape is not None and g.shape != shape:
+                    raise ValueError(f"{cls.__name__}.backward: expected a gradient of shape {shape}, got {g.shape}")
+            return [given[i] if ctx.needs_input_grad[i] else None for i in tensors]
 
-        args_shapes = [args[i].shape for i in places]
-        shapes = [None if t is None else True for t in outputs]
-        recorded = [t if isinstance(t, Tensor) and id(t) not in ctx._no_grad else None for t in outputs]
-        _core._record(cls.__name__, [args[i] for i in places], recorded, run)
+        _core._record(cls.__name__, [args[i] for i in tensors], flows, run)
         return outputs[0] if single else outputs
-
-
-def _fitting(cls: type, g: Any, shape: tuple) -> Any:
-    if g is not None and g.shape != shape:
-        raise ValueError(f"{cls.__name__}.backward: expected a gradient of shape {shape}, got {g.shape}")
-    return g

@@ -95,8 +95,9 @@ struct View {
       : shape(std::move(dims)), strides(shape.size()) {
     int64_t step = 1;
     for (size_t i = shape.size(); i-- > 0; step *= shape[i]) strides[i] = step;
-    tensor = {buffer.data,  {TG_DEVICE_PLUGIN, buffer.device}, int32_t(shape.size()), dtype, shape.data(),
-              strides.data(), byte_offset};
+    tensor = {
+        buffer.data, {TG_DEVICE_PLUGIN, buffer.device}, int32_t(shape.size()), dtype, shape.data(), strides.data(),
+        byte_offset};
   }
   View(const View&) = delete;
 };
@@ -176,8 +177,7 @@ class Host {
     }
     plugin = load_table(TENGEN_CHAOS_PLUGIN);
     tg_error error{};
-    if (plugin->open(TG_ABI_VERSION, host_table(), &instance, &error) != TG_OK)
-      throw std::runtime_error(error.message);
+    if (plugin->open(TG_ABI_VERSION, host_table(), &instance, &error) != TG_OK) throw std::runtime_error(error.message);
   }
   ~Host() {
     for (auto& b : buffers_) d().free(instance, b.device, b.data, b.bytes);

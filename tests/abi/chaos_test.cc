@@ -86,8 +86,7 @@ TEST(Chaos, RefusesASettingThatIsNoNumber) {
     Host host({{"TENGEN_CHAOS_MEMORY", "2GiB"}});
     FAIL() << "open took 2GiB";
   } catch (const std::runtime_error& e) {
-    EXPECT_NE(std::string(e.what()).find("TENGEN_CHAOS_MEMORY: expected a whole number, got '2GiB'"),
-              std::string::npos)
+    EXPECT_NE(std::string(e.what()).find("TENGEN_CHAOS_MEMORY: expected a whole number, got '2GiB'"), std::string::npos)
         << e.what();
   }
 }
@@ -539,8 +538,8 @@ TEST(ChaosFailure, ALostDeviceIsLostAlone) {
 struct Overrun {
   tg_chaos_stream* stream;
   Buffer buffer;
-  int64_t at;        // the byte to write, of `buffer`
-  char** keep;       // where to leave the address instead of writing
+  int64_t at;   // the byte to write, of `buffer`
+  char** keep;  // where to leave the address instead of writing
 };
 
 void enqueue_overrun(const StreamHandle& s, const Overrun& what) {
@@ -557,8 +556,9 @@ void enqueue_overrun(const StreamHandle& s, const Overrun& what) {
     }
     return TG_OK;
   };
-  ASSERT_EQ(native->api->enqueue(native, 42, work, [](void* c) { delete static_cast<Overrun*>(c); },
-                                 new Overrun{native, what.buffer, what.at, what.keep}, nullptr),
+  ASSERT_EQ(native->api->enqueue(
+                native, 42, work, [](void* c) { delete static_cast<Overrun*>(c); },
+                new Overrun{native, what.buffer, what.at, what.keep}, nullptr),
             TG_OK);
 }
 

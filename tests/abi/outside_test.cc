@@ -49,7 +49,10 @@ void expect_binary(uint16_t opcode, std::vector<T> x, std::vector<T> y, std::vec
   for (Layout layout : kLayouts) {
     const Shape shape{2, int64_t(x.size()) / 2};
     Tensor tx = Tensor::of(shape, x, layout), ty = Tensor::of(shape, y), out(kType<Result>, shape, layout);
-    run({"map", {&tx, &ty}, {&out}, {Attr::map_program({inst(opcode, kType<T>, {0, 1})}), Attr::ints({0})},
+    run({"map",
+         {&tx, &ty},
+         {&out},
+         {Attr::map_program({inst(opcode, kType<T>, {0, 1})}), Attr::ints({0})},
          {Attr::bits({})}});
     if (::testing::Test::HasFatalFailure()) return;
     for (int64_t i = 0; i < out.size(); ++i)
@@ -61,7 +64,10 @@ template <class From, class To>
 void expect_cast(std::vector<From> x, std::vector<To> expected) {
   const Shape shape{int64_t(x.size())};
   Tensor tx = Tensor::of(shape, x), out(kType<To>, shape);
-  run({"map", {&tx}, {&out}, {Attr::map_program({inst(TG_MAP_CAST, kType<To>, {0}, kType<From>)}), Attr::ints({0})},
+  run({"map",
+       {&tx},
+       {&out},
+       {Attr::map_program({inst(TG_MAP_CAST, kType<To>, {0}, kType<From>)}), Attr::ints({0})},
        {Attr::bits({})}});
   if (::testing::Test::HasFatalFailure()) return;
   for (int64_t i = 0; i < out.size(); ++i) EXPECT_EQ(out.bits(i), bits_of(expected[size_t(i)])) << "element " << i;
@@ -83,7 +89,10 @@ TEST(Outside, Arithmetic) {
 TEST(Outside, NanIsLargestAndSmallest) {
   for (const uint16_t opcode : {TG_MAP_MAX, TG_MAP_MIN}) {
     Tensor x = Tensor::of<float>({2}, {kNan, 1}), y = Tensor::of<float>({2}, {1, kNan}), out(kType<float>, {2});
-    run({"map", {&x, &y}, {&out}, {Attr::map_program({inst(opcode, kType<float>, {0, 1})}), Attr::ints({0})},
+    run({"map",
+         {&x, &y},
+         {&out},
+         {Attr::map_program({inst(opcode, kType<float>, {0, 1})}), Attr::ints({0})},
          {Attr::bits({})}});
     EXPECT_TRUE(std::isnan(out.get<float>(0)) && std::isnan(out.get<float>(1)));
   }
@@ -114,19 +123,27 @@ TEST(Outside, ImmediatesAndBroadcasting) {
   Tensor x(kType<float>, {2, 3}, Shape{0, 1});
   for (int64_t i = 0; i < 3; ++i) x.put(i, float(i) - 1);
   Tensor positive(kType<boolean>, {2, 3}), y(kType<float>, {2, 3});
-  run({"map", {&x}, {&positive}, {Attr::map_program({inst(TG_MAP_LT, kType<float>, {2, 0})}), Attr::ints({0})},
+  run({"map",
+       {&x},
+       {&positive},
+       {Attr::map_program({inst(TG_MAP_LT, kType<float>, {2, 0})}), Attr::ints({0})},
        {Attr::bits({0})}});
-  run({"map", {&positive, &x}, {&y}, {Attr::map_program({inst(TG_MAP_WHERE, kType<float>, {0, 1, 3})}), Attr::ints({0})},
+  run({"map",
+       {&positive, &x},
+       {&y},
+       {Attr::map_program({inst(TG_MAP_WHERE, kType<float>, {0, 1, 3})}), Attr::ints({0})},
        {Attr::bits({0})}});
   EXPECT_EQ(y.values<float>(), (std::vector<float>{0, 0, 1, 0, 0, 1}));
 }
 
 TEST(Outside, TakesOneInstructionAtATime) {
   Tensor x = Tensor::of<float>({2}, {1, 2});
-  const Call call{"map", {&x}, {&x},
-                  {Attr::map_program({inst(TG_MAP_NEG, kType<float>, {0}), inst(TG_MAP_EXP, kType<float>, {1})}),
-                   Attr::ints({1})},
-                  {Attr::bits({})}};
+  const Call call{
+      "map",
+      {&x},
+      {&x},
+      {Attr::map_program({inst(TG_MAP_NEG, kType<float>, {0}), inst(TG_MAP_EXP, kType<float>, {1})}), Attr::ints({1})},
+      {Attr::bits({})}};
   EXPECT_TRUE(tiny().candidates(call).empty());
 }
 
@@ -187,7 +204,8 @@ TEST(Outside, Multiplies) {
       for (int64_t i = 0; i < 20; ++i) b.put(i, float(i % 5) - 1);
       for (int64_t i = 0; i < 24; ++i) y.put(i, 0.5f);
       for (int64_t i = 0; i < 24; ++i)
-        for (int64_t l = 0; l < 5; ++l) expected[size_t(i)] += a.get<float>(i / 4 * 5 + l) * b.get<float>(l * 4 + i % 4);
+        for (int64_t l = 0; l < 5; ++l)
+          expected[size_t(i)] += a.get<float>(i / 4 * 5 + l) * b.get<float>(l * 4 + i % 4);
       run({"matmul", {&a, &b}, {&y}, {Attr::integer(beta)}, {}});
       EXPECT_EQ(y.values<float>(), expected);
     }
@@ -201,7 +219,8 @@ TEST(Outside, RowsAreTheManifests) {
   // The bytes beside the library are also in it, where stripping leaves them.
   std::ifstream manifest(path.substr(0, path.rfind('/')) + "/tiny.plugin.json", std::ios::binary);
   std::ifstream library(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(manifest), {}}, bytes{std::istreambuf_iterator<char>(library), {}};
+  const std::string text{std::istreambuf_iterator<char>(manifest), {}},
+      bytes{std::istreambuf_iterator<char>(library), {}};
   ASSERT_GT(text.size(), 100u);
   EXPECT_NE(bytes.find(text), std::string::npos);
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The composite ops of the cpu plugin (linear, conv, pooling, normalisation, softmax) and the shapes of matmul that take
-// different kernels there, against loops in double precision written from docs/design/001-op-schemas.md. A result may
-// differ by accumulation length * eps of the accumulation dtype * the sum of magnitudes, and one rounding to its dtype.
+// The composite ops of the cpu plugin (linear, conv, pooling, normalisation, softmax) and the shapes of matmul that
+// take different kernels there, against loops in double precision written from docs/design/001-op-schemas.md. A result
+// may differ by accumulation length * eps of the accumulation dtype * the sum of magnitudes, and one rounding to its
+// dtype.
 //
 //   cpu_nn_test libtengen_cpu.so
 #include <gtest/gtest.h>
@@ -55,8 +56,10 @@ enum class Order { kPacked, kChannelsLast, kPadded, kExpanded };  // kExpanded: 
 
 Tensor make(tg_dtype dtype, Shape shape, Order order = Order::kPacked) {
   switch (order) {
-    case Order::kPadded: return Tensor(dtype, shape, Layout::padded);
-    case Order::kExpanded: return Tensor(dtype, shape, Shape(shape.size(), 0));
+    case Order::kPadded:
+      return Tensor(dtype, shape, Layout::padded);
+    case Order::kExpanded:
+      return Tensor(dtype, shape, Shape(shape.size(), 0));
     case Order::kChannelsLast: {
       Shape strides(shape.size());
       strides[1] = 1;
@@ -65,7 +68,8 @@ Tensor make(tg_dtype dtype, Shape shape, Order order = Order::kPacked) {
       strides[0] = step;
       return Tensor(dtype, shape, strides);
     }
-    default: return Tensor(dtype, shape);
+    default:
+      return Tensor(dtype, shape);
   }
 }
 
@@ -128,13 +132,20 @@ std::string text(const Shape& s) {
 
 double activate(int64_t kind, double v) {
   switch (kind) {
-    case 1: return std::max(v, 0.0);
-    case 2: return 0.5 * v * std::erfc(-v / std::sqrt(2.0));
-    case 3: return 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
-    case 4: return v / (1 + std::exp(-v));
-    case 5: return 1 / (1 + std::exp(-v));
-    case 6: return std::tanh(v);
-    default: return v;
+    case 1:
+      return std::max(v, 0.0);
+    case 2:
+      return 0.5 * v * std::erfc(-v / std::sqrt(2.0));
+    case 3:
+      return 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+    case 4:
+      return v / (1 + std::exp(-v));
+    case 5:
+      return 1 / (1 + std::exp(-v));
+    case 6:
+      return std::tanh(v);
+    default:
+      return v;
   }
 }
 
@@ -145,9 +156,9 @@ struct Product {
 
 void check_matmul(tg_dtype dtype, const Product& p, bool ta, bool tb, bool ty, int beta, bool broadcast_a,
                   bool broadcast_b) {
-  const std::string what = std::string("matmul ") + plugin::dtype_name(dtype) + text(p.batch) + std::to_string(p.m) + "x" +
-                           std::to_string(p.n) + "x" + std::to_string(p.k) + (ta ? " ta" : "") + (tb ? " tb" : "") +
-                           (ty ? " ty" : "") + (beta ? " beta" : "") + (broadcast_a ? " ba" : "") +
+  const std::string what = std::string("matmul ") + plugin::dtype_name(dtype) + text(p.batch) + std::to_string(p.m) +
+                           "x" + std::to_string(p.n) + "x" + std::to_string(p.k) + (ta ? " ta" : "") +
+                           (tb ? " tb" : "") + (ty ? " ty" : "") + (beta ? " beta" : "") + (broadcast_a ? " ba" : "") +
                            (broadcast_b ? " bb" : "");
   const auto tensor = [&](int64_t rows, int64_t columns, bool transposed, bool broadcast) {
     Shape shape = p.batch, strides(p.batch.size());
@@ -175,8 +186,8 @@ void check_matmul(tg_dtype dtype, const Product& p, bool ta, bool tb, bool ty, i
 }
 
 TEST(CpuMatmul, SizesTransposesAndBeta) {
-  const Product sizes[] = {{{}, 1, 1, 1},  {{}, 3, 5, 7},    {{}, 16, 16, 16}, {{}, 1, 300, 65}, {{}, 130, 1, 33},
-                           {{}, 97, 65, 1}, {{}, 64, 64, 64}, {{}, 129, 201, 270}};
+  const Product sizes[] = {{{}, 1, 1, 1},    {{}, 3, 5, 7},   {{}, 16, 16, 16}, {{}, 1, 300, 65},
+                           {{}, 130, 1, 33}, {{}, 97, 65, 1}, {{}, 64, 64, 64}, {{}, 129, 201, 270}};
   for (const Product& p : sizes) {
     for (int bits = 0; bits < 16; ++bits) {
       check_matmul(kF32, p, bits & 1, bits & 2, bits & 4, bits >> 3, false, false);
@@ -194,7 +205,8 @@ TEST(CpuMatmul, BatchAndBroadcast) {
 }
 
 TEST(CpuMatmul, Dtypes) {
-  for (const tg_dtype dtype : {kF64, kF16, kBf16, kI32, plugin::dtype_of<int64_t>::value, plugin::dtype_of<int16_t>::value}) {
+  for (const tg_dtype dtype :
+       {kF64, kF16, kBf16, kI32, plugin::dtype_of<int64_t>::value, plugin::dtype_of<int16_t>::value}) {
     for (int bits = 0; bits < 8; ++bits) {
       check_matmul(dtype, {{}, 13, 21, 34}, bits & 1, bits & 2, false, bits >> 2, false, false);
       check_matmul(dtype, {{2}, 100, 203, 300}, bits & 1, bits & 2, false, bits >> 2, false, true);
@@ -228,7 +240,8 @@ TEST(CpuMatmul, StridesThatNoLibraryTakes) {
   }
 }
 
-void check_linear(tg_dtype dtype, Shape lead, int64_t n, int64_t k, int64_t activation, bool with_bias, bool transposed) {
+void check_linear(tg_dtype dtype, Shape lead, int64_t n, int64_t k, int64_t activation, bool with_bias,
+                  bool transposed) {
   const std::string what = std::string("linear ") + plugin::dtype_name(dtype) + text(lead) + std::to_string(n) + "x" +
                            std::to_string(k) + " act " + std::to_string(activation);
   Shape xs = lead, ys = lead;
@@ -245,7 +258,8 @@ void check_linear(tg_dtype dtype, Shape lead, int64_t n, int64_t k, int64_t acti
       sum += term, magnitude += std::abs(term);
     }
     want[i] = activate(activation, sum);
-    bound[i] = double(k + 8) * (magnitude + 1);  // an activation's slope is at most 1.13; its own error is a few ulp of 1
+    bound[i] =
+        double(k + 8) * (magnitude + 1);  // an activation's slope is at most 1.13; its own error is a few ulp of 1
   }
   Call call{"linear", {&x, &w, with_bias ? &bias : nullptr}, {&y}, {Attr::integer(activation)}, {}};
   if (run(call, what)) expect_close(y, want, bound, what);
@@ -290,8 +304,9 @@ struct Conv {
     return {Attr::ints(stride), Attr::ints(padding), Attr::ints(dilation), Attr::integer(groups), last};
   }
   std::string name() const {
-    return "N" + std::to_string(n) + " C" + std::to_string(c) + " O" + std::to_string(o) + " g" + std::to_string(groups) +
-           " s" + text(s) + "k" + text(k) + "stride" + text(stride) + "pad" + text(padding) + "dil" + text(dilation);
+    return "N" + std::to_string(n) + " C" + std::to_string(c) + " O" + std::to_string(o) + " g" +
+           std::to_string(groups) + " s" + text(s) + "k" + text(k) + "stride" + text(stride) + "pad" + text(padding) +
+           "dil" + text(dilation);
   }
 
   // Calls f(x index, w index, y index) for every product in the convolution.
@@ -341,8 +356,8 @@ void check_conv(tg_dtype dtype, const Conv& c, Order xo, Order yo, int64_t activ
   if (run(call, what)) expect_close(y, sum, bound, what);
 
   // both gradients, with the same orders
-  Tensor dy = random(dtype, c.y_shape(), yo), dx = make(dtype, c.x_shape(), xo == Order::kExpanded ? Order::kPacked : xo),
-         dw = make(dtype, c.w_shape());
+  Tensor dy = random(dtype, c.y_shape(), yo),
+         dx = make(dtype, c.x_shape(), xo == Order::kExpanded ? Order::kPacked : xo), dw = make(dtype, c.w_shape());
   fill(dx), fill(dw);
   const Values vdy = values(dy);
   Values wdx(size_t(dx.size())), bdx(wdx.size()), wdw(size_t(dw.size())), bdw(wdw.size());
@@ -361,10 +376,12 @@ void check_conv(tg_dtype dtype, const Conv& c, Order xo, Order yo, int64_t activ
 }
 
 TEST(CpuConv, ChannelCountsAndLayouts) {
-  for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 6}, {3, 16}, {6, 16}, {16, 16}, {64, 3}, {16, 64}, {1, 1}}) {
+  for (const auto& [in, out] :
+       {std::pair<int64_t, int64_t>{1, 6}, {3, 16}, {6, 16}, {16, 16}, {64, 3}, {16, 64}, {1, 1}}) {
     const Conv c{2, in, out, 1, {9, 8}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}};
     for (const Order xo : {Order::kPacked, Order::kChannelsLast, Order::kPadded, Order::kExpanded}) {
-      for (const Order yo : {Order::kPacked, Order::kChannelsLast, Order::kExpanded}) check_conv(kF32, c, xo, yo, 1, true);
+      for (const Order yo : {Order::kPacked, Order::kChannelsLast, Order::kExpanded})
+        check_conv(kF32, c, xo, yo, 1, true);
     }
   }
 }
@@ -377,12 +394,12 @@ TEST(CpuConv, Geometry) {
       {2, 16, 24, 1, {13, 13}, {3, 3}, {1, 2}, {2, 2, 2, 2}, {2, 3}},  // dilation
       {1, 17, 5, 1, {7, 7}, {1, 1}, {1, 1}, {0, 0, 0, 0}, {1, 1}},
       {2, 64, 32, 1, {6, 6}, {1, 1}, {2, 2}, {0, 0, 0, 0}, {1, 1}},
-      {2, 4, 8, 2, {7, 6}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}},      // groups
+      {2, 4, 8, 2, {7, 6}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}},  // groups
       {2, 32, 64, 2, {7, 6}, {3, 3}, {2, 2}, {1, 1, 1, 1}, {1, 1}},
-      {2, 16, 16, 16, {9, 9}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}},   // depthwise
+      {2, 16, 16, 16, {9, 9}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}},  // depthwise
       {1, 5, 5, 5, {9, 9}, {3, 3}, {2, 2}, {0, 1, 1, 0}, {1, 1}},
-      {1, 6, 12, 6, {9, 9}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}},     // depthwise, multiplier 2
-      {2, 3, 6, 1, {20}, {5}, {2}, {2, 1}, {1}},                       // 1d
+      {1, 6, 12, 6, {9, 9}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}},  // depthwise, multiplier 2
+      {2, 3, 6, 1, {20}, {5}, {2}, {2, 1}, {1}},                    // 1d
       {1, 16, 16, 4, {31}, {3}, {1}, {2, 0}, {2}},
       {1, 2, 3, 1, {5, 6, 7}, {3, 3, 2}, {1, 2, 1}, {1, 1, 0, 1, 0, 1}, {1, 1, 1}},  // 3d
       {1, 16, 16, 1, {4, 5, 5}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1, 1, 1, 1}, {1, 1, 1}},
@@ -396,7 +413,8 @@ TEST(CpuConv, Geometry) {
 
 TEST(CpuConv, ActivationsAnd16BitFloats) {
   const Conv c{2, 16, 32, 1, {8, 8}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}};
-  for (int64_t activation = 0; activation <= 6; ++activation) check_conv(kF32, c, Order::kPacked, Order::kPacked, activation, true);
+  for (int64_t activation = 0; activation <= 6; ++activation)
+    check_conv(kF32, c, Order::kPacked, Order::kPacked, activation, true);
   check_conv(kBf16, c, Order::kPacked, Order::kPacked, 1, true);
   check_conv(kF16, c, Order::kChannelsLast, Order::kChannelsLast, 0, false);
 }
@@ -450,7 +468,8 @@ TEST(CpuPool, Max) {
           for (int64_t i = 0; i < numel(p.s); ++i) x.put(numel(p.s) + i, -std::numeric_limits<float>::infinity());
         }
         const Values vx = values(x);
-        const std::vector<Attr> attrs{Attr::ints(p.k), Attr::ints(p.stride), Attr::ints(p.padding), Attr::ints(p.dilation)};
+        const std::vector<Attr> attrs{Attr::ints(p.k), Attr::ints(p.stride), Attr::ints(p.padding),
+                                      Attr::ints(p.dilation)};
         ASSERT_TRUE(run({"max_pool", {&x}, {&y, &index}, attrs, {}}, what));
         const int64_t area = numel(p.s), outs = numel(p.t);
         std::vector<int64_t> where(size_t(y.size()), -1);
@@ -550,7 +569,8 @@ Statistics statistics(const Values& x, const Grouping& g) {
   Statistics s{Values(size_t(g.groups)), Values(size_t(g.groups))};
   const double n = double(x.size()) / double(g.groups);
   for (size_t i = 0; i < x.size(); ++i) s.mean[g.group(int64_t(i))] += x[i] / n;
-  for (size_t i = 0; i < x.size(); ++i) s.var[g.group(int64_t(i))] += std::pow(x[i] - s.mean[g.group(int64_t(i))], 2) / n;
+  for (size_t i = 0; i < x.size(); ++i)
+    s.var[g.group(int64_t(i))] += std::pow(x[i] - s.mean[g.group(int64_t(i))], 2) / n;
   return s;
 }
 
@@ -558,9 +578,11 @@ void put_all(Tensor& t, const Values& v) {
   for (int64_t i = 0; i < t.size(); ++i) t.put(i, float(v[i]));
 }
 
-// `attrs` of the op; forward op `op`, gradient `op`_backward. Shapes of mean and weight differ between the two families.
+// `attrs` of the op; forward op `op`, gradient `op`_backward. Shapes of mean and weight differ between the two
+// families.
 void check_norm(const std::string& op, tg_dtype dtype, tg_dtype wtype, const Shape& shape, const Shape& stat_shape,
-                const Shape& weight_shape, const Grouping& g, std::vector<Attr> attrs, double eps, bool affine, Order order) {
+                const Shape& weight_shape, const Grouping& g, std::vector<Attr> attrs, double eps, bool affine,
+                Order order) {
   const std::string what = op + " " + plugin::dtype_name(dtype) + text(shape) + (affine ? " affine" : "");
   Tensor x = random(dtype, shape, order, 0.5, 3), w = random(wtype, weight_shape), b = random(wtype, weight_shape);
   Tensor y = make(dtype, shape, order), mean = make(kF32, stat_shape), var = make(kF32, stat_shape);
@@ -586,10 +608,12 @@ void check_norm(const std::string& op, tg_dtype dtype, tg_dtype wtype, const Sha
   expect_close(alone, want, bound, what + " y only");
 
   // gradient, with the statistics rounded to f32
-  Tensor dy = random(dtype, shape, order), dx = make(dtype, shape, order), dw = make(wtype, weight_shape), db = make(wtype, weight_shape);
+  Tensor dy = random(dtype, shape, order), dx = make(dtype, shape, order), dw = make(wtype, weight_shape),
+         db = make(wtype, weight_shape);
   put_all(mean, s.mean), put_all(var, s.var);
   const Values vdy = values(dy), vm = values(mean), vv = values(var);
-  Values sum_dy(size_t(g.groups)), sum_dyx(size_t(g.groups)), wdw(size_t(g.parameters)), bdw(wdw.size()), wdb(wdw.size()), bdb(wdw.size());
+  Values sum_dy(size_t(g.groups)), sum_dyx(size_t(g.groups)), wdw(size_t(g.parameters)), bdw(wdw.size()),
+      wdb(wdw.size()), bdb(wdw.size());
   const auto xhat = [&](int64_t i) { return (vx[i] - vm[g.group(i)]) / std::sqrt(vv[g.group(i)] + eps); };
   for (int64_t i = 0; i < x.size(); ++i) {
     const double d = vdy[i] * weight(i);
@@ -613,7 +637,8 @@ void check_norm(const std::string& op, tg_dtype dtype, tg_dtype wtype, const Sha
     expect_close(dw, wdw, bdw, what + " dweight");
     expect_close(db, wdb, bdb, what + " dbias");
     Tensor dw2 = make(wtype, weight_shape);
-    ASSERT_TRUE(run({op + "_backward", {&dy, &x, &mean, &var, pw}, {nullptr, &dw2, nullptr}, attrs, {}}, what + " dweight only"));
+    ASSERT_TRUE(run({op + "_backward", {&dy, &x, &mean, &var, pw}, {nullptr, &dw2, nullptr}, attrs, {}},
+                    what + " dweight only"));
     expect_close(dw2, wdw, bdw, what + " dweight only");
   }
 
@@ -629,22 +654,26 @@ void check_norm(const std::string& op, tg_dtype dtype, tg_dtype wtype, const Sha
 }
 
 TEST(CpuNorm, Batch) {
-  for (const Shape& shape : {Shape{4, 3, 5, 7}, Shape{2, 16, 8, 8}, Shape{3, 65, 3, 3}, Shape{9, 5}, Shape{3, 6, 11}, Shape{2, 4, 3, 4, 5},
-                             Shape{8, 1, 2, 2}, Shape{5, 70}}) {
+  for (const Shape& shape : {Shape{4, 3, 5, 7}, Shape{2, 16, 8, 8}, Shape{3, 65, 3, 3}, Shape{9, 5}, Shape{3, 6, 11},
+                             Shape{2, 4, 3, 4, 5}, Shape{8, 1, 2, 2}, Shape{5, 70}}) {
     const int64_t c = shape[1], area = numel(shape) / shape[0] / c;
     const auto channel = [=](int64_t i) { return i / area % c; };
     for (const bool affine : {true, false}) {
       for (const Order order : {Order::kPacked, Order::kChannelsLast, Order::kPadded}) {
-        check_norm("batch_norm", kF32, kF32, shape, {c}, {c}, {c, c, channel, channel}, {real(1e-3)}, 1e-3, affine, order);
+        check_norm("batch_norm", kF32, kF32, shape, {c}, {c}, {c, c, channel, channel}, {real(1e-3)}, 1e-3, affine,
+                   order);
       }
-      check_norm("batch_norm", kBf16, kF32, shape, {c}, {c}, {c, c, channel, channel}, {real(1e-3)}, 1e-3, affine, Order::kPacked);
-      check_norm("batch_norm", kBf16, kBf16, shape, {c}, {c}, {c, c, channel, channel}, {real(1e-3)}, 1e-3, affine, Order::kPacked);
+      check_norm("batch_norm", kBf16, kF32, shape, {c}, {c}, {c, c, channel, channel}, {real(1e-3)}, 1e-3, affine,
+                 Order::kPacked);
+      check_norm("batch_norm", kBf16, kBf16, shape, {c}, {c}, {c, c, channel, channel}, {real(1e-3)}, 1e-3, affine,
+                 Order::kPacked);
     }
   }
 }
 
 TEST(CpuNorm, Layer) {
-  for (const auto& [outer, inner] : {std::pair<Shape, Shape>{{5}, {7}}, {{2, 3}, {64}}, {{4}, {3, 5}}, {{1}, {384}}, {{9}, {1000}}}) {
+  for (const auto& [outer, inner] :
+       {std::pair<Shape, Shape>{{5}, {7}}, {{2, 3}, {64}}, {{4}, {3, 5}}, {{1}, {384}}, {{9}, {1000}}}) {
     Shape shape = outer;
     shape.insert(shape.end(), inner.begin(), inner.end());
     const int64_t n = numel(inner), rows = numel(outer);
@@ -700,8 +729,14 @@ void check_softmax(tg_dtype dtype, const Shape& shape, int64_t axis, bool log, b
 
 TEST(CpuSoftmax, All) {
   for (const bool log : {false, true}) {
-    for (const auto& [shape, axis] : {std::pair<Shape, int64_t>{{5, 10}, 1}, {{7}, 0}, {{3, 4, 1000}, 2}, {{6, 5}, 0}, {{2, 21, 3, 5}, 1},
-                                      {{4, 1}, 1}, {{2, 3, 17, 1}, 2}, {{2, 40, 33}, 1}}) {
+    for (const auto& [shape, axis] : {std::pair<Shape, int64_t>{{5, 10}, 1},
+                                      {{7}, 0},
+                                      {{3, 4, 1000}, 2},
+                                      {{6, 5}, 0},
+                                      {{2, 21, 3, 5}, 1},
+                                      {{4, 1}, 1},
+                                      {{2, 3, 17, 1}, 2},
+                                      {{2, 40, 33}, 1}}) {
       for (const Layout layout : kLayouts) check_softmax(kF32, shape, axis, log, false, layout);
       check_softmax(kF32, shape, axis, log, true, Layout::packed);
       check_softmax(kBf16, shape, axis, log, false, Layout::packed);

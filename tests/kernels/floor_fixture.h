@@ -47,8 +47,8 @@ class FloorTest : public ::testing::Test {
 
 using FloatTypes = ::testing::Types<float, double, half, bfloat16>;
 using IntegerTypes = ::testing::Types<int64_t, int32_t, int16_t, int8_t, uint64_t, uint32_t, uint16_t, uint8_t>;
-using NumberTypes = ::testing::Types<float, double, half, bfloat16, int64_t, int32_t, int16_t, int8_t, uint64_t, uint32_t,
-                                     uint16_t, uint8_t>;
+using NumberTypes = ::testing::Types<float, double, half, bfloat16, int64_t, int32_t, int16_t, int8_t, uint64_t,
+                                     uint32_t, uint16_t, uint8_t>;
 using AllTypes = ::testing::Types<float, double, half, bfloat16, int64_t, int32_t, int16_t, int8_t, uint64_t, uint32_t,
                                   uint16_t, uint8_t, boolean>;
 struct TypeNames {

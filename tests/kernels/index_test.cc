@@ -8,10 +8,12 @@ namespace tg::test {
 namespace {
 
 struct Case {
-  Shape big;  // of x (gather) or y (scatter)
+  Shape big;            // of x (gather) or y (scatter)
   int64_t axis, count;  // elements along the axis in the index
 };
-const std::vector<Case> kCases = {{{5}, 0, 8}, {{1}, 0, 3}, {{4, 3}, 0, 6}, {{4, 3}, 1, 2}, {{3, 5, 2}, 1, 9}, {{2, 3, 2, 2, 3, 2}, 3, 5}, {{300, 40}, 0, 500}};
+const std::vector<Case> kCases = {{{5}, 0, 8},        {{1}, 0, 3},       {{4, 3}, 0, 6},
+                                  {{4, 3}, 1, 2},     {{3, 5, 2}, 1, 9}, {{2, 3, 2, 2, 3, 2}, 3, 5},
+                                  {{300, 40}, 0, 500}};
 
 Shape index_shape(const Case& c) {
   Shape s = c.big;
@@ -63,10 +65,12 @@ class Index : public FloorTest {
     for (const Case& c : kCases) {
       for (Layout layout : kLayouts) {
         Tensor y(dtype<T>, c.big, layout), index(dtype<I>, index_shape(c), layout), u(dtype<T>, index_shape(c), layout);
-        const auto ys = small_sample<T>(this->random, size_t(y.size())), us = small_sample<T>(this->random, size_t(u.size()));
+        const auto ys = small_sample<T>(this->random, size_t(y.size())),
+                   us = small_sample<T>(this->random, size_t(u.size()));
         for (int64_t i = 0; i < y.size(); ++i) y.put(i, ys[size_t(i)]);
         for (int64_t i = 0; i < u.size(); ++i) u.put(i, us[size_t(i)]);
-        if (is_float<T> && kind == TG_SCATTER_MAX) u.put(u.size() / 2, element<T>(std::numeric_limits<long double>::quiet_NaN()));
+        if (is_float<T> && kind == TG_SCATTER_MAX)
+          u.put(u.size() / 2, element<T>(std::numeric_limits<long double>::quiet_NaN()));
         const auto positions = fill_index<I>(index, c.big[size_t(c.axis)]);
         // What meets at each element of y, in order.
         std::vector<std::vector<T>> terms(size_t(y.size()));
@@ -89,7 +93,9 @@ class Index : public FloorTest {
       ASSERT_EQ(bits_of(got), bits_of(terms.back()));
     } else if (kind == TG_SCATTER_MAX) {
       long double best = number(terms[0]);
-      for (T x : terms) best = std::isnan(best) || std::isnan(number(x)) ? std::numeric_limits<long double>::quiet_NaN() : std::max(best, number(x));
+      for (T x : terms)
+        best = std::isnan(best) || std::isnan(number(x)) ? std::numeric_limits<long double>::quiet_NaN()
+                                                         : std::max(best, number(x));
       ASSERT_TRUE(same(number(got), best)) << number(got) << " for " << best;
     } else if constexpr (is_float<T>) {
       long double sum = 0, size = 0;
@@ -149,9 +155,11 @@ TYPED_TEST(Index, BroadcastIndexAndSource) {
 class IndexErrors : public FloorTest {};
 
 TEST_F(IndexErrors, OutOfRangeIsReportedAndTouchesNothingElse) {
-  for (int64_t bad : {int64_t(4), int64_t(-5), std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()}) {
-    Tensor x = Tensor::of<float>({4}, {1, 2, 3, 4}), index = Tensor::of<int64_t>({3}, {0, bad, 1}), y(dtype<float>, {3}, Layout::padded),
-           z = Tensor::of<float>({4}, {1, 2, 3, 4}, Layout::padded), u = Tensor::of<float>({3}, {9, 9, 9});
+  for (int64_t bad :
+       {int64_t(4), int64_t(-5), std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()}) {
+    Tensor x = Tensor::of<float>({4}, {1, 2, 3, 4}), index = Tensor::of<int64_t>({3}, {0, bad, 1}),
+           y(dtype<float>, {3}, Layout::padded), z = Tensor::of<float>({4}, {1, 2, 3, 4}, Layout::padded),
+           u = Tensor::of<float>({3}, {9, 9, 9});
     const auto check = [&](const Outcome& outcome) {
       EXPECT_EQ(outcome.status, TG_OUT_OF_RANGE);
       EXPECT_NE(outcome.message.find(std::to_string(bad)), std::string::npos) << outcome.message;
@@ -176,7 +184,8 @@ std::vector<int64_t> sorted(const std::vector<T>& line, bool descending) {
     size_t at = order.size();
     while (at > 0) {
       const long double before = number(line[size_t(order[at - 1])]);
-      const bool goes_first = std::isnan(before) ? !std::isnan(x) : !std::isnan(x) && (descending ? x > before : x < before);
+      const bool goes_first =
+          std::isnan(before) ? !std::isnan(x) : !std::isnan(x) && (descending ? x > before : x < before);
       if (!goes_first) break;
       --at;
     }
@@ -189,12 +198,15 @@ TYPED_TEST(Sort, StableWithNanLastBothWays) {
   using T = TypeParam;
   std::vector<T> pool = small_sample<T>(this->random, 12);  // few values: many ties
   if constexpr (is_float<T>)
-    for (long double x : {0.0L, -0.0L, (long double)INFINITY, -(long double)INFINITY, (long double)NAN, (long double)NAN}) pool.push_back(element<T>(x));
+    for (long double x :
+         {0.0L, -0.0L, (long double)INFINITY, -(long double)INFINITY, (long double)NAN, (long double)NAN})
+      pool.push_back(element<T>(x));
   if constexpr (is_int<T>) {
     pool.push_back(std::numeric_limits<T>::max());
     pool.push_back(std::numeric_limits<T>::min());
   }
-  for (const auto& [shape, axis] : std::vector<std::pair<Shape, int64_t>>{{{1}, 0}, {{50}, 0}, {{700}, 0}, {{3, 20}, 1}, {{20, 3}, 0}, {{2, 3, 2, 7, 3, 2}, 3}}) {
+  for (const auto& [shape, axis] : std::vector<std::pair<Shape, int64_t>>{
+           {{1}, 0}, {{50}, 0}, {{700}, 0}, {{3, 20}, 1}, {{20, 3}, 0}, {{2, 3, 2, 7, 3, 2}, 3}}) {
     for (Layout layout : kLayouts) {
       for (bool descending : {false, true}) {
         Tensor x(dtype<T>, shape, layout), values(dtype<T>, shape, layout), index(dtype<int64_t>, shape, layout);
@@ -222,7 +234,8 @@ TYPED_TEST(Sort, StableWithNanLastBothWays) {
                   ASSERT_EQ(i->template get<int64_t>(firsts[l] + k * step), source) << "line " << l << " place " << k;
                 }
                 if (v) {
-                  ASSERT_EQ(v->bits(firsts[l] + k * step), x.bits(firsts[l] + source * step)) << "line " << l << " place " << k;
+                  ASSERT_EQ(v->bits(firsts[l] + k * step), x.bits(firsts[l] + source * step))
+                      << "line " << l << " place " << k;
                 }
               }
             }

@@ -37,11 +37,13 @@ std::vector<From> values(Random& random) {
         for (long double near : {-1.5L, -1.0L, -0.5L, 0.0L, 0.5L, 1.0L, 1.5L})
           for (long double sign : {1.0L, -1.0L}) list.push_back(element<From>(sign * (std::ldexp(1.0L, bits) + near)));
       for (int e : {-26, -25, -24, -15, -14, -1, 0, 1, 10, 15, 16})
-        for (long double m : {1 + 0x1p-11L, 1 + 0x3p-11L, 1 + 0x1p-8L, 1 + 0x3p-8L, 1 + 0x1p-11L + 0x1p-22L, 2 - 0x1p-11L, 2 - 0x1p-12L})
+        for (long double m : {1 + 0x1p-11L, 1 + 0x3p-11L, 1 + 0x1p-8L, 1 + 0x3p-8L, 1 + 0x1p-11L + 0x1p-22L,
+                              2 - 0x1p-11L, 2 - 0x1p-12L})
           list.push_back(element<From>(std::ldexp(m, e)));
     } else if constexpr (is_int<From>) {
-      for (uint64_t x : {0x1000001ull, 0x1000003ull, 0x1ffffffull, 0x10100000000ull, 0x20000000000001ull, 0x20000000000003ull,
-                         0x7fffff7fffffffffull, 0x7fffffbfffffffffull, 0x8000000000000400ull, 65519ull, 65520ull, 257ull, 2049ull})
+      for (uint64_t x :
+           {0x1000001ull, 0x1000003ull, 0x1ffffffull, 0x10100000000ull, 0x20000000000001ull, 0x20000000000003ull,
+            0x7fffff7fffffffffull, 0x7fffffbfffffffffull, 0x8000000000000400ull, 65519ull, 65520ull, 257ull, 2049ull})
         list.push_back(From(x));
     }
     return list;
@@ -53,8 +55,9 @@ class MapCast : public FloorTest {
  protected:
   template <class To>
   void to(const std::vector<From>& list) {
-    check(list, dtype<To>, [](From x) { return expected_cast<From, To>(x); },
-          [](const Tensor& y, int64_t i) { return number(y.get<To>(i)); });
+    check(
+        list, dtype<To>, [](From x) { return expected_cast<From, To>(x); },
+        [](const Tensor& y, int64_t i) { return number(y.get<To>(i)); });
   }
 
   void check(const std::vector<From>& list, tg_dtype to, long double (*expected)(From),

@@ -60,7 +60,8 @@ class MapFloat : public FloorTest {
       int wrong = 0;
       this->each_good_row(single(opcode, pointers, y, dtype<T>), [&] {
         for (int64_t i = 0; i < y.size() && wrong < 5; ++i) {
-          const T a = inputs[0].get<T>(i), b = inputs[arity > 1 ? 1 : 0].get<T>(i), c = inputs[arity > 2 ? 2 : 0].get<T>(i);
+          const T a = inputs[0].get<T>(i), b = inputs[arity > 1 ? 1 : 0].get<T>(i),
+                  c = inputs[arity > 2 ? 2 : 0].get<T>(i);
           if (!check(a, b, c, y.get<R>(i))) {
             ++wrong;
             ADD_FAILURE() << "opcode " << opcode << " of " << number(a) << ", " << number(b) << ", " << number(c)
@@ -79,7 +80,8 @@ class MapFloat : public FloorTest {
     });
   }
   void comparison(uint16_t opcode, const std::function<bool(C, C)>& f) {
-    sweep<boolean>(opcode, 2, [&](T a, T b, T, boolean got) { return got.value == uint8_t(f(compute(a), compute(b))); });
+    sweep<boolean>(opcode, 2,
+                   [&](T a, T b, T, boolean got) { return got.value == uint8_t(f(compute(a), compute(b))); });
   }
 };
 TYPED_TEST_SUITE(MapFloat, FloatTypes, TypeNames);
@@ -130,12 +132,13 @@ TYPED_TEST(MapFloat, SignsOfZero) {
   const std::vector<T> zeros = {element<T>(0.0L), element<T>(-0.0L)};
   const auto signs = [&](uint16_t opcode, std::vector<T> x, std::vector<T> y, bool first, bool second) {
     Tensor a = Tensor::of<T>({2}, x), b = Tensor::of<T>({2}, y.empty() ? x : y), out(dtype<T>, {2});
-    this->each_good_row(single(opcode, y.empty() ? std::vector<Tensor*>{&a} : std::vector<Tensor*>{&a, &b}, out, dtype<T>), [&] {
-      EXPECT_EQ(number(out.get<T>(0)), 0);
-      EXPECT_EQ(number(out.get<T>(1)), 0);
-      EXPECT_EQ(std::signbit(number(out.get<T>(0))), first) << "opcode " << opcode;
-      EXPECT_EQ(std::signbit(number(out.get<T>(1))), second) << "opcode " << opcode;
-    });
+    this->each_good_row(
+        single(opcode, y.empty() ? std::vector<Tensor*>{&a} : std::vector<Tensor*>{&a, &b}, out, dtype<T>), [&] {
+          EXPECT_EQ(number(out.get<T>(0)), 0);
+          EXPECT_EQ(number(out.get<T>(1)), 0);
+          EXPECT_EQ(std::signbit(number(out.get<T>(0))), first) << "opcode " << opcode;
+          EXPECT_EQ(std::signbit(number(out.get<T>(1))), second) << "opcode " << opcode;
+        });
   };
   signs(TG_MAP_COPY, zeros, {}, false, true);
   signs(TG_MAP_NEG, zeros, {}, true, false);
@@ -150,7 +153,8 @@ TYPED_TEST(MapFloat, WhereKeepsBits) {
   const std::vector<T> a = sample<T>(this->random, 301), b = sample<T>(this->random, 301);
   std::vector<boolean> condition = sample<boolean>(this->random, a.size());
   for (Layout layout : kLayouts) {
-    Tensor c = spread(condition, layout), x = spread(a, layout), y = spread(b, layout), out(dtype<T>, x.shape(), layout);
+    Tensor c = spread(condition, layout), x = spread(a, layout), y = spread(b, layout),
+           out(dtype<T>, x.shape(), layout);
     this->each_good_row(single(TG_MAP_WHERE, {&c, &x, &y}, out, dtype<T>), [&] {
       for (int64_t i = 0; i < out.size(); ++i)
         EXPECT_TRUE(same(number(out.get<T>(i)), number((c.get<boolean>(i).value ? x : y).template get<T>(i)))) << i;
@@ -173,9 +177,9 @@ struct Bound {
   uint16_t opcode;
   int arity;
   long double (*exact)(long double x, long double y);
-  long double ulps;          // of the result ...
-  long double absolute = 0;  // ... or in eps, if more
-  bool times_x = false;      // the absolute bound in eps*|x|
+  long double ulps;           // of the result ...
+  long double absolute = 0;   // ... or in eps, if more
+  bool times_x = false;       // the absolute bound in eps*|x|
   long double domain = kInf;  // |x| up to here
 };
 
@@ -208,7 +212,8 @@ const Bound kBounds[] = {
     {TG_MAP_SILU, 1, [](long double x, long double) { return x * sigmoid(x); }, 8},
     {TG_MAP_SOFTPLUS, 1,
      [](long double x, long double) { return std::fmax(x, 0.0L) + std::log1p(std::exp(-std::fabs(x))) + (x - x); }, 8},
-    {TG_MAP_GELU, 1, [](long double x, long double) { return 0.5L * x * std::erfc(-x * std::sqrt(0.5L)); }, 0, 16, true},
+    {TG_MAP_GELU, 1, [](long double x, long double) { return 0.5L * x * std::erfc(-x * std::sqrt(0.5L)); }, 0, 16,
+     true},
     {TG_MAP_GELU_TANH, 1, [](long double x, long double) { return gelu_tanh(x); }, 0, 16, true},
     {TG_MAP_POW, 2, [](long double x, long double y) { return std::pow(x, y); }, 16},
     {TG_MAP_ATAN2, 2, [](long double x, long double y) { return std::atan2(x, y); }, 6},
@@ -230,8 +235,10 @@ bool meets(const Bound& b, long double x, long double y, long double got) {
     if (std::abs(exact) < tiny && got == 0) return true;
     long double bound = b.ulps * ulp(exact, format<C>());
     // sin and cos: the absolute bound holds near their zeros only
-    const bool absolute = b.absolute > 0 && (b.opcode == TG_MAP_SIN || b.opcode == TG_MAP_COS ? std::abs(exact) < 0.25L : true);
-    if (absolute) bound = std::fmax(bound, b.absolute * eps<C>() * (b.times_x && std::isfinite(fx) ? std::abs(fx) : 1.0L));
+    const bool absolute =
+        b.absolute > 0 && (b.opcode == TG_MAP_SIN || b.opcode == TG_MAP_COS ? std::abs(exact) < 0.25L : true);
+    if (absolute)
+      bound = std::fmax(bound, b.absolute * eps<C>() * (b.times_x && std::isfinite(fx) ? std::abs(fx) : 1.0L));
     if constexpr (is_float16<T>) bound += ulp(exact, f);  // the rounding to T, and 1 ulp in all where f32 is good
     if (within(got, exact, bound, f)) return true;
   }
@@ -255,7 +262,8 @@ TYPED_TEST(MapFloat, SpecialResults) {
     for (Tensor& t : inputs) pointers.push_back(&t);
     Tensor y(dtype<T>, {1});
     this->each_good_row(single(opcode, pointers, y, dtype<T>), [&] {
-      EXPECT_TRUE(same(number(y.get<T>(0)), expected)) << "opcode " << opcode << " of " << x[0] << ": got " << number(y.get<T>(0));
+      EXPECT_TRUE(same(number(y.get<T>(0)), expected))
+          << "opcode " << opcode << " of " << x[0] << ": got " << number(y.get<T>(0));
     });
   };
   point(TG_MAP_EXP, {-kInf}, 0);

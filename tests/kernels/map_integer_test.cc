@@ -30,7 +30,8 @@ template <class T>
 class MapInteger : public FloorTest {
  protected:
   template <class R>
-  void sweep(uint16_t opcode, size_t arity, const std::function<std::conditional_t<is_bool<R>, bool, R>(Wide, Wide, Wide)>& expected) {
+  void sweep(uint16_t opcode, size_t arity,
+             const std::function<std::conditional_t<is_bool<R>, bool, R>(Wide, Wide, Wide)>& expected) {
     const std::vector<T> values = sample<T>(this->random, 60);
     std::vector<std::vector<T>> lists(arity);
     const size_t side = values.size(), n = arity == 1 ? side : arity == 2 ? side * side : side * side * 8;
@@ -48,7 +49,8 @@ class MapInteger : public FloorTest {
       int wrong = 0;
       this->each_good_row(single(opcode, pointers, y, dtype<T>), [&] {
         for (int64_t i = 0; i < y.size() && wrong < 5; ++i) {
-          const Wide a = inputs[0].get<T>(i), b = inputs[arity > 1 ? 1 : 0].get<T>(i), c = inputs[arity > 2 ? 2 : 0].get<T>(i);
+          const Wide a = inputs[0].get<T>(i), b = inputs[arity > 1 ? 1 : 0].get<T>(i),
+                     c = inputs[arity > 2 ? 2 : 0].get<T>(i);
           const R want = R(expected(a, b, c));
           if (y.bits(i) != bits_of(want)) {
             ++wrong;
@@ -92,9 +94,8 @@ TYPED_TEST(MapInteger, Bits) {
   this->template sweep<T>(TG_MAP_AND, 2, [](Wide a, Wide b, Wide) { return T(a & b); });
   this->template sweep<T>(TG_MAP_OR, 2, [](Wide a, Wide b, Wide) { return T(a | b); });
   this->template sweep<T>(TG_MAP_XOR, 2, [](Wide a, Wide b, Wide) { return T(a ^ b); });
-  this->template sweep<T>(TG_MAP_SHL, 2, [](Wide a, Wide b, Wide) {
-    return b < 0 || b >= kWidth ? T(0) : T(uint64_t(a) << int(b));
-  });
+  this->template sweep<T>(TG_MAP_SHL, 2,
+                          [](Wide a, Wide b, Wide) { return b < 0 || b >= kWidth ? T(0) : T(uint64_t(a) << int(b)); });
   this->template sweep<T>(TG_MAP_SHR, 2, [](Wide a, Wide b, Wide) {
     if (b < 0 || b >= kWidth) return T(a < 0 ? -1 : 0);
     return T(floor_div(a, Wide(1) << int(b)));
@@ -134,10 +135,12 @@ TEST_F(MapBool, TruthTables) {
       }
       Tensor x = Tensor::of<boolean>({4, 301}, a, layout), y = Tensor::of<boolean>({4, 301}, b, layout),
              out(dtype<boolean>, {4, 301}, layout);
-      each_good_row(single(opcode, arity == 1 ? std::vector<Tensor*>{&x} : std::vector<Tensor*>{&x, &y}, out, dtype<boolean>), [&] {
-        for (int i = 0; i < 1204; ++i)
-          ASSERT_EQ(out.get<boolean>(i).value, expected >> (3 - i % 4) & 1) << "opcode " << opcode << " at " << i;
-      });
+      each_good_row(
+          single(opcode, arity == 1 ? std::vector<Tensor*>{&x} : std::vector<Tensor*>{&x, &y}, out, dtype<boolean>),
+          [&] {
+            for (int i = 0; i < 1204; ++i)
+              ASSERT_EQ(out.get<boolean>(i).value, expected >> (3 - i % 4) & 1) << "opcode " << opcode << " at " << i;
+          });
     }
   };
   table(TG_MAP_COPY, 1, 0b0011);

@@ -22,8 +22,8 @@ class MapProgram : public FloorTest {};
 TEST_F(MapProgram, EveryInstructionRounds) {
   // (a * b) + c must not be contracted: with a = 1 + 2^-12, a*a rounds, and the rest cancels.
   const float a = 1 + 0x1p-12f, product = a * a;
-  Tensor x = Tensor::of<float>({513}, std::vector<float>(513, a)), c = Tensor::of<float>({513}, std::vector<float>(513, -product)),
-         y(kF32, {513});
+  Tensor x = Tensor::of<float>({513}, std::vector<float>(513, a)),
+         c = Tensor::of<float>({513}, std::vector<float>(513, -product)), y(kF32, {513});
   each_good_row(map_call({&x, &c}, {&y}, {inst(TG_MAP_MUL, kF32, {0, 0}), inst(TG_MAP_ADD, kF32, {2, 1})}, {1}), [&] {
     for (int i = 0; i < 513; ++i) ASSERT_EQ(y.get<float>(i), 0.0f) << i;
   });
@@ -68,8 +68,9 @@ TEST_F(MapProgram, OneResultTwiceAndAnUnwantedOutput) {
     EXPECT_EQ(y0.values<float>(), (std::vector<float>{-1, 2, -3}));
     EXPECT_EQ(y1.values<float>(), (std::vector<float>{-1, 2, -3}));
   });
-  each_good_row(map_call({&x}, {nullptr, &y1}, program, {0, 1}),
-                [&] { EXPECT_EQ(y1.values<float>(), (std::vector<float>{1, 2, 3})); });
+  each_good_row(map_call({&x}, {nullptr, &y1}, program, {0, 1}), [&] {
+    EXPECT_EQ(y1.values<float>(), (std::vector<float>{1, 2, 3}));
+  });
 }
 
 TEST_F(MapProgram, OutputsMayBeTheInputs) {
@@ -78,9 +79,8 @@ TEST_F(MapProgram, OutputsMayBeTheInputs) {
     const int64_t n = 40000;
     const std::vector<float> ps = floats(random, n), ms = floats(random, n), gs = floats(random, n);
     Tensor p = spread(ps, layout), m = spread(ms, layout), g = spread(gs, layout);
-    const std::vector<tg_map_inst> step = {
-        inst(TG_MAP_MUL, kF32, {1, 7}), inst(TG_MAP_ADD, kF32, {3, 2}), inst(TG_MAP_MUL, kF32, {4, 8}),
-        inst(TG_MAP_SUB, kF32, {0, 5})};
+    const std::vector<tg_map_inst> step = {inst(TG_MAP_MUL, kF32, {1, 7}), inst(TG_MAP_ADD, kF32, {3, 2}),
+                                           inst(TG_MAP_MUL, kF32, {4, 8}), inst(TG_MAP_SUB, kF32, {0, 5})};
     each_good_row(map_call({&p, &m, &g}, {&p, &m}, step, {3, 1}, {bits_of(0.9f), bits_of(0.01f)}), [&] {
       for (int64_t i = 0; i < n; ++i) {
         const float decayed = ms[size_t(i)] * 0.9f, moment = decayed + gs[size_t(i)], change = moment * 0.01f;
@@ -89,12 +89,13 @@ TEST_F(MapProgram, OutputsMayBeTheInputs) {
       }
     });
     Tensor a = spread(ps, layout), b = spread(ms, layout);
-    each_good_row(map_call({&a, &b}, {&a, &b}, {inst(TG_MAP_COPY, kF32, {1}), inst(TG_MAP_COPY, kF32, {0})}, {0, 1}), [&] {
-      for (int64_t i = 0; i < n; ++i) {
-        ASSERT_EQ(a.get<float>(i), ms[size_t(i)]) << i;
-        ASSERT_EQ(b.get<float>(i), ps[size_t(i)]) << i;
-      }
-    });
+    each_good_row(map_call({&a, &b}, {&a, &b}, {inst(TG_MAP_COPY, kF32, {1}), inst(TG_MAP_COPY, kF32, {0})}, {0, 1}),
+                  [&] {
+                    for (int64_t i = 0; i < n; ++i) {
+                      ASSERT_EQ(a.get<float>(i), ms[size_t(i)]) << i;
+                      ASSERT_EQ(b.get<float>(i), ps[size_t(i)]) << i;
+                    }
+                  });
   }
 }
 
@@ -103,10 +104,10 @@ TEST_F(MapProgram, SameBitsWhole_AndOneByOne) {
   const int64_t n = 1999;
   const std::vector<float> xs = floats(random, n), ys = floats(random, n);
   Tensor x = Tensor::of<float>({n}, xs), y = Tensor::of<float>({n}, ys), whole(kF32, {n});
-  const std::vector<tg_map_inst> program = {
-      inst(TG_MAP_EXP, kF32, {0}),     inst(TG_MAP_MUL, kF32, {2, 1}), inst(TG_MAP_SUB, kF32, {3, 0}),
-      inst(TG_MAP_TANH, kF32, {4}),    inst(TG_MAP_ABS, kF32, {0}),    inst(TG_MAP_POW, kF32, {6, 1}),
-      inst(TG_MAP_ADD, kF32, {5, 7})};
+  const std::vector<tg_map_inst> program = {inst(TG_MAP_EXP, kF32, {0}),    inst(TG_MAP_MUL, kF32, {2, 1}),
+                                            inst(TG_MAP_SUB, kF32, {3, 0}), inst(TG_MAP_TANH, kF32, {4}),
+                                            inst(TG_MAP_ABS, kF32, {0}),    inst(TG_MAP_POW, kF32, {6, 1}),
+                                            inst(TG_MAP_ADD, kF32, {5, 7})};
   std::vector<Tensor> values;
   values.push_back(x);
   values.push_back(y);
@@ -141,8 +142,18 @@ TYPED_TEST_SUITE(MapShapes, AllTypes, TypeNames);
 
 TYPED_TEST(MapShapes, BroadcastRanksOffsetsSizes) {
   using T = TypeParam;
-  const std::vector<Shape> shapes = {{}, {1}, {7}, {255}, {256}, {257}, {70001}, {3, 1, 5}, {2, 3, 2, 1, 3, 4}, {1, 1, 1, 1, 1, 1},
-                                     {64, 300}, {2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2}};
+  const std::vector<Shape> shapes = {{},
+                                     {1},
+                                     {7},
+                                     {255},
+                                     {256},
+                                     {257},
+                                     {70001},
+                                     {3, 1, 5},
+                                     {2, 3, 2, 1, 3, 4},
+                                     {1, 1, 1, 1, 1, 1},
+                                     {64, 300},
+                                     {2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2}};
   for (const Shape& shape : shapes) {
     const int64_t n = numel(shape);
     for (Layout layout : kLayouts) {
@@ -158,7 +169,8 @@ TYPED_TEST(MapShapes, BroadcastRanksOffsetsSizes) {
       if (n > 20000) continue;
       Shape strides = packed_strides(shape);
       strides[axis] = 0;
-      Tensor x(dtype<T>, shape, strides, 3), z(dtype<T>, shape, Layout::reversed), y(dtype<boolean>, shape, Layout::padded);
+      Tensor x(dtype<T>, shape, strides, 3), z(dtype<T>, shape, Layout::reversed),
+          y(dtype<boolean>, shape, Layout::padded);
       const std::vector<T> a = small_sample<T>(this->random, size_t(n)), b = small_sample<T>(this->random, size_t(n));
       for (int64_t i = 0; i < n; ++i) {
         x.put(i, a[size_t(i)]);
@@ -200,10 +212,11 @@ TEST_F(MapProgram, OnePlanManyShapes) {
 
 TEST_F(MapProgram, NonsenseIsRefused) {
   Tensor x = Tensor::of<float>({2}, {1, 2}), y(kF32, {2}), z(dtype<int32_t>, {2});
-  expect_refused(map_call({&x}, {&y}, {inst(TG_MAP_ADD, kF32, {0, 1})}, {0}));                       // own result
-  expect_refused(map_call({&x}, {&y}, {inst(TG_MAP_NEG, kF32, {0})}, {1}));                          // no such result
-  expect_refused(map_call({&x}, {&z}, {inst(TG_MAP_NEG, kF32, {0})}, {0}));                          // output dtype
-  expect_refused(map_call({&x}, {&y}, {inst(TG_MAP_LT, kF32, {0, 0}), inst(TG_MAP_ADD, kF32, {1, 0})}, {1}));  // bool + f32
+  expect_refused(map_call({&x}, {&y}, {inst(TG_MAP_ADD, kF32, {0, 1})}, {0}));  // own result
+  expect_refused(map_call({&x}, {&y}, {inst(TG_MAP_NEG, kF32, {0})}, {1}));     // no such result
+  expect_refused(map_call({&x}, {&z}, {inst(TG_MAP_NEG, kF32, {0})}, {0}));     // output dtype
+  expect_refused(
+      map_call({&x}, {&y}, {inst(TG_MAP_LT, kF32, {0, 0}), inst(TG_MAP_ADD, kF32, {1, 0})}, {1}));  // bool + f32
 }
 
 }  // namespace

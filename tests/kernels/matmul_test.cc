@@ -11,8 +11,9 @@ struct Case {
   Shape batch;
   int64_t m, k, n;
 };
-const std::vector<Case> kCases = {{{}, 1, 1, 1},  {{}, 1, 7, 5},    {{}, 5, 1, 4},   {{}, 3, 4, 1},     {{}, 16, 16, 16}, {{}, 17, 33, 19},
-                                  {{}, 64, 70, 65}, {{}, 130, 9, 3}, {{3}, 4, 5, 6},  {{2, 3}, 5, 4, 17}, {{2, 1, 2, 3}, 3, 8, 5}, {{}, 1, 300, 70}};
+const std::vector<Case> kCases = {{{}, 1, 1, 1},    {{}, 1, 7, 5},      {{}, 5, 1, 4},           {{}, 3, 4, 1},
+                                  {{}, 16, 16, 16}, {{}, 17, 33, 19},   {{}, 64, 70, 65},        {{}, 130, 9, 3},
+                                  {{3}, 4, 5, 6},   {{2, 3}, 5, 4, 17}, {{2, 1, 2, 3}, 3, 8, 5}, {{}, 1, 300, 70}};
 
 template <class T>
 class Matmul : public FloorTest {
@@ -71,7 +72,8 @@ TYPED_TEST(Matmul, ShapesLayoutsAndBeta) {
     for (Layout la : kLayouts) {
       for (Layout lb : kLayouts) {
         for (bool add : {false, true}) {
-          Tensor a(dtype<T>, shape(c.m, c.k), la), b(dtype<T>, shape(c.k, c.n), lb), y(dtype<T>, shape(c.m, c.n), add ? la : lb);
+          Tensor a(dtype<T>, shape(c.m, c.k), la), b(dtype<T>, shape(c.k, c.n), lb),
+              y(dtype<T>, shape(c.m, c.n), add ? la : lb);
           this->fill(a);
           this->fill(b);
           this->fill(y);
@@ -89,7 +91,8 @@ TYPED_TEST(Matmul, TransposedAndBroadcastViews) {
   this->fill(b);
   this->fill(y);
   this->check(a, b, y, false);
-  Tensor c(dtype<T>, {3, 2, 5}, Shape{10, 5, 1}), d(dtype<T>, {3, 5, 4}, Shape{0, 4, 1}), z(dtype<T>, {3, 2, 4}, Layout::padded);
+  Tensor c(dtype<T>, {3, 2, 5}, Shape{10, 5, 1}), d(dtype<T>, {3, 5, 4}, Shape{0, 4, 1}),
+      z(dtype<T>, {3, 2, 4}, Layout::padded);
   this->fill(c);
   this->fill(d);
   this->fill(z);
@@ -99,9 +102,11 @@ TYPED_TEST(Matmul, TransposedAndBroadcastViews) {
 TYPED_TEST(Matmul, NothingIsSkipped) {
   using T = TypeParam;
   if constexpr (is_float<T>) {
-    const T inf = element<T>(std::numeric_limits<long double>::infinity()), nan = element<T>(std::numeric_limits<long double>::quiet_NaN());
+    const T inf = element<T>(std::numeric_limits<long double>::infinity()),
+            nan = element<T>(std::numeric_limits<long double>::quiet_NaN());
     const T zero = element<T>(0), one = element<T>(1);
-    Tensor a = Tensor::of<T>({2, 2}, {zero, one, one, zero}), b = Tensor::of<T>({2, 3}, {inf, nan, one, one, one, one}), y(dtype<T>, {2, 3});
+    Tensor a = Tensor::of<T>({2, 2}, {zero, one, one, zero}), b = Tensor::of<T>({2, 3}, {inf, nan, one, one, one, one}),
+           y(dtype<T>, {2, 3});
     this->each_good_row({"matmul", {&a, &b}, {&y}, {Attr::integer(0)}, {}}, [&] {
       EXPECT_TRUE(std::isnan(number(y.get<T>(0))));  // 0*inf + 1
       EXPECT_TRUE(std::isnan(number(y.get<T>(1))));

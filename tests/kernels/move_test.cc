@@ -78,8 +78,7 @@ TYPED_TEST(Iota, StartPlusSteps) {
       });
     } else {
       const uint64_t start = uint64_t(std::numeric_limits<T>::max()) - 5;
-      run(T(start), T(3), 5000, layout,
-          [&](int64_t k, T got) { ASSERT_EQ(got, T(start + uint64_t(k) * 3)) << k; });
+      run(T(start), T(3), 5000, layout, [&](int64_t k, T got) { ASSERT_EQ(got, T(start + uint64_t(k) * 3)) << k; });
       if (std::is_signed_v<T>)
         run(T(7), T(-2), 300, layout, [&](int64_t k, T got) { ASSERT_EQ(got, T(7 - 2 * k)) << k; });
     }
@@ -124,7 +123,8 @@ TEST_F(RandomOp, KnownAnswer) {
 }
 
 TEST_F(RandomOp, SeedsOffsetsShapesAndState) {
-  const uint64_t seeds[] = {0, 1, 0x123456789abcdef0ull, ~0ull}, offsets[] = {0, 5, 0xfffffffeull, 0x123456789ull, ~0ull - 1};
+  const uint64_t seeds[] = {0, 1, 0x123456789abcdef0ull, ~0ull},
+                 offsets[] = {0, 5, 0xfffffffeull, 0x123456789ull, ~0ull - 1};
   for (uint64_t seed : seeds) {
     for (uint64_t offset : offsets) {
       for (const Shape& shape : {Shape{}, Shape{1}, Shape{6}, Shape{3, 7}, Shape{41, 999}}) {
@@ -132,7 +132,8 @@ TEST_F(RandomOp, SeedsOffsetsShapesAndState) {
         const auto check = [&] {
           for (int64_t k = 0; k < y.size(); ++k) ASSERT_EQ(y.get<uint32_t>(k), word(seed, offset, uint64_t(k))) << k;
         };
-        each_good_row({"random", {nullptr}, {&y}, {}, {Attr::integer(int64_t(seed)), Attr::integer(int64_t(offset))}}, check);
+        each_good_row({"random", {nullptr}, {&y}, {}, {Attr::integer(int64_t(seed)), Attr::integer(int64_t(offset))}},
+                      check);
         Tensor state = Tensor::of<int64_t>({2}, {int64_t(seed), int64_t(offset)}, Layout::padded);
         each_good_row({"random", {&state}, {&y}, {}, {}}, check);
       }

@@ -23,6 +23,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "test_tensor.h"
@@ -71,8 +72,12 @@ struct Attr {
     a.kind = kind;
     a.n = 1;
     switch (kind) {
-      case TG_ATTR_INT: a.v.i = i; break;
-      case TG_ATTR_FLOAT: a.v.f = f; break;
+      case TG_ATTR_INT:
+        a.v.i = i;
+        break;
+      case TG_ATTR_FLOAT:
+        a.v.f = f;
+        break;
       case TG_ATTR_INTS:
         a.n = uint32_t(list.size());
         a.v.ints = list.data();
@@ -85,7 +90,8 @@ struct Attr {
         a.n = uint32_t(program.size());
         a.v.program = program.data();
         break;
-      default: break;
+      default:
+        break;
     }
     return a;
   }
@@ -225,7 +231,8 @@ class DtypePattern {
     if (dtype.empty() || token == "*") return true;
     if (token.size() == 1 && token[0] >= 'A' && token[0] <= 'Z') {
       const auto names = letters_.find(token[0]);
-      if (names != letters_.end() && std::find(names->second.begin(), names->second.end(), dtype) == names->second.end())
+      if (names != letters_.end() &&
+          std::find(names->second.begin(), names->second.end(), dtype) == names->second.end())
         return false;
       const auto [at, fresh] = bound.emplace(token[0], dtype);
       return fresh || at->second == dtype;
@@ -240,8 +247,8 @@ class DtypePattern {
 // Position in the bit masks of kernel rows.
 inline int dtype_bit(tg_dtype t) {
   static const std::map<std::string, int> kBits = {
-      {"f32", TG_DT_F32}, {"f64", TG_DT_F64}, {"f16", TG_DT_F16}, {"bf16", TG_DT_BF16}, {"i64", TG_DT_I64},
-      {"i32", TG_DT_I32}, {"i16", TG_DT_I16}, {"i8", TG_DT_I8},   {"u64", TG_DT_U64},   {"u32", TG_DT_U32},
+      {"f32", TG_DT_F32}, {"f64", TG_DT_F64}, {"f16", TG_DT_F16},  {"bf16", TG_DT_BF16}, {"i64", TG_DT_I64},
+      {"i32", TG_DT_I32}, {"i16", TG_DT_I16}, {"i8", TG_DT_I8},    {"u64", TG_DT_U64},   {"u32", TG_DT_U32},
       {"u16", TG_DT_U16}, {"u8", TG_DT_U8},   {"bool", TG_DT_BOOL}};
   return kBits.at(plugin::dtype_name(t));
 }
@@ -311,8 +318,7 @@ class Plugin {
     const Outcome outcome = run_as_given(packed, row);
     for (size_t i = 0; i < call.outputs.size(); ++i)
       if (call.outputs[i] != packed.outputs[i])
-        for (int64_t e = 0; e < call.outputs[i]->size(); ++e)
-          call.outputs[i]->put_bits(e, packed.outputs[i]->bits(e));
+        for (int64_t e = 0; e < call.outputs[i]->size(); ++e) call.outputs[i]->put_bits(e, packed.outputs[i]->bits(e));
     return outcome;
   }
 
@@ -489,7 +495,8 @@ class Plugin {
     for (size_t i = 0; i < call.inputs.size(); ++i) {
       Tensor* t = call.inputs[i];
       const bool also_output = std::find(call.outputs.begin(), call.outputs.end(), t) != call.outputs.end();
-      if (t && !also_output && t->bytes() != inputs_before[i]) add_breach(outcome, "input " + std::to_string(i) + " was written");
+      if (t && !also_output && t->bytes() != inputs_before[i])
+        add_breach(outcome, "input " + std::to_string(i) + " was written");
     }
     for (size_t i = 0; i < call.outputs.size(); ++i)
       if (call.outputs[i] && !call.outputs[i]->gaps_untouched())

@@ -24,9 +24,21 @@ struct Case {
   std::vector<int64_t> axes;
 };
 const std::vector<Case> kCases = {
-    {{}, {}},           {{1}, {0}},          {{7}, {0}},           {{1000}, {0}},        {{5, 6}, {0}},
-    {{5, 6}, {1}},      {{5, 6}, {0, 1}},    {{5, 6}, {}},         {{3, 4, 5}, {1}},     {{3, 4, 5}, {0, 2}},
-    {{70, 3, 33}, {0}}, {{2, 3, 2, 2, 3, 4}, {1, 3, 5}}, {{2, 3, 2, 2, 3, 4}, {0, 2, 4}}, {{300, 70}, {0}}, {{40, 600}, {1}},
+    {{}, {}},
+    {{1}, {0}},
+    {{7}, {0}},
+    {{1000}, {0}},
+    {{5, 6}, {0}},
+    {{5, 6}, {1}},
+    {{5, 6}, {0, 1}},
+    {{5, 6}, {}},
+    {{3, 4, 5}, {1}},
+    {{3, 4, 5}, {0, 2}},
+    {{70, 3, 33}, {0}},
+    {{2, 3, 2, 2, 3, 4}, {1, 3, 5}},
+    {{2, 3, 2, 2, 3, 4}, {0, 2, 4}},
+    {{300, 70}, {0}},
+    {{40, 600}, {1}},
 };
 
 // Elements of each group, in order.
@@ -64,7 +76,8 @@ void check_fold(const std::vector<T>& group, bool product, T got) {
       value = product ? value * number(x) : value + number(x);
       size = product ? value : size + std::abs(number(x));
     }
-    const long double bound = (long double)(group.size()) * accumulation_eps<T>() * std::abs(size) + ulp(value, format<T>());
+    const long double bound =
+        (long double)(group.size()) * accumulation_eps<T>() * std::abs(size) + ulp(value, format<T>());
     ASSERT_LE(std::abs(number(got) - value), bound) << group.size() << " elements";
   } else {
     uint64_t value = product ? 1 : 0;
@@ -99,7 +112,8 @@ class Reduce : public FloorTest {
   }
 
   static std::vector<T> near_one() {  // products that stay in range
-    if constexpr (is_float<T>) return {element<T>(1), element<T>(-1), element<T>(0.9990234375L), element<T>(1.0009765625L)};
+    if constexpr (is_float<T>)
+      return {element<T>(1), element<T>(-1), element<T>(0.9990234375L), element<T>(1.0009765625L)};
     if constexpr (is_int<T>) return {T(1), T(3), T(5), T(-1), T(-7)};
     return {};
   }
@@ -140,8 +154,10 @@ TYPED_TEST(ReduceNumbers, SixteenBitFloatsAccumulateWide) {
 TYPED_TEST(ReduceNumbers, SumOfInfinities) {
   using T = TypeParam;
   if constexpr (is_float<T>) {
-    const T inf = element<T>(std::numeric_limits<long double>::infinity()), minus = element<T>(-std::numeric_limits<long double>::infinity());
-    Tensor x = Tensor::of<T>({2, 3}, {inf, element<T>(1), element<T>(2), inf, minus, element<T>(1)}), y(dtype<T>, {2, 1});
+    const T inf = element<T>(std::numeric_limits<long double>::infinity()),
+            minus = element<T>(-std::numeric_limits<long double>::infinity());
+    Tensor x = Tensor::of<T>({2, 3}, {inf, element<T>(1), element<T>(2), inf, minus, element<T>(1)}),
+           y(dtype<T>, {2, 1});
     this->each_good_row({"reduce", {&x}, {&y}, {Attr::integer(TG_REDUCE_SUM), Attr::ints({1})}, {}}, [&] {
       EXPECT_EQ(number(y.get<T>(0)), number(inf));
       EXPECT_TRUE(std::isnan(number(y.get<T>(1))));
@@ -157,13 +173,13 @@ TYPED_TEST(ReduceAll, MaxMinAndTheirPositions) {
   using T = TypeParam;
   for (const auto& pool : {this->with_nan(), small_sample<T>(this->random, 50)}) {
     for (bool maximum : {true, false}) {
-      this->template sweep<T>(maximum ? TG_REDUCE_MAX : TG_REDUCE_MIN, false, pool, [&](const std::vector<T>& group, T got) {
-        ASSERT_TRUE(same(number(got), number(largest_of(group, maximum)))) << number(got);
-      });
-      this->template sweep<int64_t>(maximum ? TG_REDUCE_ARGMAX : TG_REDUCE_ARGMIN, true, pool,
-                                    [&](const std::vector<T>& group, int64_t got) {
-                                      ASSERT_EQ(got, position_of(group, maximum));
-                                    });
+      this->template sweep<T>(maximum ? TG_REDUCE_MAX : TG_REDUCE_MIN, false, pool,
+                              [&](const std::vector<T>& group, T got) {
+                                ASSERT_TRUE(same(number(got), number(largest_of(group, maximum)))) << number(got);
+                              });
+      this->template sweep<int64_t>(
+          maximum ? TG_REDUCE_ARGMAX : TG_REDUCE_ARGMIN, true, pool,
+          [&](const std::vector<T>& group, int64_t got) { ASSERT_EQ(got, position_of(group, maximum)); });
     }
   }
 }
@@ -171,16 +187,18 @@ TYPED_TEST(ReduceAll, MaxMinAndTheirPositions) {
 using ReduceBool = Reduce<boolean>;
 
 TEST_F(ReduceBool, AnyAndAll) {
-  for (const std::vector<boolean>& pool : {std::vector<boolean>{boolean(true), boolean(true), boolean(true), boolean(false)},
-                                           {boolean(false), boolean(false), boolean(false), boolean(true)},
-                                           {boolean(true)},
-                                           {boolean(false)}}) {
+  for (const std::vector<boolean>& pool :
+       {std::vector<boolean>{boolean(true), boolean(true), boolean(true), boolean(false)},
+        {boolean(false), boolean(false), boolean(false), boolean(true)},
+        {boolean(true)},
+        {boolean(false)}}) {
     for (bool any : {true, false}) {
-      sweep<boolean>(any ? TG_REDUCE_ANY : TG_REDUCE_ALL, false, pool, [&](const std::vector<boolean>& group, boolean got) {
-        bool expected = !any;
-        for (boolean x : group) expected = any ? expected || x.value : expected && x.value;
-        ASSERT_EQ(got.value, uint8_t(expected));
-      });
+      sweep<boolean>(any ? TG_REDUCE_ANY : TG_REDUCE_ALL, false, pool,
+                     [&](const std::vector<boolean>& group, boolean got) {
+                       bool expected = !any;
+                       for (boolean x : group) expected = any ? expected || x.value : expected && x.value;
+                       ASSERT_EQ(got.value, uint8_t(expected));
+                     });
     }
   }
 }
@@ -192,8 +210,14 @@ class Scan : public Reduce<T> {
  protected:
   // check(elements that count for this output, in order; output)
   void scan(int64_t kind, const std::vector<T>& pool, const std::function<void(const std::vector<T>&, T)>& check) {
-    for (const auto& [shape, axis] : std::vector<std::pair<Shape, int64_t>>{
-             {{1}, 0}, {{9}, 0}, {{2000}, 0}, {{4, 5}, 0}, {{4, 5}, 1}, {{3, 1, 4}, 1}, {{2, 3, 2, 2, 3, 4}, 3}, {{50, 200}, 1}}) {
+    for (const auto& [shape, axis] : std::vector<std::pair<Shape, int64_t>>{{{1}, 0},
+                                                                            {{9}, 0},
+                                                                            {{2000}, 0},
+                                                                            {{4, 5}, 0},
+                                                                            {{4, 5}, 1},
+                                                                            {{3, 1, 4}, 1},
+                                                                            {{2, 3, 2, 2, 3, 4}, 3},
+                                                                            {{50, 200}, 1}}) {
       for (Layout layout : kLayouts) {
         for (int flags = 0; flags < 4; ++flags) {
           const bool exclusive = flags & 1, reverse = flags & 2;
@@ -202,14 +226,19 @@ class Scan : public Reduce<T> {
           int64_t step = 1;  // of the axis in row-major numbers
           for (size_t i = size_t(axis) + 1; i < shape.size(); ++i) step *= shape[i];
           const int64_t n = shape[size_t(axis)];
-          const Call call{"scan", {&x}, {&y}, {Attr::integer(kind), Attr::integer(axis), Attr::integer(exclusive), Attr::integer(reverse)}, {}};
+          const Call call{"scan",
+                          {&x},
+                          {&y},
+                          {Attr::integer(kind), Attr::integer(axis), Attr::integer(exclusive), Attr::integer(reverse)},
+                          {}};
           this->each_good_row(call, [&] {
             for (int64_t e = 0; e < x.size(); ++e) {
               const int64_t at = e / step % n, first = e - at * step;
               std::vector<T> seen;
               for (int64_t k = reverse ? n - 1 : 0; reverse ? k >= at : k <= at; k += reverse ? -1 : 1)
                 if (!(exclusive && k == at)) seen.push_back(x.get<T>(first + k * step));
-              SCOPED_TRACE("element " + std::to_string(e) + " exclusive " + std::to_string(exclusive) + " reverse " + std::to_string(reverse));
+              SCOPED_TRACE("element " + std::to_string(e) + " exclusive " + std::to_string(exclusive) + " reverse " +
+                           std::to_string(reverse));
               check(seen, y.get<T>(e));
               if (testing::Test::HasFatalFailure()) return;
             }
@@ -226,7 +255,8 @@ TYPED_TEST_SUITE(ScanNumbers, NumberTypes, TypeNames);
 
 TYPED_TEST(ScanNumbers, SumAndProd) {
   using T = TypeParam;
-  this->scan(TG_REDUCE_SUM, small_sample<T>(this->random, 100), [](const std::vector<T>& seen, T got) { check_fold(seen, false, got); });
+  this->scan(TG_REDUCE_SUM, small_sample<T>(this->random, 100),
+             [](const std::vector<T>& seen, T got) { check_fold(seen, false, got); });
   this->scan(TG_REDUCE_PROD, this->near_one(), [](const std::vector<T>& seen, T got) { check_fold(seen, true, got); });
 }
 
@@ -242,7 +272,8 @@ TYPED_TEST(ScanAll, MaxAndMin) {
       if (!seen.empty()) {
         expected = number(largest_of(seen, maximum));
       } else if constexpr (is_float<T>) {
-        expected = maximum ? -std::numeric_limits<long double>::infinity() : std::numeric_limits<long double>::infinity();
+        expected =
+            maximum ? -std::numeric_limits<long double>::infinity() : std::numeric_limits<long double>::infinity();
       } else if constexpr (is_bool<T>) {
         expected = !maximum;
       } else {

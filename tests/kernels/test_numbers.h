@@ -143,8 +143,29 @@ std::vector<T> sample(Random& random, size_t count) {
   if constexpr (is_float<T>) {
     const Format f = format<T>();
     const long double big = std::ldexp(2 - eps<T>(), f.max_exponent), tiny = std::ldexp(1.0L, f.min_exponent);
-    for (long double x : {0.0L, 0.25L, 0.5L, 1.0L, 1.5L, 2.0L, 2.5L, 3.0L, 3.5L, 100.0L, 127.0L, 128.5L, 255.0L, 256.0L, 32768.0L,
-                          1 + eps<T>(), 1 - eps<T>() / 2, 1e-3L, big, big / 2, tiny, tiny / 2, tiny * eps<T>(),
+    for (long double x : {0.0L,
+                          0.25L,
+                          0.5L,
+                          1.0L,
+                          1.5L,
+                          2.0L,
+                          2.5L,
+                          3.0L,
+                          3.5L,
+                          100.0L,
+                          127.0L,
+                          128.5L,
+                          255.0L,
+                          256.0L,
+                          32768.0L,
+                          1 + eps<T>(),
+                          1 - eps<T>() / 2,
+                          1e-3L,
+                          big,
+                          big / 2,
+                          tiny,
+                          tiny / 2,
+                          tiny * eps<T>(),
                           std::numeric_limits<long double>::infinity()}) {
       out.push_back(element<T>(x));
       out.push_back(element<T>(-x));

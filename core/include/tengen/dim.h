@@ -135,10 +135,20 @@ class Dim {
 
 using Shape = SmallVec<Dim, 5>;
 
-std::string str(std::span<const int64_t> v);  // "(2, 3)"
-std::string str(std::span<const Dim> v);
-inline std::string str(const Ints& v) { return str(std::span<const int64_t>(v)); }
-inline std::string str(const Shape& v) { return str(std::span<const Dim>(v)); }
+// str(shape) is "(2, 3)" once it is printed or made a string; until then it costs nothing, so that it may stand in the
+// arguments of check(). It refers to the shape: do not keep it.
+template <class T>
+struct TupleText {
+  std::span<const T> values;
+  operator std::string() const;
+  friend std::ostream& operator<<(std::ostream& out, const TupleText& t) { return out << std::string(t); }
+  friend std::string operator+(const std::string& a, const TupleText& t) { return a + std::string(t); }
+  friend std::string operator+(const TupleText& t, const std::string& a) { return std::string(t) + a; }
+};
+inline TupleText<int64_t> str(std::span<const int64_t> v) { return {v}; }
+inline TupleText<Dim> str(std::span<const Dim> v) { return {v}; }
+inline TupleText<int64_t> str(const Ints& v) { return {v}; }
+inline TupleText<Dim> str(const Shape& v) { return {v}; }
 Shape symbolic(std::span<const int64_t> v);
 Ints concrete(const Shape& v);  // RuntimeError when a size is symbolic
 int64_t numel(std::span<const int64_t> shape);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// batch_norm (statistics of the batch), batch_norm_infer and batch_norm_backward on oneDNN, in the layout in which x
-// lies: plain or channels-last.
+// batch_norm (statistics of the batch), batch_norm_infer and batch_norm_backward. f32 in the plain layout is done by
+// batch_norm_planes.cc, the rest by oneDNN in the layout in which x lies.
+#include "kernels/batch_norm_planes.h"
 #include "kernels/norm.h"
 
 namespace tg::cpu {
@@ -80,8 +81,17 @@ std::unique_ptr<Plan> make(const tg_call& call) {
 
 }  // namespace
 
-std::unique_ptr<Plan> make_batch_norm(Instance&, const tg_call& call) { return make<BatchNorm>(call); }
-std::unique_ptr<Plan> make_batch_norm_infer(Instance&, const tg_call& call) { return make<BatchNormInfer>(call); }
-std::unique_ptr<Plan> make_batch_norm_backward(Instance&, const tg_call& call) { return make<BatchNormBackward>(call); }
+std::unique_ptr<Plan> make_batch_norm(Instance& instance, const tg_call& call) {
+  if (auto plan = batch_norm_planes(instance, call)) return plan;
+  return make<BatchNorm>(call);
+}
+std::unique_ptr<Plan> make_batch_norm_infer(Instance& instance, const tg_call& call) {
+  if (auto plan = batch_norm_infer_planes(instance, call)) return plan;
+  return make<BatchNormInfer>(call);
+}
+std::unique_ptr<Plan> make_batch_norm_backward(Instance& instance, const tg_call& call) {
+  if (auto plan = batch_norm_backward_planes(instance, call)) return plan;
+  return make<BatchNormBackward>(call);
+}
 
 }  // namespace tg::cpu

@@ -45,6 +45,14 @@ struct Geometry {
     }
   }
 
+  // Every tap of every window is the pixel itself.
+  bool pointwise() const {
+    for (int i = 0; i < spatial; ++i) {
+      if (w[w.size() - 1 - i] != 1 || stride[i] != 1 || pad_begin[i] != 0 || pad_end[i] != 0) return false;
+    }
+    return groups == 1;
+  }
+
   Tag tag(Layout layout) const {
     constexpr Tag kLast[] = {Tag::nwc, Tag::nhwc, Tag::ndhwc}, kFirst[] = {Tag::ncw, Tag::nchw, Tag::ncdhw};
     if (layout == Layout::kAny) return Tag::any;
@@ -77,12 +85,13 @@ struct GroupedWeight {
   GroupedWeight(const GroupedWeight&) = delete;
 };
 
-// The layouts to try, best first. `data` is the tensor that the op reads.
-std::vector<Layout> preferences(const tg_tensor& data, bool few_input_channels) {
+// The layouts to try, best first. `data` is the tensor that the op reads; plain_first where im2col pays: 1x1 convolutions
+// are one product per image, and blocked layouts would compute 16 input channels where there are few.
+std::vector<Layout> preferences(const tg_tensor& data, bool plain_first) {
   if (is_channels_last(data) && !plugin::is_contiguous(data)) {
     return {Layout::kChannelsLast, Layout::kAny, Layout::kPlain};
   }
-  if (few_input_channels) return {Layout::kPlain, Layout::kAny, Layout::kChannelsLast};
+  if (plain_first) return {Layout::kPlain, Layout::kAny, Layout::kChannelsLast};
   return {Layout::kAny, Layout::kChannelsLast, Layout::kPlain};
 }
 
@@ -134,7 +143,7 @@ class ConvPlan : public Plan {
     append_activation(ops, call.attrs[4].v.i);
     dnnl::primitive_attr attr = base_attr(call);
     attr.set_post_ops(ops);
-    const auto pd = first_fast(call, preferences(x, false), [&](Layout layout) {
+    const auto pd = first_fast(call, preferences(x, g.pointwise()), [&](Layout layout) {
       return forward(g, layout, type, bias, attr, dnnl::prop_kind::forward_inference);
     });
     pipeline_.input(DNNL_ARG_SRC, x, pd.src_desc());
@@ -150,7 +159,7 @@ class ConvPlan : public Plan {
     const GroupedWeight gw(w, g.groups);
     const auto type = dnnl_type(dy.dtype);
     const dnnl::primitive_attr attr = base_attr(call);
-    const auto pd = first_fast(call, preferences(dy, w.shape[1] < 4 && g.groups == 1), [&](Layout layout) {
+    const auto pd = first_fast(call, preferences(dy, g.pointwise() || (w.shape[1] < 4 && g.groups == 1)), [&](Layout layout) {
       const auto hint = forward(g, layout, type, Desc(), attr, dnnl::prop_kind::forward_training);
       return dnnl::convolution_backward_data::primitive_desc(
           engine(), algorithm::convolution_direct, Desc(g.x, type, g.tag(layout)), Desc(g.w, type, Tag::any),
@@ -168,7 +177,7 @@ class ConvPlan : public Plan {
     const GroupedWeight gw(dw, g.groups);
     const auto type = dnnl_type(x.dtype);
     const dnnl::primitive_attr attr = base_attr(call);
-    const auto pd = first_fast(call, preferences(x, false), [&](Layout layout) {
+    const auto pd = first_fast(call, preferences(x, g.pointwise()), [&](Layout layout) {
       const auto hint = forward(g, layout, type, Desc(), attr, dnnl::prop_kind::forward_training);
       return dnnl::convolution_backward_weights::primitive_desc(
           engine(), algorithm::convolution_direct, Desc(g.x, type, g.tag(layout)), Desc(g.w, type, Tag::any),

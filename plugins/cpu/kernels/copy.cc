@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/axes.h"
+#include "kernels/copy.h"
 #include "kernels/kernels.h"
 
 namespace tg::cpu {
@@ -80,6 +81,14 @@ void transpose(T* to, const T* from, const Axes<2>& axes, int64_t begin, int64_t
         const int64_t j0 = at / row_blocks * kBlock, i0 = at % row_blocks * kBlock;
         const int64_t m = std::min(kBlock, rows - i0), n = std::min(kBlock, columns - j0);
         const T* source = from + offset[1] + i0 * axes.step[1][r] + j0;
+        // Rows far apart defeat the hardware's prefetching: ask for the next block of this strip.
+        if (i0 + kBlock < rows) {
+          const T* next = source + kBlock * axes.step[1][r];
+          for (int64_t i = 0, k = std::min(kBlock, rows - i0 - kBlock); i < k; ++i) {
+            for (int64_t at_byte = 0; at_byte < n * int64_t(sizeof(T)); at_byte += 64)
+              __builtin_prefetch(reinterpret_cast<const char*>(next + i * axes.step[1][r]) + at_byte);
+          }
+        }
         for (int64_t i = 0; i < m; ++i) std::memcpy(buffer + i * kPitch, source + i * axes.step[1][r], size_t(n) * sizeof(T));
         transpose_block(to + offset[0] + j0 * axes.step[0][c] + i0, axes.step[0][c], buffer, kPitch, m, n);
       }
@@ -102,6 +111,58 @@ void copy_row(T* to, const T* from, int64_t n, int64_t to_step, int64_t from_ste
   }
 }
 
+template <class T>
+void move(const tg_host* host, const tg_tensor& x, const tg_tensor& y, int32_t threads) {
+  const T* from = plugin::data<const T>(x);
+  T* to = plugin::data<T>(y);
+  Axes<2> axes(y.ndim, y.shape, {y.strides, x.strides});
+  axes.at_least_one();
+  constexpr int64_t kGrain = kGrainBytes / int64_t(sizeof(T));
+  const int last = axes.rank - 1;
+  if (axes.rank == 1) {
+    const int64_t to_step = axes.step[0][0], from_step = axes.step[1][0];
+    plugin::parallel_for(host, axes.inner(), kGrain, threads, [&](int64_t begin, int64_t end) {
+      copy_row(to + begin * to_step, from + begin * from_step, end - begin, to_step, from_step);
+    });
+    return;
+  }
+  if (axes.step[0][last] == 1 && axes.step[1][last] > 1 && axes.shape[last] >= 4) {
+    for (int i = 0; i < last; ++i) {
+      if (axes.step[1][i] != 1 || axes.shape[i] < 4) continue;
+      // Bring the axis that is dense in `from` next to the last.
+      axes.rotate_to_end(i);
+      axes.rotate_to_end(last - 1);
+      const int64_t planes = axes.count(last - 1);
+      const int64_t blocks = planes * ((axes.shape[last] + kBlock - 1) / kBlock) * ((axes.shape[last - 1] + kBlock - 1) / kBlock);
+      const int64_t per_block = std::max<int64_t>(1, axes.count() / blocks);
+      plugin::parallel_for(host, blocks, std::max<int64_t>(1, kGrain / per_block), threads,
+                           [&](int64_t begin, int64_t end) { transpose(to, from, axes, begin, end); });
+      return;
+    }
+  }
+  const int64_t inner = axes.inner();
+  plugin::parallel_for(host, axes.count(last), std::max<int64_t>(1, kGrain / inner), threads,
+                       [&](int64_t begin, int64_t end) {
+                         axes.walk(last, begin, end, [&](const int64_t(&offset)[2]) {
+                           copy_row(to + offset[0], from + offset[1], inner, axes.step[0][last], axes.step[1][last]);
+                         });
+                       });
+}
+
+}  // namespace
+
+void copy_elements(const tg_host* host, int bytes, const tg_tensor& x, const tg_tensor& y, int32_t threads) {
+  switch (bytes) {
+    case 1: return move<uint8_t>(host, x, y, threads);
+    case 2: return move<uint16_t>(host, x, y, threads);
+    case 4: return move<uint32_t>(host, x, y, threads);
+    case 8: return move<uint64_t>(host, x, y, threads);
+    default: return move<Pair>(host, x, y, threads);
+  }
+}
+
+namespace {
+
 class CopyPlan final : public Plan {
  public:
   CopyPlan(Instance& instance, const tg_call& call) : host_(instance.host) {
@@ -110,58 +171,9 @@ class CopyPlan final : public Plan {
     if (bytes_ * 8 != t.bits * t.lanes || (bytes_ != 1 && bytes_ != 2 && bytes_ != 4 && bytes_ != 8 && bytes_ != 16))
       plugin::fail(TG_UNIMPLEMENTED, "[copy] expected elements of 1, 2, 4, 8 or 16 bytes, got %d bits", t.bits * t.lanes);
   }
-
-  void run(const tg_run& r) override {
-    switch (bytes_) {
-      case 1: return move<uint8_t>(r);
-      case 2: return move<uint16_t>(r);
-      case 4: return move<uint32_t>(r);
-      case 8: return move<uint64_t>(r);
-      default: return move<Pair>(r);
-    }
-  }
+  void run(const tg_run& r) override { copy_elements(host_, bytes_, *r.inputs[0], *r.outputs[0], r.threads); }
 
  private:
-  template <class T>
-  void move(const tg_run& r) const {
-    const tg_tensor& x = *r.inputs[0];
-    const tg_tensor& y = *r.outputs[0];
-    const T* from = plugin::data<const T>(x);
-    T* to = plugin::data<T>(y);
-    Axes<2> axes(y.ndim, y.shape, {y.strides, x.strides});
-    axes.at_least_one();
-    constexpr int64_t kGrain = kGrainBytes / int64_t(sizeof(T));
-    const int last = axes.rank - 1;
-    if (axes.rank == 1) {
-      const int64_t to_step = axes.step[0][0], from_step = axes.step[1][0];
-      plugin::parallel_for(host_, axes.inner(), kGrain, r.threads, [&](int64_t begin, int64_t end) {
-        copy_row(to + begin * to_step, from + begin * from_step, end - begin, to_step, from_step);
-      });
-      return;
-    }
-    if (axes.step[0][last] == 1 && axes.step[1][last] > 1 && axes.shape[last] >= 4) {
-      for (int i = 0; i < last; ++i) {
-        if (axes.step[1][i] != 1 || axes.shape[i] < 4) continue;
-        // Bring the axis that is dense in `from` next to the last.
-        axes.rotate_to_end(i);
-        axes.rotate_to_end(last - 1);
-        const int64_t planes = axes.count(last - 1);
-        const int64_t blocks = planes * ((axes.shape[last] + kBlock - 1) / kBlock) * ((axes.shape[last - 1] + kBlock - 1) / kBlock);
-        const int64_t per_block = std::max<int64_t>(1, axes.count() / blocks);
-        plugin::parallel_for(host_, blocks, std::max<int64_t>(1, kGrain / per_block), r.threads,
-                             [&](int64_t begin, int64_t end) { transpose(to, from, axes, begin, end); });
-        return;
-      }
-    }
-    const int64_t inner = axes.inner();
-    plugin::parallel_for(host_, axes.count(last), std::max<int64_t>(1, kGrain / inner), r.threads,
-                         [&](int64_t begin, int64_t end) {
-                           axes.walk(last, begin, end, [&](const int64_t(&offset)[2]) {
-                             copy_row(to + offset[0], from + offset[1], inner, axes.step[0][last], axes.step[1][last]);
-                           });
-                         });
-  }
-
   const tg_host* host_;
   int bytes_;
 };

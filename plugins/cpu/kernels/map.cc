@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 
+#include "kernels/copy.h"
 #include "kernels/kernels.h"
 #include "kernels/map_program.h"
 
@@ -33,6 +34,8 @@ class Small {
 constexpr int64_t kGrain = 32768;
 // Rows at least this long are worked on one by one; shorter ones are packed into tiles.
 constexpr int64_t kLongRow = 192;
+// Elements from which a transposed input is brought into order first.
+constexpr int64_t kTransposeFrom = 4096;
 
 // A tensor of the run: a used input or a wanted output.
 struct Arg {
@@ -125,6 +128,8 @@ class MapPlan final : public Plan {
   bool run_dense(const tg_run& r);
   void run_general(const tg_run& r);
   struct Job;
+  void run_packed(const tg_run& r, const Job& job) const;
+  void run_job(const Job& job, int32_t threads) const;
 
   const tg_host* host_;
   Program p_;
@@ -297,6 +302,22 @@ struct MapPlan::Job {
     }
   }
 
+  // Input `a` is dense along another axis than the last.
+  bool transposed(size_t a) const {
+    const Arg& x = args[a];
+    if (x.scalar || x.dense || x.constant || x.step[axes.rank - 1] < 2) return false;
+    for (int d = 0; d + 1 < axes.rank; ++d) {
+      if (x.step[d] == 1 && axes.shape[d] >= 8) return true;
+    }
+    return false;
+  }
+  bool has_transposed() const {
+    for (size_t a = 0; a < n_in; ++a) {
+      if (transposed(a)) return true;
+    }
+    return false;
+  }
+
   int64_t blocks_per_row() const { return long_rows ? (axes.inner() + p.tile - 1) / p.tile : 1; }
   int64_t blocks() const {
     return long_rows ? axes.rows() * blocks_per_row() : (axes.rows() + rows_per_block - 1) / rows_per_block;
@@ -408,11 +429,50 @@ void MapPlan::Job::run_blocks(int64_t begin, int64_t end) const {
 void MapPlan::run_general(const tg_run& r) {
   if (p_.outputs.empty()) return;
   const Job job(p_, r);
+  if (job.axes.rows() * job.axes.inner() >= kTransposeFrom && job.has_transposed()) return run_packed(r, job);
+  run_job(job, r.threads);
+}
+
+void MapPlan::run_job(const Job& job, int32_t threads) const {
   const int64_t blocks = job.blocks();
   const int64_t n = job.axes.rows() * job.axes.inner();
   if (n <= grain_) return job.run_blocks(0, blocks);
-  plugin::parallel_for(host_, blocks, std::max<int64_t>(1, blocks * (grain_ / 2) / n), r.threads,
+  plugin::parallel_for(host_, blocks, std::max<int64_t>(1, blocks * (grain_ / 2) / n), threads,
                        [&](int64_t begin, int64_t end) { job.run_blocks(begin, end); });
+}
+
+// Inputs that lie across the output's rows are first brought into its order: a transpose through the cache is far
+// cheaper than rows gathered from as many cache lines as they have elements.
+void MapPlan::run_packed(const tg_run& r, const Job& job) const {
+  const tg_tensor& y = *r.outputs[p_.outputs[0].index];
+  Small<const tg_tensor*, 16> inputs(r.n_inputs);
+  Small<tg_tensor, 16> packed(r.n_inputs);
+  for (uint32_t i = 0; i < r.n_inputs; ++i) inputs[i] = r.inputs[i];
+  int64_t strides[TG_MAX_RANK], order[TG_MAX_RANK], n = 1;
+  for (int d = 0; d < y.ndim; ++d) {
+    int at = d;
+    for (; at > 0 && y.strides[order[at - 1]] < y.strides[d]; --at) order[at] = order[at - 1];
+    order[at] = d;
+  }
+  for (int i = y.ndim - 1; i >= 0; --i) {
+    strides[order[i]] = n;
+    n *= y.shape[order[i]];
+  }
+  for (size_t a = 0; a < job.n_in; ++a) {
+    if (!job.transposed(a)) continue;
+    const Arg& x = job.args[a];
+    tg_tensor& copy = packed[x.value];
+    copy = *r.inputs[x.value];
+    copy.strides = strides;
+    copy.byte_offset = 0;
+    copy.data = host_->scratch(uint64_t(n * x.size));
+    if (!copy.data) return run_job(job, r.threads);  // slower, but right
+    copy_elements(host_, int(x.size), *r.inputs[x.value], copy, r.threads);
+    inputs[x.value] = &copy;
+  }
+  tg_run again = r;
+  again.inputs = inputs.data();
+  run_job(Job(p_, again), r.threads);
 }
 
 }  // namespace

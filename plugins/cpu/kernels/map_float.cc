@@ -54,7 +54,7 @@ TG_BINARY(Sub, hn::Sub(a, b))
 TG_BINARY(Mul, hn::Mul(a, b))
 TG_BINARY(Div, hn::Div(a, b))
 TG_BINARY(Eq, hn::Eq(a, b))
-TG_BINARY(Ne, hn::Ne(a, b))
+TG_BINARY(Ne, hn::Not(hn::Eq(a, b)))  // hn::Ne may be ordered: false for NaN
 TG_BINARY(Lt, hn::Lt(a, b))
 TG_BINARY(Le, hn::Le(a, b))
 // The first NaN wins, and of equals the first.

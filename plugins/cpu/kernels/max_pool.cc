@@ -29,7 +29,7 @@ HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int64_t kColumns = 128, kSlack = 16;
+constexpr int64_t kColumns = 128;
 
 template <class C>
 constexpr C Lowest() {
@@ -41,41 +41,6 @@ constexpr C Lowest() {
 template <class T, class C>
 HWY_INLINE void Update(const T* HWY_RESTRICT from, int64_t step, int64_t n, int32_t flat, int32_t flat_step,
                        C* HWY_RESTRICT best, int32_t* HWY_RESTRICT where) {
-  if constexpr (std::is_same_v<T, float>) {
-    const hn::ScalableTag<float> d;
-    const hn::ScalableTag<int32_t> di;
-    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-    const auto count = hn::Iota(di, 0);
-    const auto offsets = hn::Mul(count, hn::Set(di, static_cast<int32_t>(step)));
-    const auto positions = hn::Mul(count, hn::Set(di, flat_step));
-    int64_t i = 0;
-    for (; i < n; i += lanes) {  // best and where have room for a whole vector past n
-      const int64_t left = n - i;
-      auto v = hn::Zero(d);
-      if (left >= lanes) {
-        v = step == 1 ? hn::LoadU(d, from + i) : hn::GatherIndex(d, from + i * step, offsets);
-      } else if (step == 1) {
-        v = hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(left)), d, from + i);
-      } else {
-        const auto last = hn::Set(di, static_cast<int32_t>((left - 1) * step));
-        v = hn::GatherIndex(d, from + i * step, hn::Min(offsets, last));
-      }
-      const auto b = hn::LoadU(d, best + i);
-      const auto w = hn::LoadU(di, where + i);
-      const auto beats = hn::And(hn::Not(hn::Le(v, b)), hn::Eq(b, b));
-      const auto take = hn::Or(beats, hn::RebindMask(d, hn::Lt(w, hn::Zero(di))));
-      const auto at = hn::Add(positions, hn::Set(di, flat + static_cast<int32_t>(i) * flat_step));
-      if (left >= lanes) {
-        hn::StoreU(hn::IfThenElse(take, v, b), d, best + i);
-        hn::StoreU(hn::IfThenElse(hn::RebindMask(di, take), at, w), di, where + i);
-      } else {  // what lies past n may belong to other outputs of the row
-        const auto mine = hn::And(take, hn::FirstN(d, static_cast<size_t>(left)));
-        hn::StoreU(hn::IfThenElse(mine, v, b), d, best + i);
-        hn::StoreU(hn::IfThenElse(hn::RebindMask(di, mine), at, w), di, where + i);
-      }
-    }
-    return;
-  }
   for (int64_t i = 0; i < n; ++i) {
     const C v = C(from[i * step]), b = best[i];
     const int32_t at = flat + static_cast<int32_t>(i) * flat_step;
@@ -89,8 +54,8 @@ HWY_INLINE void Update(const T* HWY_RESTRICT from, int64_t step, int64_t n, int3
 template <class T>
 void Rows(const MaxPoolArgs& p, const T* x, T* y, int32_t* index) {
   using C = plugin::compute_t<T>;
-  C best[kColumns + kSlack];
-  int32_t where[kColumns + kSlack];
+  C best[kColumns];
+  int32_t where[kColumns];
   const Window& window = p.window;
   const int64_t step = window.stride[2] * p.x.step[2];
   const int32_t flat_step = static_cast<int32_t>(window.stride[2]);
@@ -100,8 +65,8 @@ void Rows(const MaxPoolArgs& p, const T* x, T* y, int32_t* index) {
       const Range th = taps_inside(window, 1, h, p.x.size[1]);
       for (int64_t w0 = 0; w0 < p.y.size[2]; w0 += kColumns) {
         const int64_t n = std::min(kColumns, p.y.size[2] - w0);
-        std::fill_n(best, n + kSlack, Lowest<C>());
-        std::fill_n(where, n + kSlack, -1);
+        std::fill_n(best, n, Lowest<C>());
+        std::fill_n(where, n, -1);
         for (int64_t a = td.first; a < td.last; ++a) {
           for (int64_t b = th.first; b < th.last; ++b) {
             const int64_t i = window.at(0, d, a), j = window.at(1, h, b);
@@ -134,8 +99,8 @@ void Rows(const MaxPoolArgs& p, const T* x, T* y, int32_t* index) {
 template <class T>
 void Channels(const MaxPoolArgs& p, const T* x, T* y, int32_t* index, int64_t channels) {
   using C = plugin::compute_t<T>;
-  C best[kPoolChannels + kSlack];
-  int32_t where[kPoolChannels + kSlack];
+  C best[kPoolChannels];
+  int32_t where[kPoolChannels];
   const Window& window = p.window;
   for (int64_t d = 0; d < p.y.size[0]; ++d) {
     const Range td = taps_inside(window, 0, d, p.x.size[0]);
@@ -143,8 +108,8 @@ void Channels(const MaxPoolArgs& p, const T* x, T* y, int32_t* index, int64_t ch
       const Range th = taps_inside(window, 1, h, p.x.size[1]);
       for (int64_t w = 0; w < p.y.size[2]; ++w) {
         const Range tw = taps_inside(window, 2, w, p.x.size[2]);
-        std::fill_n(best, channels + kSlack, Lowest<C>());
-        std::fill_n(where, channels + kSlack, -1);
+        std::fill_n(best, channels, Lowest<C>());
+        std::fill_n(where, channels, -1);
         for (int64_t a = td.first; a < td.last; ++a) {
           for (int64_t b = th.first; b < th.last; ++b) {
             for (int64_t t = tw.first; t < tw.last; ++t) {
@@ -165,6 +130,125 @@ void Channels(const MaxPoolArgs& p, const T* x, T* y, int32_t* index, int64_t ch
   }
 }
 
+// f32: a vector of outputs of a row, or of channels, stays in registers while all taps of the window pass.
+const hn::ScalableTag<float> kFloats;
+const hn::ScalableTag<int32_t> kInts;
+using Floats = hn::Vec<decltype(kFloats)>;
+using Ints = hn::Vec<decltype(kInts)>;
+using Mask = hn::Mask<decltype(kFloats)>;
+constexpr int32_t kLoadableStride = HWY_TARGET == HWY_SCALAR ? 1 : 2;
+
+HWY_INLINE void Take(Floats v, Ints at, Mask valid, Floats& best, Ints& where) {
+  const Mask first = hn::RebindMask(kFloats, hn::Lt(where, hn::Zero(kInts)));
+  const Mask beats = hn::And(hn::Not(hn::Le(v, best)), hn::Eq(best, best));
+  const Mask take = hn::And(valid, hn::Or(first, beats));
+  best = hn::IfThenElse(take, v, best);
+  where = hn::IfThenElse(hn::RebindMask(kInts, take), at, where);
+}
+
+// The first n lanes, n of any size and sign; the others are 0.
+HWY_INLINE Floats Load(const float* from, int64_t n) {
+  if (n >= static_cast<int64_t>(hn::Lanes(kFloats))) return hn::LoadU(kFloats, from);
+  if (n <= 0) return hn::Zero(kFloats);
+  return hn::MaskedLoad(hn::FirstN(kFloats, static_cast<size_t>(n)), kFloats, from);
+}
+
+// Stores the first n lanes `step` elements apart.
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE void Put(D d, hn::Vec<D> v, int64_t n, T* to, int64_t step) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  if (step == 1) {
+    if (n >= lanes) return hn::StoreU(v, d, to);
+    return hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(n)), d, to);
+  }
+  HWY_ALIGN T values[HWY_MAX_BYTES / sizeof(T)];
+  hn::Store(v, d, values);
+  for (int64_t i = 0; i < std::min(n, lanes); ++i) to[i * step] = values[i];
+}
+
+void RowsF32(const MaxPoolArgs& p, const float* x, float* y, int32_t* index) {
+  const Window& window = p.window;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(kFloats)), width = p.x.size[2];
+  const int32_t stride = static_cast<int32_t>(window.stride[2]), step = static_cast<int32_t>(p.x.step[2]);
+  const Ints count = hn::Iota(kInts, 0), zero = hn::Zero(kInts), end = hn::Set(kInts, static_cast<int32_t>(width - 1));
+  for (int64_t d = 0; d < p.y.size[0]; ++d) {
+    const Range td = taps_inside(window, 0, d, p.x.size[0]);
+    for (int64_t h = 0; h < p.y.size[1]; ++h) {
+      const Range th = taps_inside(window, 1, h, p.x.size[1]);
+      for (int64_t w = 0; w < p.y.size[2]; w += lanes) {
+        const int64_t n = p.y.size[2] - w;
+        const int64_t first = window.at(2, w, 0);  // may lie in the padding
+        const Ints column = hn::Add(hn::Mul(count, hn::Set(kInts, stride)), hn::Set(kInts, static_cast<int32_t>(first)));
+        Floats best = hn::Set(kFloats, Lowest<float>());
+        Ints where = hn::Set(kInts, -1);
+        for (int64_t a = td.first; a < td.last; ++a) {
+          for (int64_t b = th.first; b < th.last; ++b) {
+            const int64_t i = window.at(0, d, a), j = window.at(1, h, b);
+            const float* row = x + i * p.x.step[0] + j * p.x.step[1];
+            const Ints flat = hn::Set(kInts, static_cast<int32_t>((i * p.x.size[1] + j) * width));
+            for (int64_t t = 0; t < window.kernel[2]; ++t) {
+              const int64_t k = first + t * window.dilation[2];
+              const Ints at = hn::Add(column, hn::Set(kInts, static_cast<int32_t>(t * window.dilation[2])));
+              const Ints position = hn::Add(flat, at);
+              const Ints inside = hn::Min(hn::Max(at, zero), end);
+              const Mask valid = hn::RebindMask(kFloats, hn::Eq(inside, at));
+              if (k >= 0 && step == 1 && stride <= kLoadableStride) {
+                Floats v = Load(row + k, width - k);
+#if HWY_TARGET != HWY_SCALAR
+                if (stride == 2) v = hn::ConcatEven(kFloats, Load(row + k + lanes, width - k - lanes), v);
+#endif
+                Take(v, position, valid, best, where);
+              } else {  // lanes in the padding or past the row read an element inside, and do not count
+                const Floats v = hn::GatherIndex(kFloats, row, hn::Mul(inside, hn::Set(kInts, step)));
+                Take(v, position, valid, best, where);
+              }
+            }
+          }
+        }
+        Put(kFloats, best, n, y + d * p.y.step[0] + h * p.y.step[1] + w * p.y.step[2], p.y.step[2]);
+        if (index) {
+          Put(kInts, where, n, index + d * p.index.step[0] + h * p.index.step[1] + w * p.index.step[2], p.index.step[2]);
+        }
+      }
+    }
+  }
+}
+
+void ChannelsF32(const MaxPoolArgs& p, const float* x, float* y, int32_t* index, int64_t channels) {
+  const Window& window = p.window;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(kFloats));
+  for (int64_t d = 0; d < p.y.size[0]; ++d) {
+    const Range td = taps_inside(window, 0, d, p.x.size[0]);
+    for (int64_t h = 0; h < p.y.size[1]; ++h) {
+      const Range th = taps_inside(window, 1, h, p.x.size[1]);
+      for (int64_t w = 0; w < p.y.size[2]; ++w) {
+        const Range tw = taps_inside(window, 2, w, p.x.size[2]);
+        for (int64_t c = 0; c < channels; c += lanes) {
+          const int64_t n = channels - c;
+          const Mask mask = hn::FirstN(kFloats, static_cast<size_t>(std::min(n, lanes)));
+          Floats best = hn::Set(kFloats, Lowest<float>());
+          Ints where = hn::Set(kInts, -1);
+          for (int64_t a = td.first; a < td.last; ++a) {
+            for (int64_t b = th.first; b < th.last; ++b) {
+              for (int64_t t = tw.first; t < tw.last; ++t) {
+                const int64_t i = window.at(0, d, a), j = window.at(1, h, b), k = window.at(2, w, t);
+                const float* from = x + i * p.x.step[0] + j * p.x.step[1] + k * p.x.step[2] + c;
+                const int64_t flat = (i * p.x.size[1] + j) * p.x.size[2] + k;
+                const Floats v = n >= lanes ? hn::LoadU(kFloats, from) : hn::MaskedLoad(mask, kFloats, from);
+                Take(v, hn::Set(kInts, static_cast<int32_t>(flat)), mask, best, where);
+              }
+            }
+          }
+          Put(kFloats, best, n, y + d * p.y.step[0] + h * p.y.step[1] + w * p.y.step[2] + c * p.y.c_step, p.y.c_step);
+          if (!index) continue;
+          Put(kInts, where, n, index + d * p.index.step[0] + h * p.index.step[1] + w * p.index.step[2] + c * p.index.c_step,
+              p.index.c_step);
+        }
+      }
+    }
+  }
+}
+
 // Channels [c0, c1) of image n.
 void MaxPoolPlanes(const MaxPoolArgs& p, const void* x, void* y, int32_t* index, int64_t n, int64_t c0, int64_t c1) {
   plugin::visit(p.dtype, [&](auto tag) {
@@ -173,7 +257,11 @@ void MaxPoolPlanes(const MaxPoolArgs& p, const void* x, void* y, int32_t* index,
       const T* xp = static_cast<const T*>(x) + n * p.x.n_step + c0 * p.x.c_step;
       T* yp = static_cast<T*>(y) + n * p.y.n_step + c0 * p.y.c_step;
       int32_t* ip = index ? index + n * p.index.n_step + c0 * p.index.c_step : nullptr;
-      c1 - c0 == 1 ? Rows<T>(p, xp, yp, ip) : Channels<T>(p, xp, yp, ip, c1 - c0);
+      if constexpr (std::is_same_v<T, float>) {
+        c1 - c0 == 1 ? RowsF32(p, xp, yp, ip) : ChannelsF32(p, xp, yp, ip, c1 - c0);
+      } else {
+        c1 - c0 == 1 ? Rows<T>(p, xp, yp, ip) : Channels<T>(p, xp, yp, ip, c1 - c0);
+      }
     }
   });
 }

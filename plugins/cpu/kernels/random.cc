@@ -16,34 +16,49 @@ HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::HWY_NAMESPACE {
 namespace {
 
-// Words of the blocks [block, block + n) for n <= 16. Every variable holds 16 independent blocks; the loops vectorise.
+namespace hn = hwy::HWY_NAMESPACE;
+
 constexpr int kBlocks = 16;
+
+// The words of 16 blocks from `counter` on. Each 64-bit lane is a block; a word is the low half of its lane (what the
+// multiplication leaves above does no harm: it reads the low halves, and the shifted high halves are clean).
 void philox(uint64_t counter, uint64_t seed, uint32_t* out) {
-  uint32_t x0[kBlocks], x1[kBlocks], x2[kBlocks], x3[kBlocks];
-  for (int i = 0; i < kBlocks; ++i) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int i = 0; i < kBlocks; ++i, out += 4) {
     const uint64_t c = counter + uint64_t(i);
-    x0[i] = uint32_t(c);
-    x1[i] = uint32_t(c >> 32);
-    x2[i] = x3[i] = 0;
-  }
-  uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    for (int i = 0; i < kBlocks; ++i) {
-      const uint64_t p0 = uint64_t(0xD2511F53u) * x0[i], p1 = uint64_t(0xCD9E8D57u) * x2[i];
-      x0[i] = uint32_t(p1 >> 32) ^ x1[i] ^ k0;
-      x1[i] = uint32_t(p1);
-      x2[i] = uint32_t(p0 >> 32) ^ x3[i] ^ k1;
-      x3[i] = uint32_t(p0);
+    uint32_t x0 = uint32_t(c), x1 = uint32_t(c >> 32), x2 = 0, x3 = 0, k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
+    for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+      const uint64_t p0 = uint64_t(0xD2511F53u) * x0, p1 = uint64_t(0xCD9E8D57u) * x2;
+      x0 = uint32_t(p1 >> 32) ^ x1 ^ k0;
+      x1 = uint32_t(p1);
+      x2 = uint32_t(p0 >> 32) ^ x3 ^ k1;
+      x3 = uint32_t(p0);
     }
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+    out[0] = x0, out[1] = x1, out[2] = x2, out[3] = x3;
   }
-  for (int i = 0; i < kBlocks; ++i) {
-    out[4 * i] = x0[i];
-    out[4 * i + 1] = x1[i];
-    out[4 * i + 2] = x2[i];
-    out[4 * i + 3] = x3[i];
+#else
+  const hn::CappedTag<uint64_t, kBlocks> d;
+  const hn::Repartition<uint32_t, decltype(d)> d32;
+  const auto product = [&](auto m, auto x) HWY_ATTR { return hn::MulEven(m, hn::BitCast(d32, x)); };
+  const auto m0 = hn::Set(d32, 0xD2511F53u), m1 = hn::Set(d32, 0xCD9E8D57u);
+  const auto low = hn::Set(d, uint64_t(0xffffffffu));
+  const int lanes = int(hn::Lanes(d));
+  for (int i = 0; i < kBlocks; i += lanes) {
+    const auto c = hn::Add(hn::Set(d, counter + uint64_t(i)), hn::Iota(d, uint64_t(0)));
+    auto x0 = c, x1 = hn::ShiftRight<32>(c), x2 = hn::Zero(d), x3 = hn::Zero(d);
+    uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
+    for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+      const auto p0 = product(m0, x0), p1 = product(m1, x2);
+      x0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), x1), hn::Set(d, uint64_t(k0)));
+      x2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), x3), hn::Set(d, uint64_t(k1)));
+      x1 = p1;
+      x3 = p0;
+    }
+    const auto first = hn::Or(hn::And(x0, low), hn::ShiftLeft<32>(x1));
+    const auto second = hn::Or(hn::And(x2, low), hn::ShiftLeft<32>(x3));
+    hn::StoreInterleaved2(first, second, d, reinterpret_cast<uint64_t*>(out + 4 * i));
   }
+#endif
 }
 
 // Words [begin, end) of the stream that starts at `offset`; begin is a multiple of 64.

@@ -183,6 +183,7 @@ class ReducePlan final : public Plan {
       });
       return;
     }
+    const bool short_rows = job.kept.rank == 1 && job.red.rank == 1 && job.red.step[0][0] == 1 && size <= kSegment && !load_;
     plugin::parallel_for(
         host_, outputs, std::max<int64_t>(1, kGrain / std::max<int64_t>(size, 8)), job.r.threads,
         [&](int64_t begin, int64_t end) {
@@ -191,6 +192,12 @@ class ReducePlan final : public Plan {
           for (int64_t b = begin; b < end; b += kBatch) {
             const int64_t count = std::min(kBatch, end - b);
             k_.init(states, count);
+            if (short_rows) {
+              const int64_t xs = job.kept.step[0][0], ys = job.kept.step[1][0];
+              k_.rows(job.x + b * xs * e_.bytes, count, xs, size, states);
+              store(states, count, job.y + b * ys * e_.bytes, ys);
+              continue;
+            }
             int64_t i = 0;
             job.kept.walk(job.kept.rank, b, b + count, [&](const int64_t(&offset)[2]) {
               at[i] = offset[1];

@@ -27,6 +27,8 @@ struct Kernels {
   void (*init)(void* state, int64_t n);
   // state[0] takes in n <= kSegment elements.
   void (*row)(const void* x, int64_t n, void* state);
+  // state[r] takes in the row x[r * stride + i], i < n <= kSegment, for r < rows.
+  void (*rows)(const void* x, int64_t rows, int64_t stride, int64_t n, void* state);
   // state[i] takes in x[r * stride + i] for r < rows, i < n <= kColumns.
   void (*columns)(const void* x, int64_t rows, int64_t stride, int64_t n, void* state);
   // into[i] takes in from[i].

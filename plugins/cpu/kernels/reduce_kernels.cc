@@ -141,6 +141,16 @@ struct Extreme {
         hn::Store(a, d, last);
         for (int64_t k = 0; k < lanes; ++k) best = merge(best, last[k]);
       }
+      if (i < n && kMaskedAccess<T>) {
+        const auto rest = hn::FirstN(d, size_t(n - i));
+        const auto last = hn::IfThenElse(rest, load_first(d, x + i, size_t(n - i)), hn::Set(d, kFirst));
+        HWY_ALIGN T lane[HWY_MAX_BYTES / sizeof(T)];
+        const auto nan = hn::IsNaN(last);
+        if (hn::AllFalse(d, nan)) {
+          hn::Store(kMax ? hn::MaxOfLanes(d, last) : hn::MinOfLanes(d, last), d, lane);
+          return merge(best, lane[0]);
+        }
+      }
       for (; i < n; ++i) best = merge(best, x[i]);
       return best;
     } else {
@@ -177,6 +187,10 @@ struct Table {
     State& s = *static_cast<State*>(state);
     s = Op::merge(s, Op::row(static_cast<const T*>(x), n));
   }
+  static void rows(const void* x, int64_t rows, int64_t stride, int64_t n, void* state) {
+    State* s = static_cast<State*>(state);
+    for (int64_t r = 0; r < rows; ++r) s[r] = Op::merge(s[r], Op::row(static_cast<const T*>(x) + r * stride, n));
+  }
   static void columns(const void* x, int64_t rows, int64_t stride, int64_t n, void* state) {
     Op::columns(static_cast<const T*>(x), rows, stride, n, static_cast<State*>(state));
   }
@@ -188,7 +202,7 @@ struct Table {
   static void finish(void* out, const void* state, int64_t n) {
     for (int64_t i = 0; i < n; ++i) static_cast<T*>(out)[i] = Op::finish(static_cast<const State*>(state)[i]);
   }
-  static Kernels kernels() { return {init, row, columns, merge, finish, sizeof(State)}; }
+  static Kernels kernels() { return {init, row, rows, columns, merge, finish, sizeof(State)}; }
 };
 
 template <class T>

@@ -172,8 +172,8 @@ struct WithoutAxis {
 // Calls line(offsets) for every line along `axis`: one element offset per tensor, in parallel. The tensors agree in
 // shape off the axis; `lead` gives it.
 template <int N, class Line>
-void lines(const tg_host* host, const tg_run& run, int32_t axis, const tg_tensor& lead, const tg_tensor* const (&all)[N],
-           Line&& line) {
+void lines(const tg_host* host, const tg_run& run, int32_t axis, const tg_tensor& lead,
+           const tg_tensor* const (&all)[N], Line&& line) {
   const WithoutAxis shape(lead, axis);
   int64_t strides[N][TG_MAX_RANK];
   const int64_t* pointers[N];

@@ -42,10 +42,14 @@ PlanPtr make_copy(const tg_host* host, const tg_call& call) {
   require_dtype("copy", "the output", call.inputs[0]->dtype, call.outputs[0]->dtype);
   return visit(call.outputs[0]->dtype, [&](auto t) -> PlanPtr {
     switch (sizeof(typename decltype(t)::type)) {
-      case 1: return std::make_unique<Copy<uint8_t>>(host);
-      case 2: return std::make_unique<Copy<uint16_t>>(host);
-      case 4: return std::make_unique<Copy<uint32_t>>(host);
-      default: return std::make_unique<Copy<uint64_t>>(host);
+      case 1:
+        return std::make_unique<Copy<uint8_t>>(host);
+      case 2:
+        return std::make_unique<Copy<uint16_t>>(host);
+      case 4:
+        return std::make_unique<Copy<uint32_t>>(host);
+      default:
+        return std::make_unique<Copy<uint64_t>>(host);
     }
   });
 }

@@ -14,8 +14,8 @@ PlanPtr make_plan(const tg_host* host, const tg_call& call) {
     PlanPtr (*make)(const tg_host*, const tg_call&);
   };
   static constexpr Family kFamilies[] = {
-      {"map", make_map},       {"copy", make_copy},     {"fill", make_fill},       {"iota", make_iota},
-      {"random", make_random}, {"reduce", make_reduce}, {"scan", make_scan},       {"matmul", make_matmul},
+      {"map", make_map},       {"copy", make_copy},       {"fill", make_fill}, {"iota", make_iota},
+      {"random", make_random}, {"reduce", make_reduce},   {"scan", make_scan}, {"matmul", make_matmul},
       {"gather", make_gather}, {"scatter", make_scatter}, {"sort", make_sort},
   };
   for (const Family& family : kFamilies)

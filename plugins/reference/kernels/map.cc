@@ -22,7 +22,8 @@ class Sequence {
   // Elements [begin, begin + n) as one packed block: in place where they are, else copied to `buffer`.
   const void* load(int64_t begin, int64_t n, void* buffer) const {
     if (walk_.packed(0)) return base_ + begin * size_;
-    move(begin, n, static_cast<char*>(buffer), [](char* element, char* packed, int64_t size) { std::memcpy(packed, element, size_t(size)); });
+    move(begin, n, static_cast<char*>(buffer),
+         [](char* element, char* packed, int64_t size) { std::memcpy(packed, element, size_t(size)); });
     return buffer;
   }
 
@@ -39,10 +40,14 @@ class Sequence {
   template <class Move>
   void move(int64_t begin, int64_t n, char* packed, Move&& one) const {
     switch (size_) {  // a constant size makes the memcpy one instruction
-      case 1: return move_sized(begin, n, packed, [&](char* e, char* p) { one(e, p, 1); });
-      case 2: return move_sized(begin, n, packed, [&](char* e, char* p) { one(e, p, 2); });
-      case 4: return move_sized(begin, n, packed, [&](char* e, char* p) { one(e, p, 4); });
-      default: return move_sized(begin, n, packed, [&](char* e, char* p) { one(e, p, 8); });
+      case 1:
+        return move_sized(begin, n, packed, [&](char* e, char* p) { one(e, p, 1); });
+      case 2:
+        return move_sized(begin, n, packed, [&](char* e, char* p) { one(e, p, 2); });
+      case 4:
+        return move_sized(begin, n, packed, [&](char* e, char* p) { one(e, p, 4); });
+      default:
+        return move_sized(begin, n, packed, [&](char* e, char* p) { one(e, p, 8); });
     }
   }
 
@@ -76,7 +81,8 @@ class Map : public plugin::Plan {
     const tg_attr& outputs = attr("map", call, 1, TG_ATTR_INTS);
     if (program.n == 0) fail(TG_INVALID_ARGUMENT, "[map] expected a program of at least one instruction, got none");
     if (outputs.n != call.n_outputs)
-      fail(TG_INVALID_ARGUMENT, "[map] expected one output number per output, got %u for %u", outputs.n, call.n_outputs);
+      fail(TG_INVALID_ARGUMENT, "[map] expected one output number per output, got %u for %u", outputs.n,
+           call.n_outputs);
     for (uint32_t i = 0; i < call.n_inputs; ++i) dtypes_.push_back(call.inputs[i]->dtype);
     for (uint32_t i = 0; i < program.n; ++i) dtypes_.push_back(result_dtype(program.v.program[i]));
     for (uint32_t i = 0; i < program.n; ++i) add(program.v.program[i], i, program.n);
@@ -113,8 +119,7 @@ class Map : public plugin::Plan {
     const uint64_t* bits = nullptr;
     if (immediates > 0) {
       const tg_attr& given = attr("map", run, 0, TG_ATTR_BITS);
-      if (given.n < immediates)
-        fail(TG_INVALID_ARGUMENT, "[map] expected %zu immediates, got %u", immediates, given.n);
+      if (given.n < immediates) fail(TG_INVALID_ARGUMENT, "[map] expected %zu immediates, got %u", immediates, given.n);
       bits = given.v.bits;
     }
     const int64_t n = numel(*shape), blocks = (n + kBlock - 1) / kBlock;
@@ -122,7 +127,8 @@ class Map : public plugin::Plan {
       std::vector<BlockBuffer> buffers(dtypes_.size());
       std::vector<const void*> values(dtypes_.size());
       for (size_t v = 0; v < values.size(); ++v) values[v] = &buffers[v];
-      for (size_t i = 0; i < immediates; ++i) broadcast(bits[i], dtypes_[first_immediate + i], buffers[first_immediate + i]);
+      for (size_t i = 0; i < immediates; ++i)
+        broadcast(bits[i], dtypes_[first_immediate + i], buffers[first_immediate + i]);
       for (int64_t block = begin; block < end; ++block) {
         const int64_t at = block * kBlock, size = std::min(kBlock, n - at);
         for (size_t i = 0; i < inputs.size(); ++i) values[i] = inputs[i].load(at, size, &buffers[i]);

@@ -42,9 +42,8 @@ void convert_block(const void* const* x, void* y, int64_t n) {
 
 MapLoop cast_loop(tg_dtype from, tg_dtype to) {
   return visit(from, [&](auto f) -> MapLoop {
-    return visit(to, [](auto t) -> MapLoop {
-      return &convert_block<typename decltype(f)::type, typename decltype(t)::type>;
-    });
+    return visit(
+        to, [](auto t) -> MapLoop { return &convert_block<typename decltype(f)::type, typename decltype(t)::type>; });
   });
 }
 

@@ -80,35 +80,59 @@ T shift_right(T x, T amount) {
 template <class T>
 MapLoop integer(uint16_t opcode) {
   switch (opcode) {
-    case TG_MAP_NEG: return unary<T>([](T x) { return negate(x); });
-    case TG_MAP_ABS: return unary<T>([](T x) { return x < 0 ? negate(x) : x; });
-    case TG_MAP_NOT: return unary<T>([](T x) { return T(~x); });
-    case TG_MAP_ADD: return binary<T>([](T a, T b) { return add(a, b); });
-    case TG_MAP_SUB: return binary<T>([](T a, T b) { return add(a, negate(b)); });
-    case TG_MAP_MUL: return binary<T>([](T a, T b) { return multiply(a, b); });
-    case TG_MAP_DIV: return binary<T>([](T a, T b) { return floor_divide(a, b); });
-    case TG_MAP_REM: return binary<T>([](T a, T b) { return remainder(a, b); });
-    case TG_MAP_POW: return binary<T>([](T a, T b) { return power(a, b); });
-    case TG_MAP_AND: return binary<T>([](T a, T b) { return T(a & b); });
-    case TG_MAP_OR: return binary<T>([](T a, T b) { return T(a | b); });
-    case TG_MAP_XOR: return binary<T>([](T a, T b) { return T(a ^ b); });
-    case TG_MAP_SHL: return binary<T>([](T a, T b) { return shift_left(a, b); });
-    case TG_MAP_SHR: return binary<T>([](T a, T b) { return shift_right(a, b); });
-    case TG_MAP_FMA: return ternary<T>([](T a, T b, T c) { return add(multiply(a, b), c); });
-    case TG_MAP_CLIP: return ternary<T>([](T x, T lo, T hi) { return std::min(std::max(x, lo), hi); });
-    case TG_MAP_SIGN: return unary<T>([](T x) { return x > 0 ? T(1) : x < 0 ? T(-1) : T(0); });
-    case TG_MAP_RELU: return unary<T>([](T x) { return x < 0 ? T(0) : x; });
-    default: return nullptr;
+    case TG_MAP_NEG:
+      return unary<T>([](T x) { return negate(x); });
+    case TG_MAP_ABS:
+      return unary<T>([](T x) { return x < 0 ? negate(x) : x; });
+    case TG_MAP_NOT:
+      return unary<T>([](T x) { return T(~x); });
+    case TG_MAP_ADD:
+      return binary<T>([](T a, T b) { return add(a, b); });
+    case TG_MAP_SUB:
+      return binary<T>([](T a, T b) { return add(a, negate(b)); });
+    case TG_MAP_MUL:
+      return binary<T>([](T a, T b) { return multiply(a, b); });
+    case TG_MAP_DIV:
+      return binary<T>([](T a, T b) { return floor_divide(a, b); });
+    case TG_MAP_REM:
+      return binary<T>([](T a, T b) { return remainder(a, b); });
+    case TG_MAP_POW:
+      return binary<T>([](T a, T b) { return power(a, b); });
+    case TG_MAP_AND:
+      return binary<T>([](T a, T b) { return T(a & b); });
+    case TG_MAP_OR:
+      return binary<T>([](T a, T b) { return T(a | b); });
+    case TG_MAP_XOR:
+      return binary<T>([](T a, T b) { return T(a ^ b); });
+    case TG_MAP_SHL:
+      return binary<T>([](T a, T b) { return shift_left(a, b); });
+    case TG_MAP_SHR:
+      return binary<T>([](T a, T b) { return shift_right(a, b); });
+    case TG_MAP_FMA:
+      return ternary<T>([](T a, T b, T c) { return add(multiply(a, b), c); });
+    case TG_MAP_CLIP:
+      return ternary<T>([](T x, T lo, T hi) { return std::min(std::max(x, lo), hi); });
+    case TG_MAP_SIGN:
+      return unary<T>([](T x) { return x > 0 ? T(1) : x < 0 ? T(-1) : T(0); });
+    case TG_MAP_RELU:
+      return unary<T>([](T x) { return x < 0 ? T(0) : x; });
+    default:
+      return nullptr;
   }
 }
 
 MapLoop logical(uint16_t opcode) {
   switch (opcode) {
-    case TG_MAP_NOT: return unary<boolean>([](bool x) { return !x; });
-    case TG_MAP_AND: return binary<boolean>([](bool a, bool b) { return a && b; });
-    case TG_MAP_OR: return binary<boolean>([](bool a, bool b) { return a || b; });
-    case TG_MAP_XOR: return binary<boolean>([](bool a, bool b) { return a != b; });
-    default: return nullptr;
+    case TG_MAP_NOT:
+      return unary<boolean>([](bool x) { return !x; });
+    case TG_MAP_AND:
+      return binary<boolean>([](bool a, bool b) { return a && b; });
+    case TG_MAP_OR:
+      return binary<boolean>([](bool a, bool b) { return a || b; });
+    case TG_MAP_XOR:
+      return binary<boolean>([](bool a, bool b) { return a != b; });
+    default:
+      return nullptr;
   }
 }
 

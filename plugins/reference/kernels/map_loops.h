@@ -69,13 +69,21 @@ MapLoop common_loop(uint16_t opcode) {
   using C = decltype(value(T{}));
   switch (opcode) {
     case TG_MAP_COPY:
-      return [](const void* const* x, void* y, int64_t n) { std::copy_n(static_cast<const T*>(x[0]), n, static_cast<T*>(y)); };
-    case TG_MAP_MAX: return binary<T>([](C a, C b) { return larger(a, b); });
-    case TG_MAP_MIN: return binary<T>([](C a, C b) { return smaller(a, b); });
-    case TG_MAP_EQ: return comparison<T>([](C a, C b) { return a == b; });
-    case TG_MAP_NE: return comparison<T>([](C a, C b) { return a != b; });
-    case TG_MAP_LT: return comparison<T>([](C a, C b) { return a < b; });
-    case TG_MAP_LE: return comparison<T>([](C a, C b) { return a <= b; });
+      return [](const void* const* x, void* y, int64_t n) {
+        std::copy_n(static_cast<const T*>(x[0]), n, static_cast<T*>(y));
+      };
+    case TG_MAP_MAX:
+      return binary<T>([](C a, C b) { return larger(a, b); });
+    case TG_MAP_MIN:
+      return binary<T>([](C a, C b) { return smaller(a, b); });
+    case TG_MAP_EQ:
+      return comparison<T>([](C a, C b) { return a == b; });
+    case TG_MAP_NE:
+      return comparison<T>([](C a, C b) { return a != b; });
+    case TG_MAP_LT:
+      return comparison<T>([](C a, C b) { return a < b; });
+    case TG_MAP_LE:
+      return comparison<T>([](C a, C b) { return a <= b; });
     case TG_MAP_WHERE:
       return [](const void* const* x, void* y, int64_t n) {
         const boolean* __restrict condition = static_cast<const boolean*>(x[0]);
@@ -84,7 +92,8 @@ MapLoop common_loop(uint16_t opcode) {
         T* __restrict r = static_cast<T*>(y);
         for (int64_t i = 0; i < n; ++i) r[i] = bool(condition[i]) ? a[i] : b[i];
       };
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 

@@ -19,7 +19,8 @@ struct Matrix {
   T* at;
   int64_t row, column;  // strides
 
-  Matrix(const tg_tensor& t, int64_t batch) : at(data<T>(t)), row(t.strides[t.ndim - 2]), column(t.strides[t.ndim - 1]) {
+  Matrix(const tg_tensor& t, int64_t batch)
+      : at(data<T>(t)), row(t.strides[t.ndim - 2]), column(t.strides[t.ndim - 1]) {
     for (int32_t i = t.ndim - 3; i >= 0; --i) {
       at += batch % t.shape[i] * t.strides[i];
       batch /= t.shape[i];

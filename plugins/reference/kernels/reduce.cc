@@ -178,7 +178,8 @@ PlanPtr make_typed(const tg_host* host, const tg_call& call, int64_t kind, uint6
   if (kind == TG_REDUCE_ARGMAX || kind == TG_REDUCE_ARGMIN) {
     if (axes == 0 || (axes & (axes - 1)))
       fail(TG_INVALID_ARGUMENT, "[reduce] argmax and argmin expect exactly one axis, got %u", call.attrs[1].n);
-    require_dtype("reduce", "the output of argmax and argmin", plugin::dtype_of<int64_t>::value, call.outputs[0]->dtype);
+    require_dtype("reduce", "the output of argmax and argmin", plugin::dtype_of<int64_t>::value,
+                  call.outputs[0]->dtype);
     int32_t axis = 0;
     while (!(axes >> axis & 1)) ++axis;
     return std::make_unique<ArgReduce<T>>(host, axis, kind == TG_REDUCE_ARGMAX);
@@ -191,15 +192,18 @@ PlanPtr make_typed(const tg_host* host, const tg_call& call, int64_t kind, uint6
     case TG_REDUCE_PROD:
       if constexpr (!is_bool<T>) return std::make_unique<Reduce<T, Prod<T>>>(host, axes);
       break;
-    case TG_REDUCE_MAX: return std::make_unique<Reduce<T, Max<T>>>(host, axes);
-    case TG_REDUCE_MIN: return std::make_unique<Reduce<T, Min<T>>>(host, axes);
+    case TG_REDUCE_MAX:
+      return std::make_unique<Reduce<T, Max<T>>>(host, axes);
+    case TG_REDUCE_MIN:
+      return std::make_unique<Reduce<T, Min<T>>>(host, axes);
     case TG_REDUCE_ANY:
       if constexpr (is_bool<T>) return std::make_unique<Reduce<T, Max<T>>>(host, axes);
       break;
     case TG_REDUCE_ALL:
       if constexpr (is_bool<T>) return std::make_unique<Reduce<T, Min<T>>>(host, axes);
       break;
-    default: fail(TG_UNIMPLEMENTED, "[reduce] expected a kind in [0, 8), got %" PRId64, kind);
+    default:
+      fail(TG_UNIMPLEMENTED, "[reduce] expected a kind in [0, 8), got %" PRId64, kind);
   }
   fail(TG_UNIMPLEMENTED, "[reduce] kind %" PRId64 " does not take dtype %s (sum, prod: numbers; any, all: bool)", kind,
        dtype_name(call.inputs[0]->dtype));
@@ -216,8 +220,8 @@ PlanPtr make_reduce(const tg_host* host, const tg_call& call) {
   for (uint32_t i = 0; i < list.n; ++i) {
     const int64_t axis = list.v.ints[i];
     if (axis < 0 || axis >= x.ndim || axes >> axis)
-      fail(TG_INVALID_ARGUMENT, "[reduce] expected ascending axes in [0, %d), got %" PRId64 " at place %u", x.ndim, axis,
-           i);
+      fail(TG_INVALID_ARGUMENT, "[reduce] expected ascending axes in [0, %d), got %" PRId64 " at place %u", x.ndim,
+           axis, i);
     axes |= uint64_t(1) << axis;
   }
   return visit(x.dtype,

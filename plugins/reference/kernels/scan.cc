@@ -110,9 +110,12 @@ PlanPtr make_scan(const tg_host* host, const tg_call& call) {
       case TG_REDUCE_PROD:
         if constexpr (!is_bool<T>) return std::make_unique<Scan<T, Prod<T>>>(host, axis, exclusive, reverse);
         break;
-      case TG_REDUCE_MAX: return std::make_unique<Scan<T, Max<T>>>(host, axis, exclusive, reverse);
-      case TG_REDUCE_MIN: return std::make_unique<Scan<T, Min<T>>>(host, axis, exclusive, reverse);
-      default: fail(TG_UNIMPLEMENTED, "[scan] expected the kind sum, prod, max or min (0..3), got %" PRId64, kind);
+      case TG_REDUCE_MAX:
+        return std::make_unique<Scan<T, Max<T>>>(host, axis, exclusive, reverse);
+      case TG_REDUCE_MIN:
+        return std::make_unique<Scan<T, Min<T>>>(host, axis, exclusive, reverse);
+      default:
+        fail(TG_UNIMPLEMENTED, "[scan] expected the kind sum, prod, max or min (0..3), got %" PRId64, kind);
     }
     fail(TG_UNIMPLEMENTED, "[scan] sum and prod expect a number dtype, got %s", dtype_name(x.dtype));
   });

@@ -98,12 +98,15 @@ PlanPtr make_scatter(const tg_host*, const tg_call& call) {
     using T = typename decltype(t)::type;
     using Index = typename decltype(i)::type;
     switch (kind) {
-      case TG_SCATTER_SET: return std::make_unique<Scatter<T, Index, Set<T>>>(axis);
+      case TG_SCATTER_SET:
+        return std::make_unique<Scatter<T, Index, Set<T>>>(axis);
       case TG_SCATTER_ADD:
         if constexpr (!is_bool<T>) return std::make_unique<Scatter<T, Index, Add<T>>>(axis);
         fail(TG_UNIMPLEMENTED, "[scatter] add expects a number dtype, got bool; use max");
-      case TG_SCATTER_MAX: return std::make_unique<Scatter<T, Index, Max<T>>>(axis);
-      default: fail(TG_UNIMPLEMENTED, "[scatter] expected the kind set, add or max (0..2), got %" PRId64, kind);
+      case TG_SCATTER_MAX:
+        return std::make_unique<Scatter<T, Index, Max<T>>>(axis);
+      default:
+        fail(TG_UNIMPLEMENTED, "[scatter] expected the kind set, add or max (0..2), got %" PRId64, kind);
     }
   });
 }

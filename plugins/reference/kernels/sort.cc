@@ -54,8 +54,7 @@ PlanPtr make_sort(const tg_host* host, const tg_call& call) {
   require_arguments(call, 1, 2);
   const tg_tensor& x = *call.inputs[0];
   if (call.outputs[0]) require_dtype("sort", "the values", x.dtype, call.outputs[0]->dtype);
-  if (call.outputs[1])
-    require_dtype("sort", "the index", plugin::dtype_of<int64_t>::value, call.outputs[1]->dtype);
+  if (call.outputs[1]) require_dtype("sort", "the index", plugin::dtype_of<int64_t>::value, call.outputs[1]->dtype);
   const int32_t axis = axis_attr(call, 0, x.ndim);
   const bool descending = int_attr(call, 1, 0) != 0;
   return visit(x.dtype, [&](auto t) -> PlanPtr {

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import tengen as tg
@@ -70,7 +69,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
 
 def one_hot(input: Any, num_classes: int) -> Any:
     """i64 [..., num_classes]."""
-    return (input.unsqueeze(-1) == tg.arange(num_classes, device=input.device)).to(tg.int64)
+    return tg.one_hot(input, num_classes)
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
@@ -260,18 +259,6 @@ def avg_pool3d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 
     return avg_pool_op(input, kernel_size, stride, padding, ceil_mode, count_include_pad, 3)
 
 
-@lru_cache(64)
-def _bins(n: int, out: int, dtype: Any, device: Any) -> Any:
-    """[n, out]: the averaging matrix of adaptive pooling, whose windows may overlap."""
-    import numpy as np
-
-    matrix = np.zeros((n, out))
-    for i in range(out):
-        begin, end = i * n // out, -(-(i + 1) * n // out)
-        matrix[begin:end, i] = 1 / (end - begin)
-    return tg.tensor(matrix, device=device).to(dtype)
-
-
 def adaptive_avg_pool_op(x: Any, output_size: Any, rank: int) -> Any:
     op = f"adaptive_avg_pool{rank}d"
     want = (output_size,) * rank if output_size is None or isinstance(output_size, int) else tuple(output_size)
@@ -284,13 +271,7 @@ def adaptive_avg_pool_op(x: Any, output_size: Any, rank: int) -> Any:
         return x
     if all(w == 1 for w in want):
         return x.mean(tuple(range(-rank, 0)), keepdim=True)
-    if all(w > 0 and h % w == 0 for h, w in zip(have, want)):
-        return avg_pool_op(x, tuple(h // w for h, w in zip(have, want)), None, 0, False, True, rank)
-    for i in range(rank):
-        axis = x.ndim - rank + i
-        if have[i] != want[i]:
-            x = (x.transpose(axis, -1) @ _bins(have[i], want[i], x.dtype, x.device)).transpose(axis, -1)
-    return x
+    return _with_batch(lambda b: tg.adaptive_avg_pool(b, want), x, rank, op)
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Any:
@@ -321,8 +302,8 @@ def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = No
     y, mean, var = tg.batch_norm(input, weight, bias, eps)
     if running_mean is not None:
         with tg.no_grad():
-            running_mean.mul_(1 - momentum).add_(mean * momentum)
-            running_var.mul_(1 - momentum).add_(var * (momentum * n / (n - 1)))
+            running_mean.lerp_(mean, momentum)
+            running_var.lerp_(var * (n / (n - 1)), momentum)
     return y
 
 
@@ -396,7 +377,7 @@ def tanh(input: Any) -> Any:
 
 def softplus(input: Any) -> Any:
     """log(1 + exp(x)), without overflow."""
-    return input.relu() + (-input.abs()).exp().log1p()
+    return tg.softplus(input)
 
 
 def _dim(input: Any, dim: int | None, op: str) -> int:
@@ -495,7 +476,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
                          f"{tuple(target.shape)}")
     counts = target != ignore_index
     safe = tg.where(counts, target, 0)
-    picked = -input.take_along_dim(safe.unsqueeze(axis), axis).squeeze(axis)
+    picked = -tg.take_along_axis(input, safe.unsqueeze(axis), axis).squeeze(axis)
     weights = _class_weights(target, weight, ignore_index, input.dtype)
     # where, not a product: an ignored place may hold inf or nan
     loss = tg.where(counts, picked if weight is None else picked * weights, 0.0)

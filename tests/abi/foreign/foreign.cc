@@ -87,9 +87,8 @@ int32_t open_plugin(uint32_t, const tg_host*, void** instance, tg_error*) {
 
 constexpr tg_kernel_api kKernels = tg::plugin::kernel_table<make>();
 constexpr tg_plugin kPlugin = {
-    sizeof(tg_plugin), TG_ABI_VERSION,        TG_PLUGIN_NAME, TG_PLUGIN_VENDOR, TG_PLUGIN_VERSION, tg_rows,
-    TG_N_ROWS,         sizeof(tg_kernel_row), nullptr,        &kKernels,        open_plugin,       [](void*) {},
-    nullptr,
+    sizeof(tg_plugin),     TG_ABI_VERSION, TG_PLUGIN_NAME, TG_PLUGIN_VENDOR, TG_PLUGIN_VERSION, tg_rows, TG_N_ROWS,
+    sizeof(tg_kernel_row), nullptr,        &kKernels,      open_plugin,      [](void*) {},      nullptr,
 };
 
 }  // namespace

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tengen: deep learning in which every kernel comes from a plugin.
+
+>>> import tengen as tg
+>>> x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+tensor([2., 4., 6.])
+
+Importing loads no plugin: that happens at the first use of a device.
+"""
+from __future__ import annotations
+
+import atexit as _atexit
+import builtins as _builtins
+import os as _os
+
+from . import _core
+
+__version__ = "0.1.0"
+
+_here = _os.path.dirname(_os.path.abspath(__file__))
+_core._add_plugin_directory(_os.path.join(_here, "plugins"))
+_core._set_probe_path(_os.path.join(_here, "bin", "tengen-probe"))
+
+# The functions of the op table, the types and the functions of the extension.
+globals().update(_core.ops)
+globals().update({_name: getattr(_core, _name) for _name in dir(_core) if not _name.startswith("_") and _name != "ops"})
+
+from . import _creation, _methods, autograd, random  # noqa: E402, F401
+from ._creation import *  # noqa: E402, F403
+from ._creation import finfo, iinfo  # noqa: E402, F401
+from ._grad_mode import enable_grad, no_grad, set_grad_enabled  # noqa: E402, F401
+
+_methods.install()
+
+Device = _core.device
+channels_last = "channels_last"
+contiguous_format = "contiguous_format"
+inf = float("inf")
+nan = float("nan")
+pi = 3.141592653589793
+e = 2.718281828459045
+newaxis = None
+# Other names of dtypes and ops, as PyTorch and NumPy have them.
+double, half, long, short = _core.float64, _core.float16, _core.int64, _core.int16
+_ALIASES = {
+    "absolute": "abs", "cat": "concat", "concatenate": "concat", "subtract": "sub", "multiply": "mul", "divide": "div",
+    "true_divide": "div", "negative": "neg", "power": "pow", "clamp": "clip", "arcsin": "asin", "arccos": "acos",
+    "arctan": "atan", "permute_dims": "permute", "broadcast_to": "expand", "amax": "max", "amin": "min", "equal": "eq",
+    "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge", "bmm": "matmul", "mm": "matmul",
+}
+for _alias, _name in _ALIASES.items():
+    if _name in globals() and _alias not in globals():
+        globals()[_alias] = globals()[_name]
+    if hasattr(Tensor, _name) and not hasattr(Tensor, _alias):  # noqa: F405
+        setattr(Tensor, _alias, getattr(Tensor, _name))  # noqa: F405
+for _name in ("clip_",):
+    if hasattr(Tensor, _name):  # noqa: F405
+        Tensor.clamp_ = getattr(Tensor, _name)  # noqa: F405
+del _alias, _name
+
+# Methods that read well as functions too.
+chunk, split, unbind, narrow, swapaxes, t = (
+    _methods.chunk, _methods.split, _methods.unbind, _methods.narrow, _methods.swapaxes, _methods.t)
+
+
+def numel(x: Tensor) -> int:  # noqa: F405
+    """The number of elements."""
+    return x.numel()
+
+
+def is_tensor(x: object) -> _builtins.bool:
+    """Whether x is a Tensor."""
+    return isinstance(x, Tensor)  # noqa: F405
+
+
+def is_floating_point(x: Tensor) -> _builtins.bool:  # noqa: F405
+    """Whether x has a floating-point dtype."""
+    return x.dtype.is_floating_point
+
+
+def clone(x: Tensor) -> Tensor:  # noqa: F405
+    """A copy; differentiable."""
+    return x.clone()
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:  # noqa: F405
+    """The dtype of a result of operands of two dtypes."""
+    return (_core._empty((0,), a, "cpu") + _core._empty((0,), b, "cpu")).dtype
+
+
+def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: _builtins.bool = False) -> _builtins.bool:  # noqa: F405
+    """Whether |a - b| <= atol + rtol * |b| everywhere."""
+    import numpy as np
+
+    return _builtins.bool(np.allclose(a.detach().cpu().numpy(), b.detach().cpu().numpy(), rtol, atol, equal_nan))
+
+
+class DeviceInfo:
+    """One row of devices(): name, kind, product, provider, domain, usable, reason, memory_bytes."""
+
+    __slots__ = ("domain", "kind", "memory_bytes", "name", "product", "provider", "reason", "usable")
+
+    def __init__(self, row: dict) -> None:
+        for key in self.__slots__:
+            setattr(self, key, row[key])
+
+    def __repr__(self) -> str:
+        state = "usable" if self.usable else "not usable"
+        return f"<device {self.name} ({self.product}) of {self.provider}, {state}: {self.reason}>"
+
+
+def devices() -> list[DeviceInfo]:
+    """All devices, usable or not, with the reason; loads the plugins."""
+    return [DeviceInfo(row) for row in _core._devices()]
+
+
+def set_printoptions(precision: int | None = None, threshold: int | None = None, edgeitems: int | None = None,
+                     linewidth: int | None = None, sci_mode: _builtins.bool | None = None) -> None:
+    """How tensors print: digits after the point, when and how much to summarise, characters in a line."""
+    from . import _repr
+
+    _repr.set_printoptions(precision, threshold, edgeitems, linewidth, sci_mode)
+
+
+def _at_exit() -> None:
+    from . import _plugins
+
+    _plugins.print_fallbacks()
+    _core._shutdown()
+
+
+_atexit.register(_at_exit)
+
+_LAZY_MODULES = ("data", "jit", "linalg", "nn", "optim")
+_LAZY_FUNCTIONS = {"save": "_serialization", "load": "_serialization"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY_FUNCTIONS:
+        import importlib
+
+        value = getattr(importlib.import_module(f"{__name__}.{_LAZY_FUNCTIONS[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _LAZY_MODULES:
+        import importlib
+
+        try:
+            return importlib.import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+    import difflib
+
+    near = difflib.get_close_matches(name, __dir__(), 1)
+    hint = f"; did you mean {near[0]!r}?" if near and not name.startswith("__") else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name)
+
+
+def __dir__() -> list[str]:
+    return sorted({n for n in globals() if not n.startswith("_")} | {"__version__", *_LAZY_MODULES, *_LAZY_FUNCTIONS})
