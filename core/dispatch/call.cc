@@ -365,6 +365,21 @@ Tensors call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> at
   return results;
 }
 
+Tensor call_one(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device) {
+  if (op.map && attrs.empty()) {
+    const bool record = grad_enabled() && op.differentiable && any_needs_grad(inputs);
+    if (record)
+      for (const Arg& a : inputs)
+        if (a.kind == Arg::tensor) check_stale(a.t, op.name.c_str());
+    Tensor result;
+    if (call_map_short(op, inputs, &result)) {
+      if (record) record_call(op, inputs, {}, {&result, 1});
+      return result;
+    }
+  }
+  return std::move(call(op, inputs, attrs, device)[0]);
+}
+
 Tensors call_into(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs) {
   const bool any = any_needs_grad(inputs);
   const bool record = !outs.empty() && outs[0].defined() && check_in_place(&op, outs[0], any);

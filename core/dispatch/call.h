@@ -9,6 +9,9 @@ namespace tg {
 // Elementwise ops. `outs`: tensors to write into, or empty.
 Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                  Device* device);
+// The same for one result in host memory where all operands are contiguous and of one shape, and the plan is at hand;
+// false where any of this fails (nothing is done then).
+bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result);
 // Everything else, with all attributes given. Not recorded.
 Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                     Device* device, uint64_t wanted);

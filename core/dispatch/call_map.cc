@@ -24,6 +24,16 @@ uint64_t operand_code(const Arg& a) {
   return a.kind == Arg::tensor ? uint64_t(a.t.dtype()) : 24 + uint64_t(a.s.kind);
 }
 
+uint64_t front_key(const Op& op, const Device* device, size_t rank, std::span<const Arg> inputs) {
+  uint64_t key = uint64_t(op.id + 1) << 40 | uint64_t(device->index) << 33 | uint64_t(rank) << 28 | uint64_t(inputs.size()) << 25;
+  for (size_t i = 0; i < inputs.size(); ++i) key |= operand_code(inputs[i]) << (5 * i);
+  return key;
+}
+
+uint64_t immediate_bits(const MapBuilder::Immediate& imm, std::span<const Arg> inputs) {
+  return imm.slot < 0 ? imm.bits : inputs[imm.slot].s.bits(imm.dtype);
+}
+
 // NumPy broadcasting over concrete shapes.
 void broadcast_into(const Op& op, Ints* out, const Ints& b) {
   if (*out == b) return;
@@ -123,10 +133,6 @@ std::shared_ptr<const PlanEntry> find_map(const Op& op, Device* device, std::spa
   return cache.insert(key, std::move(made));
 }
 
-uint64_t immediate_bits(const MapBuilder::Immediate& imm, std::span<const Arg> inputs) {
-  return imm.slot < 0 ? imm.bits : inputs[imm.slot].s.bits(imm.dtype);
-}
-
 // Runs stages with temporaries between them.
 void run_stages(const MapPlan& plan, const tg_tensor* const* in, size_t n_in, std::span<const Tensor> results,
                 std::span<const uint64_t> bits, const Ints& shape, Device* device) {
@@ -166,6 +172,44 @@ void run_stages(const MapPlan& plan, const tg_tensor* const* in, size_t n_in, st
 
 }  // namespace
 
+bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
+  const size_t n = inputs.size();
+  if (n == 0 || n > size_t(kFrontArgs) || n != op.inputs.size() || !op.attrs.empty() || tracing()) return false;
+  const TensorImpl* lead = nullptr;
+  const tg_tensor* in[kFrontArgs];
+  size_t n_in = 0;
+  for (const Arg& a : inputs) {
+    if (a.kind == Arg::scalar) continue;
+    if (a.kind != Arg::tensor || !a.t.is_contiguous()) return false;
+    const TensorImpl* t = a.t.impl();
+    if (!lead) lead = t;
+    else if (t->storage->device() != lead->storage->device() || !(t->shape == lead->shape)) return false;
+    in[n_in++] = &t->desc;
+  }
+  if (!lead) return false;
+  Device* device = lead->storage->device();
+  if (!device->host) return false;
+  const uint64_t key = front_key(op, device, lead->shape.size(), inputs);
+  const Front& f = front_slot(key);
+  if (f.key != key || f.generation != PlanCache::get().generation() || !f.entry) return false;
+  const MapPlan& plan = *f.entry->map;
+  const MapBuilder::Program& program = plan.program;
+  const size_t n_imm = program.immediates.size();
+  if (plan.stages.size() != 1 || program.outputs.size() != 1 || plan.stages[0].kernel->row.row->row.packed || n_imm > 16) return false;
+  *result = Tensor::empty(lead->shape, program.output_dtypes[0], device);
+  const tg_tensor* out[] = {&result->impl()->desc};
+  if (result->storage()->bytes() == 0) return true;
+  uint64_t bits[16];
+  for (size_t i = 0; i < n_imm; ++i) bits[i] = immediate_bits(program.immediates[i], inputs);
+  tg_attr run{};
+  run.kind = TG_ATTR_BITS;
+  run.n = uint32_t(n_imm);
+  run.v.bits = bits;
+  const auto held = plan.stages[0].kernel;  // the cache may forget it meanwhile
+  held->run({in, out, &run, uint32_t(n_in), 1, 1, (uint64_t(1) << n_in) - 1, 1});
+  return true;
+}
+
 Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs, Device* device) {
   const size_t n = inputs.size();
   if (n > size_t(kMaxArgs) || n < size_t(op.required_inputs()) || n > op.inputs.size())
@@ -202,8 +246,7 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
   std::shared_ptr<const PlanEntry> held;
   const PlanEntry* entry;
   if (op.attrs.empty() && n <= size_t(kFrontArgs) && device->index < 128) {
-    uint64_t key = uint64_t(op.id + 1) << 40 | uint64_t(device->index) << 33 | uint64_t(shape.size()) << 28 | uint64_t(n) << 25;
-    for (size_t i = 0; i < n; ++i) key |= operand_code(inputs[i]) << (5 * i);
+    const uint64_t key = front_key(op, device, shape.size(), inputs);
     Front& f = front_slot(key);
     const uint64_t generation = PlanCache::get().generation();
     if (f.key != key || f.generation != generation || !f.entry) {

@@ -102,6 +102,14 @@ inline Tensors run(const Op& op, std::span<const Arg> args, std::span<const Attr
   }
   return call(op, args, attrs, device);
 }
+// The first output alone: the operators' way.
+inline Tensor run_one(const Op& op, std::span<const Arg> args) {
+  if (is_big(args)) {
+    GilRelease release;
+    return call_one(op, args);
+  }
+  return call_one(op, args);
+}
 inline Tensors run_into(const Op& op, std::span<const Arg> args, std::span<const Attr> attrs, const Tensor& out) {
   if (is_big(args)) {
     GilRelease release;

@@ -5,6 +5,8 @@
 
 #include <structmember.h>
 
+#include <unordered_map>
+
 namespace tg::py {
 namespace {
 
@@ -329,6 +331,89 @@ Object make(PyTypeObject* type, const Binding* b) {
   return Object::take(reinterpret_cast<PyObject*>(f));
 }
 
+// ---- ops by name, internal ones too ---------------------------------------------------------------------------------------------
+
+// call(name, inputs, attrs=(), device=None) -> tuple of all outputs;  call_into(name, inputs, attrs, outs)
+struct NamedCall {
+  const Op& op;
+  ArgList inputs;
+  AttrList attrs;
+
+  NamedCall(PyObject* const* args, Py_ssize_t n)
+      : op(find(args[0])), inputs(size_t(PyTuple_GET_SIZE(expect_tuple(args[1], "inputs")))) {
+    Device* device = nullptr;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      inputs.absent(i);
+      PyObject* o = PyTuple_GET_ITEM(args[1], Py_ssize_t(i));
+      if (!device && is_tensor(o)) device = impl_of(o)->storage->device();
+      if (o != Py_None && !inputs.set(i, o, device))
+        fail(PyExc_TypeError, op.name, ": expected tensors, numbers or None as inputs, got ", type_name(o));
+    }
+    if (n < 3) return;
+    PyObject* values = expect_tuple(args[2], "attrs");
+    const size_t count = size_t(PyTuple_GET_SIZE(values));
+    if (count > op.attrs.size())
+      fail(PyExc_TypeError, op.name, ": expected at most ", op.attrs.size(), " attributes, got ", count);
+    attrs.reserve(count);
+    for (size_t i = 0; i < count; ++i) push_attr(attrs, op.attrs[i], PyTuple_GET_ITEM(values, Py_ssize_t(i)));
+  }
+
+  static PyObject* expect_tuple(PyObject* o, const char* what) {
+    if (!PyTuple_Check(o)) fail(PyExc_TypeError, "expected a tuple of ", what, ", got ", type_name(o));
+    return o;
+  }
+  // Literals in Python code are interned: their address stands for the name.
+  static const Op& find(PyObject* name) {
+    static auto* known = new std::unordered_map<PyObject*, const Op*>;
+    if (const auto it = known->find(name); it != known->end()) return *it->second;
+    if (!PyUnicode_Check(name)) fail(PyExc_TypeError, "expected the name of an op, got ", type_name(name));
+    const Op& op = require_op(text_of(name));
+    if (PyUnicode_CHECK_INTERNED(name)) known->emplace(Py_NewRef(name), &op);
+    return op;
+  }
+};
+
+PyObject* call_by_name(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n < 2 || n > 4) fail(PyExc_TypeError, "call() expected (name, inputs, attrs=(), device=None)");
+    const NamedCall c(args, n);
+    Device* device = n > 3 && args[3] != Py_None ? to_device(args[3]) : c.inputs.size() == 0 ? any_default_device() : nullptr;
+    Tensors out = run(c.op, c.inputs.span(), c.attrs.span(), device);
+    Object result = Object::take(PyTuple_New(Py_ssize_t(out.size())));
+    for (size_t i = 0; i < out.size(); ++i) PyTuple_SET_ITEM(result.get(), Py_ssize_t(i), wrap(std::move(out[i])));
+    return result.release();
+  });
+}
+
+PyObject* call_by_name_into(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 4) fail(PyExc_TypeError, "call_into() expected (name, inputs, attrs, outs)");
+    const NamedCall c(args, n);
+    NamedCall::expect_tuple(args[3], "outs");
+    Tensors outs;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args[3]); ++i) {
+      PyObject* o = PyTuple_GET_ITEM(args[3], i);
+      if (o != Py_None && !is_tensor(o)) fail(PyExc_TypeError, c.op.name, ": expected tensors to write into, got ", type_name(o));
+      outs.push_back(o == Py_None ? Tensor() : tensor_of(o));
+    }
+    if (is_big(c.inputs.span())) {
+      GilRelease release;
+      call_into(c.op, c.inputs.span(), c.attrs.span(), outs);
+    } else {
+      call_into(c.op, c.inputs.span(), c.attrs.span(), outs);
+    }
+    Py_RETURN_NONE;
+  });
+}
+
+PyMethodDef named_functions[] = {
+    {"call", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_by_name)), METH_FASTCALL,
+     "call(name, inputs, attrs=(), device=None)\n--\n\nCalls any op of the table, internal ones too; gives all its outputs."},
+    {"call_into", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_by_name_into)), METH_FASTCALL,
+     "call_into(name, inputs, attrs, outs)\n--\n\nCalls any op of the table, writing its outputs into tensors."},
+    {},
+};
+
 // Bindings live as long as the process.
 const Binding* make_binding(const Op& op, bool in_place) {
   auto* b = new Binding;
@@ -375,6 +460,7 @@ void add_functions(PyObject* module) {
       add_method(op->name + "_", make_binding(*op, true));
   }
   require(PyModule_AddObjectRef(module, "ops", functions.get()) == 0);
+  require(PyModule_AddFunctions(module, named_functions) == 0);
 }
 
 }  // namespace tg::py

@@ -94,7 +94,6 @@ const Op& op_of(Slot slot) {
   return *slot_op[slot];
 }
 
-PyObject* first(Tensors&& out) { return wrap(std::move(out[0])); }
 
 Device* device_of_either(PyObject* a, PyObject* b) { return (is_tensor(a) ? impl_of(a) : impl_of(b))->storage->device(); }
 
@@ -111,7 +110,7 @@ PyObject* binary(PyObject* a, PyObject* b) {
       args.absent(1);
       if (!args.set(0, a, device) || !args.set(1, b, device)) Py_RETURN_NOTIMPLEMENTED;
     }
-    return first(run(op_of(slot), args.span()));
+    return wrap(run_one(op_of(slot), args.span()));
   });
 }
 
@@ -143,7 +142,7 @@ PyObject* unary(PyObject* a) {
   return guarded([&] {
     ArgList args(1);
     args.borrow(0, impl_of(a));
-    return first(run(op_of(slot), args.span()));
+    return wrap(run_one(op_of(slot), args.span()));
   });
 }
 

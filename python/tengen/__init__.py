@@ -25,7 +25,7 @@ _core._set_probe_path(_os.path.join(_here, "bin", "tengen-probe"))
 
 # The functions of the op table, the types and the functions of the extension.
 globals().update(_core.ops)
-globals().update({_name: getattr(_core, _name) for _name in dir(_core) if not _name.startswith("_") and _name != "ops"})
+globals().update({_name: getattr(_core, _name) for _name in dir(_core) if not _name.startswith("_") and _name not in ("ops", "call", "call_into")})
 
 from . import _creation, _methods, autograd, random  # noqa: E402, F401
 from ._creation import *  # noqa: E402, F403

@@ -34,6 +34,7 @@ from . import data as data
 from . import nn as nn
 from . import optim as optim
 from . import random as random
+from ._methods import RemovableHandle
 from ._serialization import load as load
 from ._serialization import save as save
 
@@ -96,8 +97,9 @@ _TENSOR = '''\
     grad: Tensor | None
     grad_fn: Any
     data: Tensor
-    itemsize: int
-    nbytes: int
+    itemsize: _int
+    nbytes: _int
+    _version: _int
     T: Tensor
     mT: Tensor
     def size(self, axis: int | None = None) -> Any: ...
@@ -246,7 +248,7 @@ def render() -> str:
                 lines += _op_lines(op, True, "    ", suffix)
                 written.add(full)
     for name, value in sorted(vars(tg.Tensor).items()):
-        if inspect.isfunction(value) and value.__module__ == _methods.__name__ and name not in written:
+        if inspect.isfunction(value) and value.__module__ == _methods.__name__ and name not in written and name != "__reduce_ex__":
             lines.append(_python_function(value, "    ", name))
             written.add(name)
     for name, value in sorted(vars(tg.Tensor).items()):
@@ -351,7 +353,7 @@ class Event:
 
 def _core_functions(done: set[str]) -> list[str]:
     stated = set(_names(_EXTENSION)) | {"DeviceInfo", "Stream", "Event", "Tensor", "dtype", "device", "DeviceLostError"}
-    actual = {n for n in dir(_core) if not n.startswith("_") and n != "ops" and callable(getattr(_core, n))}
+    actual = {n for n in dir(_core) if not n.startswith("_") and n not in ("ops", "call", "call_into") and callable(getattr(_core, n))}
     missing = actual - stated - done
     if missing:
         raise SystemExit(f"tengen._stubs: the extension has functions that _EXTENSION lacks: {', '.join(sorted(missing))}")

@@ -166,8 +166,8 @@ class Function:
         ctx._let_go(outputs)
 
         def run(grads: tuple) -> list:
-            grads = [_core._full(k[0], 0, k[1], k[2]) if g is None else g for g, k in zip(grads, kinds)]
-            given = cls.backward(ctx, *grads)
+            full = [_core._full(k[0], 0, k[1], k[2]) if g is None else g for g, k in zip(grads, kinds)]
+            given = cls.backward(ctx, *full)
             given = (given,) if isinstance(given, Tensor) or given is None else tuple(given)
             if len(given) < len(args) or any(g is not None for g in given[len(args):]):
                 raise ValueError(f"{cls.__name__}.backward: expected {len(args)} gradients, one per argument of forward, "

@@ -521,3 +521,13 @@ def test_examples_of_modules(module):
         runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
         runner.run(test, out=out.append)
         assert runner.failures == 0, "".join(out)
+
+
+# ---- types --------------------------------------------------------------------------------------------------------------
+
+
+def test_stubs_are_up_to_date():
+    """tengen/__init__.pyi is written from the op table: python -m tengen._stubs"""
+    from tengen import _stubs
+
+    assert _stubs.PATH.read_text() == _stubs.render()

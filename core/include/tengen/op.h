@@ -318,6 +318,8 @@ std::string op_table_json();
 // ones undefined unless `wanted` has their bit (or autograd needs them).
 Tensors call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs = {}, Device* device = nullptr,
              uint64_t wanted = 0);
+// The first output alone; the shortest way for small elementwise calls.
+Tensor call_one(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs = {}, Device* device = nullptr);
 // As call, writing output i into outs[i] (of the inferred shape and dtype; undefined: a new tensor): in-place ops and
 // optimizer steps. Recorded as an in-place change of outs[0]; RuntimeError when that is a leaf that requires gradients.
 Tensors call_into(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs);
@@ -338,7 +340,7 @@ const Op& op_named() {
 }
 template <detail::FixedString name>
 Tensor op(std::initializer_list<Arg> inputs, std::initializer_list<Attr> attrs = {}, Device* device = nullptr) {
-  return std::move(call(op_named<name>(), {inputs.begin(), inputs.size()}, {attrs.begin(), attrs.size()}, device)[0]);
+  return call_one(op_named<name>(), {inputs.begin(), inputs.size()}, {attrs.begin(), attrs.size()}, device);
 }
 // All outputs, hidden ones too.
 template <detail::FixedString name>

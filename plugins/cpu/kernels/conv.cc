@@ -3,8 +3,8 @@
 // conv, conv_backward_data and conv_backward_weight on oneDNN, in one to three spatial dimensions.
 //
 // oneDNN is fast in its blocked layouts and in channels-last; on plain N, C, s... data it falls to im2col, at half the
-// speed. So channels-last tensors are used as they lie, and plain ones are reordered into what the primitive likes: two
-// passes over memory (5 % of a 3x3 convolution with 64 channels) for twice the speed. Scalar kernels are never used.
+// speed. So channels-last tensors are used as they lie, and plain ones are reordered into what the primitive likes.
+// Scalar kernels are never used: such a call is refused, and the host decomposes it.
 #include "kernels/onednn.h"
 
 namespace tg::cpu {
@@ -85,14 +85,29 @@ struct GroupedWeight {
   GroupedWeight(const GroupedWeight&) = delete;
 };
 
-// The layouts to try, best first. `data` is the tensor that the op reads; plain_first where im2col pays: 1x1 convolutions
-// are one product per image, and blocked layouts would compute 16 input channels where there are few.
-std::vector<Layout> preferences(const tg_tensor& data, bool plain_first) {
+// The layouts to try, best first. `data` is the tensor that the op reads, `first` what measurement found best for plain
+// tensors of these sizes.
+std::vector<Layout> preferences(const tg_tensor& data, Layout first) {
   if (is_channels_last(data) && !plugin::is_contiguous(data)) {
     return {Layout::kChannelsLast, Layout::kAny, Layout::kPlain};
   }
-  if (plain_first) return {Layout::kPlain, Layout::kAny, Layout::kChannelsLast};
+  if (first == Layout::kPlain) return {Layout::kPlain, Layout::kAny, Layout::kChannelsLast};
+  if (first == Layout::kChannelsLast) return {Layout::kChannelsLast, Layout::kAny, Layout::kPlain};
   return {Layout::kAny, Layout::kChannelsLast, Layout::kPlain};
+}
+
+// 1x1 convolutions are one product per image. Blocked layouts pad channels to 16: with few of them, channels-last moves
+// less memory, and im2col computes less where a gradient has one to three channels.
+Layout best_forward(const Geometry& g) {
+  if (g.pointwise()) return Layout::kPlain;
+  return g.y[1] < 16 ? Layout::kChannelsLast : Layout::kAny;
+}
+Layout best_backward_data(const Geometry& g) {
+  return g.pointwise() || (g.groups == 1 && g.x[1] < 4) ? Layout::kPlain : Layout::kAny;
+}
+Layout best_backward_weight(const Geometry& g) {
+  if (g.pointwise()) return Layout::kPlain;
+  return g.y[1] < 16 || (g.x[1] >= 4 && g.x[1] < 16) ? Layout::kChannelsLast : Layout::kAny;
 }
 
 // The first layout for which `make(layout)` gives a primitive descriptor that is not a scalar loop.
@@ -143,7 +158,7 @@ class ConvPlan : public Plan {
     append_activation(ops, call.attrs[4].v.i);
     dnnl::primitive_attr attr = base_attr(call);
     attr.set_post_ops(ops);
-    const auto pd = first_fast(call, preferences(x, g.pointwise()), [&](Layout layout) {
+    const auto pd = first_fast(call, preferences(x, best_forward(g)), [&](Layout layout) {
       return forward(g, layout, type, bias, attr, dnnl::prop_kind::forward_inference);
     });
     pipeline_.input(DNNL_ARG_SRC, x, pd.src_desc());
@@ -159,7 +174,7 @@ class ConvPlan : public Plan {
     const GroupedWeight gw(w, g.groups);
     const auto type = dnnl_type(dy.dtype);
     const dnnl::primitive_attr attr = base_attr(call);
-    const auto pd = first_fast(call, preferences(dy, g.pointwise() || (w.shape[1] < 4 && g.groups == 1)), [&](Layout layout) {
+    const auto pd = first_fast(call, preferences(dy, best_backward_data(g)), [&](Layout layout) {
       const auto hint = forward(g, layout, type, Desc(), attr, dnnl::prop_kind::forward_training);
       return dnnl::convolution_backward_data::primitive_desc(
           engine(), algorithm::convolution_direct, Desc(g.x, type, g.tag(layout)), Desc(g.w, type, Tag::any),
@@ -177,7 +192,7 @@ class ConvPlan : public Plan {
     const GroupedWeight gw(dw, g.groups);
     const auto type = dnnl_type(x.dtype);
     const dnnl::primitive_attr attr = base_attr(call);
-    const auto pd = first_fast(call, preferences(x, g.pointwise()), [&](Layout layout) {
+    const auto pd = first_fast(call, preferences(x, best_backward_weight(g)), [&](Layout layout) {
       const auto hint = forward(g, layout, type, Desc(), attr, dnnl::prop_kind::forward_training);
       return dnnl::convolution_backward_weights::primitive_desc(
           engine(), algorithm::convolution_direct, Desc(g.x, type, g.tag(layout)), Desc(g.w, type, Tag::any),

@@ -15,6 +15,28 @@ namespace {
 
 constexpr int64_t kGrainBytes = 1 << 17;
 constexpr int64_t kBlock = 64;  // of a transpose, in elements
+// Blocks are visited in squares of this many a side, so that the pages of 512 rows on either side stay in the TLB.
+constexpr int64_t kSquare = 8;
+
+// The blocks of one plane of a transpose, in squares; squares at the edges have positions without a block.
+struct BlockOrder {
+  int64_t row_blocks, column_blocks, side_rows, side_columns, squares_down;
+  BlockOrder(int64_t rows, int64_t columns)
+      : row_blocks((rows + kBlock - 1) / kBlock),
+        column_blocks((columns + kBlock - 1) / kBlock),
+        side_rows(std::min(kSquare, row_blocks)),
+        side_columns(std::min(kSquare, column_blocks)),
+        squares_down((row_blocks + side_rows - 1) / side_rows) {}
+  int64_t positions() const {
+    return squares_down * side_rows * ((column_blocks + side_columns - 1) / side_columns) * side_columns;
+  }
+  bool at(int64_t position, int64_t* row_block, int64_t* column_block) const {
+    const int64_t area = side_rows * side_columns, square = position / area, inside = position % area;
+    *row_block = square % squares_down * side_rows + inside % side_rows;
+    *column_block = square / squares_down * side_columns + inside / side_rows;
+    return *row_block < row_blocks && *column_block < column_blocks;
+  }
+};
 
 struct Pair {  // 16-byte elements
   uint64_t a, b;
@@ -69,26 +91,19 @@ template <class T>
 void transpose(T* to, const T* from, const Axes<2>& axes, int64_t begin, int64_t end) {
   const int r = axes.rank - 1, c = axes.rank - 2;  // r: dense in `to`; c: dense in `from`
   const int64_t rows = axes.shape[r], columns = axes.shape[c];
-  const int64_t row_blocks = (rows + kBlock - 1) / kBlock, column_blocks = (columns + kBlock - 1) / kBlock;
-  const int64_t per_plane = row_blocks * column_blocks;
+  const BlockOrder order(rows, columns);
+  const int64_t per_plane = order.positions();
   constexpr int64_t kPitch = kBlock + 64 / int64_t(sizeof(T)) / 4 + 1;
   alignas(64) T buffer[kBlock * kPitch];
   for (int64_t b = begin; b < end;) {
     const int64_t plane = b / per_plane, stop = std::min(end, (plane + 1) * per_plane);
     axes.walk(axes.rank - 2, plane, plane + 1, [&](const int64_t(&offset)[2]) {
       for (; b < stop; ++b) {
-        const int64_t at = b - plane * per_plane;
-        const int64_t j0 = at / row_blocks * kBlock, i0 = at % row_blocks * kBlock;
+        int64_t i0, j0;
+        if (!order.at(b - plane * per_plane, &i0, &j0)) continue;
+        i0 *= kBlock, j0 *= kBlock;
         const int64_t m = std::min(kBlock, rows - i0), n = std::min(kBlock, columns - j0);
         const T* source = from + offset[1] + i0 * axes.step[1][r] + j0;
-        // Rows far apart defeat the hardware's prefetching: ask for the next block of this strip.
-        if (i0 + kBlock < rows) {
-          const T* next = source + kBlock * axes.step[1][r];
-          for (int64_t i = 0, k = std::min(kBlock, rows - i0 - kBlock); i < k; ++i) {
-            for (int64_t at_byte = 0; at_byte < n * int64_t(sizeof(T)); at_byte += 64)
-              __builtin_prefetch(reinterpret_cast<const char*>(next + i * axes.step[1][r]) + at_byte);
-          }
-        }
         for (int64_t i = 0; i < m; ++i) std::memcpy(buffer + i * kPitch, source + i * axes.step[1][r], size_t(n) * sizeof(T));
         transpose_block(to + offset[0] + j0 * axes.step[0][c] + i0, axes.step[0][c], buffer, kPitch, m, n);
       }
@@ -133,7 +148,7 @@ void move(const tg_host* host, const tg_tensor& x, const tg_tensor& y, int32_t t
       axes.rotate_to_end(i);
       axes.rotate_to_end(last - 1);
       const int64_t planes = axes.count(last - 1);
-      const int64_t blocks = planes * ((axes.shape[last] + kBlock - 1) / kBlock) * ((axes.shape[last - 1] + kBlock - 1) / kBlock);
+      const int64_t blocks = planes * BlockOrder(axes.shape[last], axes.shape[last - 1]).positions();
       const int64_t per_block = std::max<int64_t>(1, axes.count() / blocks);
       plugin::parallel_for(host, blocks, std::max<int64_t>(1, kGrain / per_block), threads,
                            [&](int64_t begin, int64_t end) { transpose(to, from, axes, begin, end); });

@@ -321,22 +321,13 @@ def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any 
 
 def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
     """input / sqrt(mean(input^2) + eps) * weight over the last axes."""
-    axes = tuple(range(-_inner(input, normalized_shape, "rms_norm"), 0))
-    eps = tg.finfo(input.dtype).eps if eps is None else eps
-    y = input * ((input * input).mean(axes, keepdim=True) + eps).rsqrt()
-    return y if weight is None else y * weight
+    inner = _inner(input, normalized_shape, "rms_norm")
+    return tg.rms_norm(input, weight, inner, tg.finfo(input.dtype).eps if eps is None else eps)
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Normalises each of num_groups groups of channels of every item."""
-    n, c = input.shape[:2]
-    if c % num_groups:
-        raise ValueError(f"[group_norm] num_groups = {num_groups} must divide the {c} channels")
-    y = tg.layer_norm(input.reshape((n, num_groups, -1)), None, None, 1, eps).reshape(tuple(input.shape))
-    per_channel = (c, *(1,) * (input.ndim - 2))
-    if weight is not None:
-        y = y * weight.reshape(per_channel)
-    return y if bias is None else y + bias.reshape(per_channel)
+    return tg.group_norm(input, weight, bias, num_groups, eps)
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
@@ -407,15 +398,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
                                  is_causal: bool = False, scale: float | None = None) -> Any:
     """softmax(query @ key^T * scale + mask) @ value; scale is 1 / sqrt(features) by default."""
-    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = (query * scale) @ key.transpose(-2, -1)
-    if is_causal:
-        rows = tg.arange(query.shape[-2], device=query.device).unsqueeze(-1)
-        causal = rows >= tg.arange(key.shape[-2], device=query.device)
-        attn_mask = causal if attn_mask is None else attn_mask & causal
-    if attn_mask is not None:
-        scores = tg.where(attn_mask, scores, -math.inf) if attn_mask.dtype == tg.bool else scores + attn_mask
-    return dropout(softmax(scores, -1), dropout_p) @ value
+    return tg.scaled_dot_product_attention(query, key, value, attn_mask, is_causal, scale, dropout_p)
 
 
 # ---- losses ------------------------------------------------------------------------------------------------------------------
@@ -427,93 +410,49 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     check_reduction(reduction, "cross_entropy")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"[cross_entropy] expected label_smoothing between 0 and 1, got {label_smoothing}")
+    if not target.dtype.is_floating_point:
+        return tg.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
+    if tuple(target.shape) != tuple(input.shape):
+        raise ValueError(f"[cross_entropy] probabilities must have the logits' shape {tuple(input.shape)}, got "
+                         f"{tuple(target.shape)}")
     axis = 0 if input.ndim == 1 else 1
-    log_p = tg.log_softmax(input, axis)
-    if target.is_floating_point():
-        if tuple(target.shape) != tuple(input.shape):
-            raise ValueError(f"[cross_entropy] probabilities must have the logits' shape {tuple(input.shape)}, got "
-                             f"{tuple(target.shape)}")
-        if label_smoothing:
-            target = target * (1 - label_smoothing) + label_smoothing / input.shape[axis]
-        loss = -(log_p * target)
-        if weight is not None:
-            loss = loss * weight.reshape((-1, *(1,) * (input.ndim - 1 - axis)))
-        if reduction == "none":
-            return loss.sum(axis)
-        return loss.sum() / (max(input.shape[0], 1) * math.prod(input.shape[2:]) if reduction == "mean" and axis else 1)
-    loss = nll_loss(log_p, target, weight, ignore_index, reduction)
-    if not label_smoothing:
-        return loss
-    # The uniform part: the sum over classes of -w[c] log p[c] / C, where the target counts.
-    per_class = -log_p
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / input.shape[axis]
+    loss = -(tg.log_softmax(input, axis) * target)
     if weight is not None:
-        per_class = per_class * weight.reshape((-1, *(1,) * (input.ndim - 1 - axis)))
-    counts = target != ignore_index
-    smooth = tg.where(counts, per_class.sum(axis), 0.0)
-    if reduction == "mean":
-        total = _class_weights(target, weight, ignore_index, input.dtype).sum() if weight is not None else counts.sum()
-        smooth = smooth.sum() / total.to(input.dtype)
-    elif reduction == "sum":
-        smooth = smooth.sum()
-    return loss * (1 - label_smoothing) + smooth * (label_smoothing / input.shape[axis])
-
-
-def _class_weights(target: Any, weight: Any, ignore_index: int, dtype: Any) -> Any:
-    """Each target's weight: its class's, 0 where it is ignored."""
-    counts = target != ignore_index
-    if weight is None:
-        return counts.to(dtype)
-    return tg.where(counts, tg.embedding(weight.unsqueeze(1), tg.where(counts, target, 0)).squeeze(-1), 0.0)
+        loss = loss * weight.reshape((-1, *(1,) * (input.ndim - 1 - axis)))
+    loss = loss.sum(axis)
+    return _reduce(loss, reduction)
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-input[n, target[n], ...] of log-probabilities [N, C, ...]; the mean is weighted by the classes' weights."""
-    check_reduction(reduction, "nll_loss")
-    axis = 0 if input.ndim == 1 else 1
-    expected = tuple(input.shape[:axis]) + tuple(input.shape[axis + 1:])
-    if tuple(target.shape) != expected:
-        raise ValueError(f"[nll_loss] expected targets of shape {expected} for an input of shape {tuple(input.shape)}, got "
-                         f"{tuple(target.shape)}")
-    counts = target != ignore_index
-    safe = tg.where(counts, target, 0)
-    picked = -tg.take_along_axis(input, safe.unsqueeze(axis), axis).squeeze(axis)
-    weights = _class_weights(target, weight, ignore_index, input.dtype)
-    # where, not a product: an ignored place may hold inf or nan
-    loss = tg.where(counts, picked if weight is None else picked * weights, 0.0)
-    if reduction == "none":
-        return loss
-    return loss.sum() / weights.sum() if reduction == "mean" else loss.sum()
-
-
-def _same_shape(input: Any, target: Any, op: str) -> None:
-    if tuple(input.shape) != tuple(target.shape):
-        raise ValueError(f"[{op}] expected target to have the input's shape {tuple(input.shape)}, got {tuple(target.shape)}; "
-                         f"broadcast it first if that is meant")
+    return tg.nll_loss(input, target, weight, reduction, ignore_index)
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """(input - target)^2."""
-    check_reduction(reduction, "mse_loss")
-    _same_shape(input, target, "mse_loss")
-    difference = input - target
-    return _reduce(difference * difference, reduction)
+    return tg.mse_loss(input, target, reduction)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """|input - target|."""
-    check_reduction(reduction, "l1_loss")
-    _same_shape(input, target, "l1_loss")
-    return _reduce((input - target).abs(), reduction)
+    return tg.l1_loss(input, target, reduction)
+
+
+def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+    """d^2 / (2 beta) for |d| < beta, else |d| - beta / 2."""
+    return tg.smooth_l1_loss(input, target, reduction, beta)
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, reduction: str = "mean",
                                      pos_weight: Any = None) -> Any:
     """-(p w log s(x) + (1 - w) log(1 - s(x))) for targets w, written so that it neither overflows nor cancels."""
+    if weight is None and pos_weight is None:
+        return tg.binary_cross_entropy_with_logits(input, target, reduction)
     check_reduction(reduction, "binary_cross_entropy_with_logits")
-    _same_shape(input, target, "binary_cross_entropy_with_logits")
-    # log(1 + exp(-x)) = softplus(-x)
     if pos_weight is None:
-        loss = (1 - target) * input + softplus(-input)
-    else:
-        loss = (1 - target) * input + ((pos_weight - 1) * target + 1) * softplus(-input)
+        loss = tg.binary_cross_entropy_with_logits(input, target, "none")
+    else:  # log(1 + exp(-x)) = softplus(-x)
+        loss = (1 - target) * input + ((pos_weight - 1) * target + 1) * tg.softplus(-input)
     return _reduce(loss if weight is None else loss * weight, reduction)

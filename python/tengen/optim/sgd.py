@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tengen as tg
+from tengen._core import call_into
 
 from .optimizer import Optimizer
 
@@ -40,4 +41,19 @@ class SGD(Optimizer):
             raise ValueError("[SGD] nesterov needs momentum > 0 and dampening = 0")
 
     def _update(self, parameters: list[Any], group: dict[str, Any]) -> None:
-        raise NotImplementedError
+        # What changes from step to step goes in as numbers, which need no new plan; always floats, for the same reason.
+        lr, weight_decay = float(group["lr"]), float(group["weight_decay"])
+        momentum, dampening = float(group["momentum"]), float(group["dampening"])
+        nesterov, maximize = bool(group["nesterov"]), bool(group["maximize"])
+        if not momentum:
+            for p in parameters:
+                call_into("sgd_plain_step", (p, p.grad, lr, weight_decay), (maximize,), (p,))
+            return
+        for p in parameters:
+            state = self.state[p]
+            buffer = state.get("momentum_buffer")
+            first = buffer is None
+            if first:
+                buffer = state["momentum_buffer"] = tg.empty_like(p)
+            call_into("sgd_step", (p, p.grad, buffer, lr, momentum, dampening, weight_decay), (nesterov, maximize, first),
+                      (p, buffer))

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the `tengen` command as a user meets it: exit codes, tables, JSON.
+
+usage: check_command.py TENGEN TEST_PLUGIN_DIR
+"""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TENGEN, PLUGINS = sys.argv[1], sys.argv[2]
+
+
+def environment(home, **more):
+    env = {"PATH": os.environ["PATH"], "HOME": home, "XDG_CACHE_HOME": home, "TENGEN_PROBE_TIMEOUT": "30"}
+    for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"):
+        if name in os.environ:
+            env[name] = os.environ[name]
+    env.update(more)
+    return env
+
+
+class Command(unittest.TestCase):
+    def setUp(self):
+        self.home = tempfile.TemporaryDirectory()
+        self.addCleanup(self.home.cleanup)
+
+    def run_tengen(self, *words, code=0, **env):
+        done = subprocess.run([TENGEN, *words], capture_output=True, text=True, timeout=300, cwd=self.home.name,
+                              env=environment(self.home.name, **env))
+        self.assertEqual(done.returncode, code, f"{words}: {done.stdout}\n{done.stderr}")
+        self.assertNotIn("\033", done.stdout, "a pipe gets no colours")
+        self.err = done.stderr
+        return done.stdout
+
+    def json(self, *words, code=0, **env):
+        return json.loads(self.run_tengen(*words, "--json", code=code, **env))
+
+    # ---- nothing is loaded -----------------------------------------------------------------------------------------
+
+    def test_usage(self):
+        self.run_tengen(code=2)
+        self.run_tengen("fly", code=2)
+        self.run_tengen("kernels", "--dtype", "float32", code=2)
+        self.assertIn("expected a dtype", self.err)
+        self.assertIn("plugins", self.run_tengen("--help"))
+        self.assertIn("ABI 0.9", self.run_tengen("--version"))
+
+    def test_plugins_without_loading(self):
+        rows = {r["name"]: r for r in self.json("plugins", TENGEN_PLUGIN_PATH=PLUGINS)}
+        self.assertEqual(rows["t_good"]["status"], "found")
+        self.assertEqual(rows["t_crash_query"]["status"], "found", "listing runs no plugin code")
+        self.assertTrue(rows["t_good"]["usable"])
+        self.assertEqual(rows["t_good"]["kernels"], 3)
+        self.assertEqual(rows["t_devices"]["devices"], ["toy"])
+        text = self.run_tengen("plugins", TENGEN_PLUGIN_PATH=PLUGINS)
+        lines = text.splitlines()
+        self.assertTrue(lines[0].startswith("NAME"))
+        self.assertEqual(lines[0].index("STATUS"), next(li for li in lines if li.startswith("t_good ")).index("found"))
+
+    def test_plugins_probe(self):
+        rows = {r["name"]: r for r in self.json("plugins", "--probe", TENGEN_PLUGIN_PATH=PLUGINS, TENGEN_PROBE_TIMEOUT="2")}
+        self.assertEqual(rows["t_crash_query"]["status"], "probe failed")
+        self.assertEqual(rows["t_hang_open"]["status"], "probe failed")
+        self.assertIn("no toy driver", rows["t_open_fails"]["reason"])
+        self.assertEqual([d["name"] for d in rows["t_devices"]["probed"]], ["Toy 0", "Toy 1"])
+
+    def test_one_plugin(self):
+        text = self.run_tengen("plugins", "t_devices", TENGEN_PLUGIN_PATH=PLUGINS)
+        for part in ("toy: a device of the tests", "Apache-2.0", "copy (2), map"):
+            self.assertIn(part, text)
+        self.run_tengen("plugins", "nobody", code=1)
+        self.assertIn("no plugin is named 'nobody'", self.err)
+
+    def test_broken_plugin_keeps_its_reason(self):
+        with open(os.path.join(self.home.name, "libtengen_junk.so"), "w") as f:
+            f.write("junk")
+        rows = {r["name"]: r for r in self.json("plugins", "junk", code=1, TENGEN_PLUGIN_PATH=self.home.name)}
+        self.assertIn("is not an ELF file", rows["junk"]["reason"])
+        self.assertFalse(rows["junk"]["usable"])
+
+    def test_kernels(self):
+        both = self.json("kernels", "--plugin", "t_good", TENGEN_PLUGIN_PATH=PLUGINS)
+        self.assertEqual([r["op"] for r in both], ["copy", "copy", "map"])
+        self.assertEqual(both[2]["cpu_missing"], "no_such_feature")
+        self.assertEqual(both[2]["opcodes"], ["add"])
+        few = self.json("kernels", "--plugin", "t_good", "--op", "copy", "--dtype", "f64", TENGEN_PLUGIN_PATH=PLUGINS)
+        self.assertEqual([r["name"] for r in few], ["t_good.copy_any"])
+        self.run_tengen("kernels", "--op", "nothing", code=1, TENGEN_PLUGIN_PATH=PLUGINS)
+        self.run_tengen("kernels", "--plugin", "nobody", code=1)
+
+    def test_terminal_gets_colours_and_its_width(self):
+        def on_terminal(**more):
+            master, slave = pty.openpty()
+            child = subprocess.Popen([TENGEN, "plugins"], stdout=slave, env=environment(
+                self.home.name, TENGEN_PLUGIN_PATH=PLUGINS, TERM="xterm", COLUMNS="100", **more))
+            os.close(slave)
+            text = b""
+            while True:
+                try:
+                    piece = os.read(master, 4096)
+                except OSError:
+                    break
+                if not piece:
+                    break
+                text += piece
+            child.wait()
+            os.close(master)
+            return text.decode()
+        self.assertIn("\033[32mfound\033[0m", on_terminal())
+        plain = on_terminal(NO_COLOR="1")
+        self.assertNotIn("\033", plain)
+        self.assertLessEqual(max(len(line.rstrip()) for line in plain.splitlines() if "/" not in line), 100)
+
+    # ---- the runtime, on this build's own plugins ------------------------------------------------------------------
+
+    def test_devices(self):
+        rows = self.json("devices")
+        self.assertEqual([r["name"] for r in rows if r["default"]], ["cpu:0"])
+        self.assertTrue(rows[0]["usable"])
+        self.assertIn("chosen: cpu:0", self.run_tengen("devices"))
+
+    def test_ops(self):
+        rows = {r["name"]: r for r in self.json("ops")}
+        self.assertIn("add", rows)
+        self.assertEqual(rows["add"]["kernel"], "map")
+        self.assertEqual(len(self.json("ops", "add")), 1)
+        self.assertIn("add(", self.run_tengen("ops", "add"))
+        self.run_tengen("ops", "ad", code=1)
+        self.assertIn("ad", self.err)
+
+    def test_coverage(self):
+        rows = {r["op"]: r for r in self.json("coverage")}
+        self.assertEqual(rows["add"]["reference"], "kernel")
+        self.assertIn("reference has kernels for", self.run_tengen("coverage"))
+
+    def test_why(self):
+        answer = self.json("why", "add", "--shape", "64x64", "--shape", "64")
+        self.assertEqual(answer["verdict"], "kernel")
+        chosen = [c for c in answer["candidates"] if c["chosen"]]
+        self.assertTrue(chosen)
+        self.assertTrue(all(c["reason"] for c in answer["candidates"] if not c["ok"]), "a refusal gives its reason")
+        pinned = self.json("why", "add", "--shape", "4", "--shape", "4:f32", TENGEN_PLUGIN="reference")
+        self.assertEqual([c["plugin"] for c in pinned["candidates"] if c["chosen"]], ["reference"])
+        for words in (["nosuchop"], ["add", "--shape", "4"], ["add", "--shape", "4q", "--shape", "4"],
+                      ["add", "--shape", "4", "--shape", "4", "--attr", "x=1"],
+                      ["add", "--shape", "4", "--shape", "4", "--dtype", "float99"],
+                      ["add", "--shape", "4", "--shape", "5"],
+                      ["add", "--shape", "4", "--shape", "4", "--device", "warp:0"]):
+            self.run_tengen("why", *words, code=2)
+            self.assertTrue(self.err.startswith("tengen: "), self.err)
+
+    def test_doctor(self):
+        rows = self.json("doctor")
+        self.assertNotIn("wrong", [r["result"] for r in rows])
+        self.assertIn("all is well", self.run_tengen("doctor"))
+        self.assertIn("nobody", self.run_tengen("doctor", code=1, TENGEN_PLUGIN="nobody"))
+        self.assertIn("t_crash_query", self.run_tengen("plugins", TENGEN_PLUGIN_PATH=PLUGINS))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
