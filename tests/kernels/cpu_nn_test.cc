@@ -240,6 +240,25 @@ TEST(CpuMatmul, StridesThatNoLibraryTakes) {
   }
 }
 
+TEST(CpuMatmul, RepeatedElements) {
+  for (const Shape& strides : {Shape{0, 0}, Shape{0, 1}, Shape{1, 0}, Shape{1, 1}}) {  // the last: overlapping rows
+    for (const int64_t n : {7, 70}) {
+      Tensor a(kF32, {33, 40}, strides), b(kF32, {40, n}), y(kF32, {33, n});
+      fill(a), fill(b), fill(y);
+      const Values va = values(a), vb = values(b);
+      Values want(size_t(y.size())), bound(want.size());
+      for (int64_t i = 0; i < y.size(); ++i) {
+        for (int64_t q = 0; q < 40; ++q) {
+          const double term = va[i / n * 40 + q] * vb[q * n + i % n];
+          want[i] += term, bound[i] += 40 * std::abs(term);
+        }
+      }
+      const std::string what = "repeated a " + text(strides);
+      if (run({"matmul", {&a, &b}, {&y}, {Attr::integer(0)}, {}}, what)) expect_close(y, want, bound, what);
+    }
+  }
+}
+
 void check_linear(tg_dtype dtype, Shape lead, int64_t n, int64_t k, int64_t activation, bool with_bias,
                   bool transposed) {
   const std::string what = std::string("linear ") + plugin::dtype_name(dtype) + text(lead) + std::to_string(n) + "x" +
@@ -724,6 +743,8 @@ void check_softmax(tg_dtype dtype, const Shape& shape, int64_t axis, bool log, b
   }
   if (run({op + "_backward", {&dy, &y}, {&dx}, {Attr::integer(axis)}, {}}, what + " gradient")) {
     expect_close(dx, want, bound, what + " dx");
+    ASSERT_TRUE(run({op + "_backward", {&dy, &y}, {&dy}, {Attr::integer(axis)}, {}}, what + " gradient in place"));
+    expect_close(dy, want, bound, what + " dx in place");
   }
 }
 

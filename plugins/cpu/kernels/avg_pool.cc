@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// avg_pool and its gradient. The divisor of a window counts the taps inside x, or with count_include_pad those inside the
-// padded x; taps past the end padding (ceil mode) never count.
+// avg_pool and its gradient. The divisor of a window counts the taps inside x, or with count_include_pad those inside
+// the padded x; taps past the end padding (ceil mode) never count.
 //
 // Both directions work on one row of x or y at a time, in the type of computation: element (w, c) of a row lies at
 // w * channels + c, with one channel or a block of neighbouring ones.
@@ -20,7 +20,7 @@ struct AvgPoolArgs {
   Window window;
   Planes x, y;
   tg_dtype dtype;
-  std::vector<double> inverse[3];     // per axis and output position: 1 / taps counted; 1 / 0 never multiplies a tap
+  std::vector<double> inverse[3];      // per axis and output position: 1 / taps counted; 1 / 0 never multiplies a tap
   std::vector<Range> windows_over[3];  // per axis and input position: the outputs whose window holds it
 };
 }  // namespace tg::cpu
@@ -30,7 +30,8 @@ HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::HWY_NAMESPACE {
 
 template <int kStep, class A, class B>
-HWY_INLINE void AddStrided(A* HWY_RESTRICT to, int64_t to_step, const B* HWY_RESTRICT from, int64_t from_step, int64_t n) {
+HWY_INLINE void AddStrided(A* HWY_RESTRICT to, int64_t to_step, const B* HWY_RESTRICT from, int64_t from_step,
+                           int64_t n) {
   if (kStep) from_step = kStep;
   for (int64_t i = 0; i < n; ++i) to[i * to_step] += A(from[i * from_step]);
 }
@@ -164,7 +165,8 @@ class AvgPool : public Plan {
         backward_(backward) {
     plugin::visit(x.dtype, [&](auto tag) {
       if (!plugin::is_floating<typename decltype(tag)::type>) {
-        plugin::fail(TG_UNIMPLEMENTED, "[%s] expected floats, got %s; cast first", call.op, plugin::dtype_name(x.dtype));
+        plugin::fail(TG_UNIMPLEMENTED, "[%s] expected floats, got %s; cast first", call.op,
+                     plugin::dtype_name(x.dtype));
       }
     });
     const bool include_pad = call.attrs[3].v.i != 0;

@@ -42,8 +42,7 @@ class BatchNormInfer : public NormPlan {
  public:
   explicit BatchNormInfer(const tg_call& call) : NormPlan(call) {
     const Desc d = data_desc(*call.inputs[0]), c = plain({call.inputs[0]->shape[1]}, kF32);
-    const auto pd =
-        forward(call, d, Kind::forward_inference, kFlags | dnnl::normalization_flags::use_global_stats);
+    const auto pd = forward(call, d, Kind::forward_inference, kFlags | dnnl::normalization_flags::use_global_stats);
     input(call, 0, DNNL_ARG_SRC, d);
     input(call, 1, DNNL_ARG_MEAN, c);
     input(call, 2, DNNL_ARG_VARIANCE, c);

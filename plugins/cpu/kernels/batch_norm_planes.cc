@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// See batch_norm_planes.h. A task handles one channel: its planes stay in the second-level cache between the passes. Sums
-// run in f32 within a plane and in f64 across planes.
+// See batch_norm_planes.h. A task handles one channel: its planes stay in the second-level cache between the passes.
+// Sums run in f32 within a plane and in f64 across planes.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/batch_norm_planes.cc"
 #include <hwy/foreach_target.h>
@@ -73,9 +73,8 @@ double SquarePlane(const float* x, int64_t n, float mean) {
 void ScalePlane(const float* x, float* y, int64_t n, float mean, float scale, float shift) {
   const D d;
   const V m = hn::Set(d, mean), s = hn::Set(d, scale), t = hn::Set(d, shift);
-  Each(n, [&](int, int64_t i, int64_t count) {
-    Store(hn::MulAdd(hn::Sub(Load(x + i, count), m), s, t), y + i, count);
-  });
+  Each(n,
+       [&](int, int64_t i, int64_t count) { Store(hn::MulAdd(hn::Sub(Load(x + i, count), m), s, t), y + i, count); });
 }
 
 // Adds the sums of dy and of dy * (x - mean).
@@ -141,8 +140,11 @@ struct Geometry {
   int64_t n, c, area;
   double count, eps;
   Geometry(const tg_tensor& x, const tg_call& call)
-      : n(x.shape[0]), c(x.shape[1]), area(plugin::numel(x) / x.shape[0] / x.shape[1]),
-        count(static_cast<double>(n * area)), eps(call.attrs[0].v.f) {}
+      : n(x.shape[0]),
+        c(x.shape[1]),
+        area(plugin::numel(x) / x.shape[0] / x.shape[1]),
+        count(static_cast<double>(n * area)),
+        eps(call.attrs[0].v.f) {}
   int64_t grain() const { return std::max<int64_t>(1, 16384 / (n * area)); }
 };
 
@@ -165,9 +167,14 @@ struct Parameter {
 class Forward : public Plan {
  public:
   Forward(const Instance& instance, const tg_call& call)
-      : host_(instance.host), g_(*call.inputs[0], call), x_(*call.inputs[0]), y_(*call.outputs[0]),
-        weight_(call.inputs, present(call, 1), 1, 1.f), bias_(call.inputs, present(call, 2), 2, 0.f),
-        mean_(call.outputs, wanted(call, 1), 1, 0.f), var_(call.outputs, wanted(call, 2), 2, 0.f) {}
+      : host_(instance.host),
+        g_(*call.inputs[0], call),
+        x_(*call.inputs[0]),
+        y_(*call.outputs[0]),
+        weight_(call.inputs, present(call, 1), 1, 1.f),
+        bias_(call.inputs, present(call, 2), 2, 0.f),
+        mean_(call.outputs, wanted(call, 1), 1, 0.f),
+        var_(call.outputs, wanted(call, 2), 2, 0.f) {}
 
   void run(const tg_run& r) override {
     const float* x = plugin::data<float>(*r.inputs[0]);
@@ -203,9 +210,14 @@ class Forward : public Plan {
 class Infer : public Plan {
  public:
   Infer(const Instance& instance, const tg_call& call)
-      : host_(instance.host), g_(*call.inputs[0], call), x_(*call.inputs[0]), y_(*call.outputs[0]),
-        mean_(call.inputs, true, 1, 0.f), var_(call.inputs, true, 2, 0.f),
-        weight_(call.inputs, present(call, 3), 3, 1.f), bias_(call.inputs, present(call, 4), 4, 0.f) {}
+      : host_(instance.host),
+        g_(*call.inputs[0], call),
+        x_(*call.inputs[0]),
+        y_(*call.outputs[0]),
+        mean_(call.inputs, true, 1, 0.f),
+        var_(call.inputs, true, 2, 0.f),
+        weight_(call.inputs, present(call, 3), 3, 1.f),
+        bias_(call.inputs, present(call, 4), 4, 0.f) {}
 
   void run(const tg_run& r) override {
     const float* x = plugin::data<float>(*r.inputs[0]);
@@ -231,10 +243,16 @@ class Infer : public Plan {
 class Backward : public Plan {
  public:
   Backward(const Instance& instance, const tg_call& call)
-      : host_(instance.host), g_(*call.inputs[1], call), dy_(*call.inputs[0]), x_(*call.inputs[1]),
-        mean_(call.inputs, true, 2, 0.f), var_(call.inputs, true, 3, 0.f),
-        weight_(call.inputs, present(call, 4), 4, 1.f), dweight_(call.outputs, wanted(call, 1), 1, 0.f),
-        dbias_(call.outputs, wanted(call, 2), 2, 0.f), wants_dx_(wanted(call, 0)) {
+      : host_(instance.host),
+        g_(*call.inputs[1], call),
+        dy_(*call.inputs[0]),
+        x_(*call.inputs[1]),
+        mean_(call.inputs, true, 2, 0.f),
+        var_(call.inputs, true, 3, 0.f),
+        weight_(call.inputs, present(call, 4), 4, 1.f),
+        dweight_(call.outputs, wanted(call, 1), 1, 0.f),
+        dbias_(call.outputs, wanted(call, 2), 2, 0.f),
+        wants_dx_(wanted(call, 0)) {
     if (wants_dx_) dx_ = PlaneTensor(*call.outputs[0]);
   }
 
@@ -249,7 +267,8 @@ class Backward : public Plan {
         const double rstd = 1 / std::sqrt(var_.get(r, c) + g_.eps);
         double sum_dy = 0, sum_dyx = 0;
         for (int64_t n = 0; n < g_.n; ++n) {
-          HWY_DYNAMIC_DISPATCH(GradientSums)(dyc + n * dy_.n_step, xc + n * x_.n_step, g_.area, mean, &sum_dy, &sum_dyx);
+          HWY_DYNAMIC_DISPATCH(GradientSums)
+          (dyc + n * dy_.n_step, xc + n * x_.n_step, g_.area, mean, &sum_dy, &sum_dyx);
         }
         dweight_.put(r, c, sum_dyx * rstd);
         dbias_.put(r, c, sum_dy);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Batch normalisation of f32 tensors whose spatial planes are contiguous (the plain N, C, s... layout): oneDNN's kernels
-// for it are not vectorised well. NULL where a call is not of that kind.
+// Batch normalisation of f32 tensors whose spatial planes are contiguous (the plain N, C, s... layout): oneDNN's
+// kernels for it are not vectorised well. NULL where a call is not of that kind.
 #ifndef TENGEN_PLUGINS_CPU_BATCH_NORM_PLANES_H_
 #define TENGEN_PLUGINS_CPU_BATCH_NORM_PLANES_H_
 

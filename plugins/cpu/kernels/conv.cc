@@ -130,7 +130,7 @@ dnnl::convolution_forward::primitive_desc forward(const Geometry& g, Layout layo
                                                   dnnl::prop_kind kind) {
   const Desc x(g.x, type, g.tag(layout)), w(g.w, type, Tag::any), y(g.y, type, g.tag(layout));
   if (!bias.is_zero()) {
-    return {engine(),   kind,        algorithm::convolution_direct, x, w, bias, y, g.stride, g.dilation, g.pad_begin,
+    return {engine(),  kind, algorithm::convolution_direct, x, w, bias, y, g.stride, g.dilation, g.pad_begin,
             g.pad_end, attr};
   }
   return {engine(), kind, algorithm::convolution_direct, x, w, y, g.stride, g.dilation, g.pad_begin, g.pad_end, attr};

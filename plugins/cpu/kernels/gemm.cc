@@ -41,10 +41,22 @@ template <class T>
 struct Compute {
   using type = plugin::compute_t<T>;
 };
-template <> struct Compute<int64_t> { using type = uint64_t; };
-template <> struct Compute<int32_t> { using type = uint32_t; };
-template <> struct Compute<int16_t> { using type = uint16_t; };
-template <> struct Compute<int8_t> { using type = uint8_t; };
+template <>
+struct Compute<int64_t> {
+  using type = uint64_t;
+};
+template <>
+struct Compute<int32_t> {
+  using type = uint32_t;
+};
+template <>
+struct Compute<int16_t> {
+  using type = uint16_t;
+};
+template <>
+struct Compute<int8_t> {
+  using type = uint8_t;
+};
 
 // y[kRows][2 vectors] += panel of a (k x kRows) * panel of b (k x 2 vectors).
 template <class C>
@@ -200,8 +212,6 @@ void gemm_run(const Gemm& g, const void* a, const void* b, void* y, int64_t begi
   HWY_DYNAMIC_DISPATCH(GemmTiles)(g, a, b, y, begin, end, *buffers);
 }
 
-void gemm_tiny(const Gemm& g, const float* a, const float* b, float* y) {
-  HWY_DYNAMIC_DISPATCH(GemmTiny)(g, a, b, y);
-}
+void gemm_tiny(const Gemm& g, const float* a, const float* b, float* y) { HWY_DYNAMIC_DISPATCH(GemmTiny)(g, a, b, y); }
 }  // namespace tg::cpu
 #endif

@@ -42,10 +42,10 @@ class LayerNormBackward : public NormPlan {
     const float eps = static_cast<float>(call.attrs[1].v.f);
     const Desc d = plain({size.outer, size.inner}, dnnl_type(x.dtype));
     const Desc stats = plain({size.outer}, kF32), scale = plain({size.inner}, kF32);
-    const dnnl::layer_normalization_forward::primitive_desc hint(engine(), dnnl::prop_kind::forward_training, d, d, stats,
-                                                                 eps, kFlags, base_attr(call));
-    const dnnl::layer_normalization_backward::primitive_desc pd(engine(), dnnl::prop_kind::backward, d, d, d, stats, eps,
-                                                                kFlags, hint, base_attr(call));
+    const dnnl::layer_normalization_forward::primitive_desc hint(engine(), dnnl::prop_kind::forward_training, d, d,
+                                                                 stats, eps, kFlags, base_attr(call));
+    const dnnl::layer_normalization_backward::primitive_desc pd(engine(), dnnl::prop_kind::backward, d, d, d, stats,
+                                                                eps, kFlags, hint, base_attr(call));
     input(call, 0, DNNL_ARG_DIFF_DST, d);
     input(call, 1, DNNL_ARG_SRC, d);
     input(call, 2, DNNL_ARG_MEAN, stats);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// linear: y = activation(x @ w^T + b) with the leading axes of x taken as one. Bias and activation are oneDNN's epilogue.
+// linear: y = activation(x @ w^T + b) with the leading axes of x taken as one. Bias and activation are oneDNN's
+// epilogue.
 #include "kernels/onednn.h"
 
 namespace tg::cpu {
@@ -48,8 +49,8 @@ class Linear : public Plan {
   }
   uint64_t workspace(const tg_run&) override { return pipeline_.workspace(); }
   void run(const tg_run& r) override {
-    pipeline_.run({plugin::data<void>(*r.inputs[0]), plugin::data<void>(*r.inputs[1]), plugin::data<void>(*r.outputs[0]),
-                   has_bias_ ? plugin::data<void>(*r.inputs[2]) : nullptr},
+    pipeline_.run({plugin::data<void>(*r.inputs[0]), plugin::data<void>(*r.inputs[1]),
+                   plugin::data<void>(*r.outputs[0]), has_bias_ ? plugin::data<void>(*r.inputs[2]) : nullptr},
                   workspace_of(r));
   }
 

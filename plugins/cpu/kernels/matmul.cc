@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// matmul: y (+)= a @ b, batched, any strides, stride 0 where a batch axis is broadcast. Large f32, bf16 and f16 products
-// go to oneDNN; tiny ones, other dtypes and strides that oneDNN can't express to the kernels of gemm.h.
+// matmul: y (+)= a @ b, batched, any strides, stride 0 where a batch axis is broadcast. Large f32, bf16 and f16
+// products go to oneDNN; tiny ones, other dtypes and strides that oneDNN can't express to the kernels of gemm.h.
 #include <algorithm>
 
 #include "kernels/gemm.h"
@@ -48,7 +48,7 @@ Problem simplify(const tg_call& call) {
   }
   const int r = rank - 2, c = rank - 1;
   Problem p;
-  p.g = {a.shape[r],   b.shape[c],   a.shape[c],   a.strides[r],         a.strides[c], b.strides[r],
+  p.g = {a.shape[r],   b.shape[c],   a.shape[c],   a.strides[r],           a.strides[c], b.strides[r],
          b.strides[c], y.strides[r], y.strides[c], call.attrs[0].v.i != 0, y.dtype};
   if (b.shape[r] != p.g.k || y.shape[r] != p.g.m || y.shape[c] != p.g.n) {
     plugin::fail(TG_INVALID_ARGUMENT,
@@ -180,8 +180,8 @@ class DnnMatmul : public Plan {
   }
 
  private:
-  static Desc operand(const Problem& p, const int64_t* batch, int64_t rows, int64_t columns, int64_t row, int64_t column,
-                      dnnl::memory::data_type type) {
+  static Desc operand(const Problem& p, const int64_t* batch, int64_t rows, int64_t columns, int64_t row,
+                      int64_t column, dnnl::memory::data_type type) {
     if (row != 1 && column != 1) plugin::fail(TG_UNIMPLEMENTED, "[matmul] no unit stride");
     if ((column == 1 && row < columns) || (column != 1 && column < rows)) {
       plugin::fail(TG_UNIMPLEMENTED, "[matmul] rows overlap");

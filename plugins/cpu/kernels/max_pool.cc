@@ -178,7 +178,8 @@ void RowsF32(const MaxPoolArgs& p, const float* x, float* y, int32_t* index) {
       for (int64_t w = 0; w < p.y.size[2]; w += lanes) {
         const int64_t n = p.y.size[2] - w;
         const int64_t first = window.at(2, w, 0);  // may lie in the padding
-        const Ints column = hn::Add(hn::Mul(count, hn::Set(kInts, stride)), hn::Set(kInts, static_cast<int32_t>(first)));
+        const Ints column =
+            hn::Add(hn::Mul(count, hn::Set(kInts, stride)), hn::Set(kInts, static_cast<int32_t>(first)));
         Floats best = hn::Set(kFloats, Lowest<float>());
         Ints where = hn::Set(kInts, -1);
         for (int64_t a = td.first; a < td.last; ++a) {
@@ -207,7 +208,8 @@ void RowsF32(const MaxPoolArgs& p, const float* x, float* y, int32_t* index) {
         }
         Put(kFloats, best, n, y + d * p.y.step[0] + h * p.y.step[1] + w * p.y.step[2], p.y.step[2]);
         if (index) {
-          Put(kInts, where, n, index + d * p.index.step[0] + h * p.index.step[1] + w * p.index.step[2], p.index.step[2]);
+          Put(kInts, where, n, index + d * p.index.step[0] + h * p.index.step[1] + w * p.index.step[2],
+              p.index.step[2]);
         }
       }
     }
@@ -241,7 +243,8 @@ void ChannelsF32(const MaxPoolArgs& p, const float* x, float* y, int32_t* index,
           }
           Put(kFloats, best, n, y + d * p.y.step[0] + h * p.y.step[1] + w * p.y.step[2] + c * p.y.c_step, p.y.c_step);
           if (!index) continue;
-          Put(kInts, where, n, index + d * p.index.step[0] + h * p.index.step[1] + w * p.index.step[2] + c * p.index.c_step,
+          Put(kInts, where, n,
+              index + d * p.index.step[0] + h * p.index.step[1] + w * p.index.step[2] + c * p.index.c_step,
               p.index.c_step);
         }
       }

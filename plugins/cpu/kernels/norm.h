@@ -15,8 +15,8 @@ const auto kFlags = dnnl::normalization_flags::use_scale | dnnl::normalization_f
 inline bool present(const tg_call& call, uint32_t i) { return i < call.n_inputs && (call.inputs_present >> i & 1); }
 inline bool wanted(const tg_call& call, uint32_t i) { return i < call.n_outputs && (call.outputs_wanted >> i & 1); }
 
-// Binds arguments to a pipeline and remembers in which order run() has to pass them. A tensor whose dims differ from the
-// primitive's is contiguous and seen under those dims.
+// Binds arguments to a pipeline and remembers in which order run() has to pass them. A tensor whose dims differ from
+// the primitive's is contiguous and seen under those dims.
 class NormPlan : public Plan {
  public:
   explicit NormPlan(const tg_call& call) : pipeline_(call) {}

@@ -35,10 +35,14 @@ void copy_rows(const char* from, char* to, int element, const plugin::Walk<2>& w
     });
   };
   switch (element) {
-    case 1: return rows(plugin::tag<uint8_t>{});
-    case 2: return rows(plugin::tag<uint16_t>{});
-    case 4: return rows(plugin::tag<uint32_t>{});
-    default: return rows(plugin::tag<uint64_t>{});
+    case 1:
+      return rows(plugin::tag<uint8_t>{});
+    case 2:
+      return rows(plugin::tag<uint16_t>{});
+    case 4:
+      return rows(plugin::tag<uint32_t>{});
+    default:
+      return rows(plugin::tag<uint64_t>{});
   }
 }
 
@@ -59,13 +63,20 @@ ThreadScope::~ThreadScope() {
 dnnl::memory::data_type dnnl_type(tg_dtype type) {
   using T = dnnl::memory::data_type;
   switch (plugin::dtype_key(type)) {
-    case plugin::dtype_key(plugin::dtype_of<float>::value): return T::f32;
-    case plugin::dtype_key(plugin::dtype_of<plugin::bfloat16>::value): return T::bf16;
-    case plugin::dtype_key(plugin::dtype_of<plugin::half>::value): return T::f16;
-    case plugin::dtype_key(plugin::dtype_of<int32_t>::value): return T::s32;
-    case plugin::dtype_key(plugin::dtype_of<int8_t>::value): return T::s8;
-    case plugin::dtype_key(plugin::dtype_of<uint8_t>::value): return T::u8;
-    default: return T::undef;
+    case plugin::dtype_key(plugin::dtype_of<float>::value):
+      return T::f32;
+    case plugin::dtype_key(plugin::dtype_of<plugin::bfloat16>::value):
+      return T::bf16;
+    case plugin::dtype_key(plugin::dtype_of<plugin::half>::value):
+      return T::f16;
+    case plugin::dtype_key(plugin::dtype_of<int32_t>::value):
+      return T::s32;
+    case plugin::dtype_key(plugin::dtype_of<int8_t>::value):
+      return T::s8;
+    case plugin::dtype_key(plugin::dtype_of<uint8_t>::value):
+      return T::u8;
+    default:
+      return T::undef;
   }
 }
 
@@ -134,15 +145,23 @@ dnnl::primitive_attr base_attr(const tg_call& call) {
 void append_activation(dnnl::post_ops& ops, int64_t activation) {
   using A = dnnl::algorithm;
   switch (activation) {
-    case 0: return;
-    case 1: return ops.append_eltwise(A::eltwise_relu, 0.f, 0.f);
-    case 2: return ops.append_eltwise(A::eltwise_gelu_erf, 0.f, 0.f);
-    case 3: return ops.append_eltwise(A::eltwise_gelu_tanh, 0.f, 0.f);
-    case 4: return ops.append_eltwise(A::eltwise_swish, 1.f, 0.f);
-    case 5: return ops.append_eltwise(A::eltwise_logistic, 0.f, 0.f);
-    case 6: return ops.append_eltwise(A::eltwise_tanh, 0.f, 0.f);
+    case 0:
+      return;
+    case 1:
+      return ops.append_eltwise(A::eltwise_relu, 0.f, 0.f);
+    case 2:
+      return ops.append_eltwise(A::eltwise_gelu_erf, 0.f, 0.f);
+    case 3:
+      return ops.append_eltwise(A::eltwise_gelu_tanh, 0.f, 0.f);
+    case 4:
+      return ops.append_eltwise(A::eltwise_swish, 1.f, 0.f);
+    case 5:
+      return ops.append_eltwise(A::eltwise_logistic, 0.f, 0.f);
+    case 6:
+      return ops.append_eltwise(A::eltwise_tanh, 0.f, 0.f);
     default:
-      plugin::fail(TG_INVALID_ARGUMENT, "activation: expected 0..6 (none relu gelu gelu_tanh silu sigmoid tanh), got %lld",
+      plugin::fail(TG_INVALID_ARGUMENT,
+                   "activation: expected 0..6 (none relu gelu gelu_tanh silu sigmoid tanh), got %lld",
                    static_cast<long long>(activation));
   }
 }

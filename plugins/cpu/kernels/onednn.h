@@ -141,7 +141,8 @@ auto refusing(const tg_call& call, Body&& body) -> decltype(body()) {
   try {
     return body();
   } catch (const dnnl::error& e) {
-    plugin::fail(TG_UNIMPLEMENTED, "[%s] oneDNN has no kernel for these arguments on this CPU (%s)", call.op, e.message);
+    plugin::fail(TG_UNIMPLEMENTED, "[%s] oneDNN has no kernel for these arguments on this CPU (%s)", call.op,
+                 e.message);
   }
 }
 

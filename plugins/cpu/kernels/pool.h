@@ -38,7 +38,8 @@ struct Window {
       plugin::fail(TG_UNIMPLEMENTED, "[%s] expected 1 to 3 spatial dimensions, got %d", call.op, spatial);
     }
     if (int(call.attrs[0].n) != spatial || int(call.attrs[1].n) != spatial || int(call.attrs[2].n) != 2 * spatial) {
-      plugin::fail(TG_INVALID_ARGUMENT, "[%s] expected kernel, stride and padding for %d spatial axes", call.op, spatial);
+      plugin::fail(TG_INVALID_ARGUMENT, "[%s] expected kernel, stride and padding for %d spatial axes", call.op,
+                   spatial);
     }
     for (int i = 0; i < spatial; ++i) {
       const int at = i + 3 - spatial;

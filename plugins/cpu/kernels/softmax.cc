@@ -37,8 +37,8 @@ class Softmax : public Plan {
   explicit Softmax(const tg_call& call) : pipeline_(call) {
     const Folded f(*call.outputs[0], call.attrs[0].v.i);
     const Desc& d = f.inner;
-    const dnnl::softmax_forward::primitive_desc pd(engine(), dnnl::prop_kind::forward_inference, algorithm_of(call), d, d,
-                                                   1, base_attr(call));
+    const dnnl::softmax_forward::primitive_desc pd(engine(), dnnl::prop_kind::forward_inference, algorithm_of(call), d,
+                                                   d, 1, base_attr(call));
     pipeline_.input(DNNL_ARG_SRC, f.user, d);
     pipeline_.output(DNNL_ARG_DST, f.user, d);
     pipeline_.primitive(pd);
@@ -57,8 +57,8 @@ class SoftmaxBackward : public Plan {
   explicit SoftmaxBackward(const tg_call& call) : pipeline_(call) {
     const Folded f(*call.outputs[0], call.attrs[0].v.i);
     const Desc& d = f.inner;
-    const dnnl::softmax_forward::primitive_desc hint(engine(), dnnl::prop_kind::forward_training, algorithm_of(call), d, d,
-                                                     1, base_attr(call));
+    const dnnl::softmax_forward::primitive_desc hint(engine(), dnnl::prop_kind::forward_training, algorithm_of(call), d,
+                                                     d, 1, base_attr(call));
     const dnnl::softmax_backward::primitive_desc pd(engine(), algorithm_of(call), d, d, d, 1, hint, base_attr(call));
     pipeline_.input(DNNL_ARG_DIFF_DST, f.user, d);
     pipeline_.input(DNNL_ARG_DST, f.user, d);
