@@ -7,7 +7,7 @@
 namespace tg {
 namespace {
 
-thread_local std::vector<std::string>* t_trace = nullptr;
+thread_local Why* t_trace = nullptr;
 
 uint64_t hidden_wanted(const Op& op, uint64_t wanted) {
   for (size_t i = 0; i < op.outputs.size(); ++i)
@@ -37,10 +37,10 @@ void check_arguments(const Op& op, std::span<const Arg> inputs) {
 }  // namespace
 
 void trace_step(const Op& op, const std::string& how) {
-  t_trace->push_back(op.name + ": " + how);
+  t_trace->steps.push_back(op.name + ": " + how);
 }
 bool tracing() { return t_trace != nullptr; }
-std::vector<std::string>* set_trace(std::vector<std::string>* trace) { return std::exchange(t_trace, trace); }
+Why* set_trace(Why* trace) { return std::exchange(t_trace, trace); }
 
 Attrs complete_attrs(const Op& op, std::span<const Attr> attrs) {
   if (attrs.size() > op.attrs.size())
@@ -279,7 +279,11 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
   }
   const KernelPlan& plan = *entry->kernel;
   const tg_kernel_row& row = plan.row.row->row;
-  if (tracing()) trace_step(op, plan.row.plugin->name + "/" + (row.name ? row.name : op.kernel));
+  if (tracing()) {
+    trace_step(op, plan.row.plugin->name + "/" + (row.name ? row.name : op.kernel));
+    if (t_trace->candidates.empty() && op.is_floor)  // the primitive that does the work: who else could
+      select_kernel({device, op.name.c_str(), op.kernel.c_str(), op.revision, in_desc, out_desc, abi.plan}, &t_trace->candidates);
+  }
 
   // Contiguous where the row asks; no overlap of outputs and inputs but where the row allows it.
   Tensors temporaries;

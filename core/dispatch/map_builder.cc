@@ -171,7 +171,11 @@ MapBuilder::Program expand_program(const MapBuilder::Program& p, const std::func
     DType to = DType::f32;
     dtype_from_abi(inst.dtype, &to);
     if (inst.opcode == TG_MAP_CAST) values.push_back(b.cast(a, to));
-    else if (is_optional_opcode(inst.opcode) && !keep(inst)) values.push_back(expand(b, inst.opcode, a));
+    else if (is_optional_opcode(inst.opcode) && !keep(inst)) {
+      // 16-bit floats are expanded in f32: their range is too small for the intermediate values.
+      const bool small = to == DType::f16 || to == DType::bf16;
+      values.push_back(small ? b.cast(expand(b, inst.opcode, b.cast(a, DType::f32)), to) : expand(b, inst.opcode, a));
+    }
     else if (inst.n_operands == 1) values.push_back(b.emit(inst.opcode, a));
     else if (inst.n_operands == 2) values.push_back(b.emit(inst.opcode, a, value(inst.operand[1])));
     else values.push_back(b.emit(inst.opcode, a, value(inst.operand[1]), value(inst.operand[2])));

@@ -4,7 +4,7 @@
 
 namespace tg {
 
-std::vector<std::string>* set_trace(std::vector<std::string>* trace);
+Why* set_trace(Why* trace);
 
 Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> attrs, Device* device) {
   Why out;
@@ -49,7 +49,7 @@ Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> 
     return out;
   }
   out.verdict = "decomposition";
-  std::vector<std::string>* old = set_trace(&out.steps);
+  Why* old = set_trace(&out);
   try {
     call(op, args, attrs, device, ~uint64_t(0));
   } catch (...) {

@@ -35,7 +35,7 @@ for epoch in range(60):
     loss = tg.nn.functional.cross_entropy(net(xt), yt)
     loss.backward()
     optimizer.step()
-predicted = net(tg.tensor(x[test], device=device)).argmax(axis=1).numpy()
+predicted = net(tg.tensor(x[test], device=device)).argmax(axis=1).cpu().numpy()
 print(json.dumps({"accuracy": float((predicted == y[test]).mean()), "device": str(device),
                   "fallbacks": [r[0] if isinstance(r, tuple) else str(r) for r in tg.fallback_table()]}))
 """
@@ -73,16 +73,21 @@ def test_a_vendors_plugin_trains_the_digits(tiny):
     assert result["fallbacks"] == [], errors
 
 
-def test_a_pinned_plugin_is_chosen_and_an_unpinned_one_listed(tiny):
-    code = """
-import json, tengen as tg
-tg.devices()
-w = tg.why("matmul", [("float32", (8, 8)), ("float32", (8, 8))])
-print(json.dumps(w))
-"""
-    pinned, _ = run(code, TENGEN_PLUGIN_PATH=str(tiny), TENGEN_PLUGIN="tiny")
-    names = json.dumps(pinned)
-    assert "tiny" in names and "reference" in names
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "tengen._cli", *arguments], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, **environment}, check=False)
+
+
+def test_a_vendors_plugin_is_listed_ranked_and_pinned(tiny):
+    listed = command("plugins", "--json", TENGEN_PLUGIN_PATH=str(tiny))
+    assert listed.returncode == 0, listed.stderr
+    assert "tiny" in listed.stdout and "reference" in listed.stdout
+    matmul = ("why", "matmul", "--dtype", "f32", "--shape", "8x8", "--shape", "8x8")
+    ours = command(*matmul, TENGEN_PLUGIN_PATH=str(tiny))
+    pinned = command(*matmul, TENGEN_PLUGIN_PATH=str(tiny), TENGEN_PLUGIN="tiny")
+    assert ours.returncode == pinned.returncode == 0, ours.stderr + pinned.stderr
+    assert "tiny" in ours.stdout and "tiny" in pinned.stdout
+    assert ours.stdout != pinned.stdout
 
 
 @pytest.mark.parametrize("settings", [

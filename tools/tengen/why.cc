@@ -100,7 +100,7 @@ std::string verdict_text(const Why& w) {
     return w.op + " on " + w.device + ": kernels of plugins, one for each part of its program";
   }
   if (w.verdict == "view") return w.op + " on " + w.device + ": a view; no kernel runs";
-  if (w.verdict == "decomposition") return w.op + " on " + w.device + ": no kernel takes it; it is made of other ops";
+  if (w.verdict == "decomposition") return w.op + " on " + w.device + ": made of other ops" + (w.candidates.empty() ? "" : "; the first of them that computes:");
   if (w.verdict == "fallback") return w.op + " on " + w.device + ": no kernel here; it runs on host memory, with copies";
   return w.op + " on " + w.device + ": nothing can run it";
 }

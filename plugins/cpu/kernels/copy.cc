@@ -78,8 +78,10 @@ void transpose_block(T* to, int64_t to_step, const T* from, int64_t from_step, i
         transpose_4x4(to + j * to_step + i, to_step, from + i * from_step + j, from_step);
       }
     }
-    transpose_plain(to + whole_rows, to_step, from + whole_rows * from_step, from_step, rows - whole_rows, whole_columns);
-    transpose_plain(to + whole_columns * to_step, to_step, from + whole_columns, from_step, rows, columns - whole_columns);
+    transpose_plain(to + whole_rows, to_step, from + whole_rows * from_step, from_step, rows - whole_rows,
+                    whole_columns);
+    transpose_plain(to + whole_columns * to_step, to_step, from + whole_columns, from_step, rows,
+                    columns - whole_columns);
   } else {
     transpose_plain(to, to_step, from, from_step, rows, columns);
   }
@@ -104,7 +106,8 @@ void transpose(T* to, const T* from, const Axes<2>& axes, int64_t begin, int64_t
         i0 *= kBlock, j0 *= kBlock;
         const int64_t m = std::min(kBlock, rows - i0), n = std::min(kBlock, columns - j0);
         const T* source = from + offset[1] + i0 * axes.step[1][r] + j0;
-        for (int64_t i = 0; i < m; ++i) std::memcpy(buffer + i * kPitch, source + i * axes.step[1][r], size_t(n) * sizeof(T));
+        for (int64_t i = 0; i < m; ++i)
+          std::memcpy(buffer + i * kPitch, source + i * axes.step[1][r], size_t(n) * sizeof(T));
         transpose_block(to + offset[0] + j0 * axes.step[0][c] + i0, axes.step[0][c], buffer, kPitch, m, n);
       }
     });
@@ -168,11 +171,16 @@ void move(const tg_host* host, const tg_tensor& x, const tg_tensor& y, int32_t t
 
 void copy_elements(const tg_host* host, int bytes, const tg_tensor& x, const tg_tensor& y, int32_t threads) {
   switch (bytes) {
-    case 1: return move<uint8_t>(host, x, y, threads);
-    case 2: return move<uint16_t>(host, x, y, threads);
-    case 4: return move<uint32_t>(host, x, y, threads);
-    case 8: return move<uint64_t>(host, x, y, threads);
-    default: return move<Pair>(host, x, y, threads);
+    case 1:
+      return move<uint8_t>(host, x, y, threads);
+    case 2:
+      return move<uint16_t>(host, x, y, threads);
+    case 4:
+      return move<uint32_t>(host, x, y, threads);
+    case 8:
+      return move<uint64_t>(host, x, y, threads);
+    default:
+      return move<Pair>(host, x, y, threads);
   }
 }
 
@@ -184,7 +192,8 @@ class CopyPlan final : public Plan {
     const tg_dtype t = call.inputs[0]->dtype;
     bytes_ = t.bits * t.lanes / 8;
     if (bytes_ * 8 != t.bits * t.lanes || (bytes_ != 1 && bytes_ != 2 && bytes_ != 4 && bytes_ != 8 && bytes_ != 16))
-      plugin::fail(TG_UNIMPLEMENTED, "[copy] expected elements of 1, 2, 4, 8 or 16 bytes, got %d bits", t.bits * t.lanes);
+      plugin::fail(TG_UNIMPLEMENTED, "[copy] expected elements of 1, 2, 4, 8 or 16 bytes, got %d bits",
+                   t.bits * t.lanes);
   }
   void run(const tg_run& r) override { copy_elements(host_, bytes_, *r.inputs[0], *r.outputs[0], r.threads); }
 

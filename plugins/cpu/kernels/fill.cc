@@ -27,10 +27,14 @@ class FillPlan final : public Plan {
       plugin::fail(TG_INVALID_ARGUMENT, "[fill] expected run attribute 0 to be one value's bits");
     const uint64_t bits = r.attrs[0].v.bits[0];
     switch (bytes_) {
-      case 1: return fill(r, uint8_t(bits));
-      case 2: return fill(r, uint16_t(bits));
-      case 4: return fill(r, uint32_t(bits));
-      default: return fill(r, bits);
+      case 1:
+        return fill(r, uint8_t(bits));
+      case 2:
+        return fill(r, uint16_t(bits));
+      case 4:
+        return fill(r, uint32_t(bits));
+      default:
+        return fill(r, bits);
     }
   }
 
@@ -55,10 +59,10 @@ class FillPlan final : public Plan {
       plugin::parallel_for(host_, inner, kGrain, r.threads,
                            [&](int64_t begin, int64_t end) { row(to + begin * step, end - begin); });
     } else {
-      plugin::parallel_for(host_, axes.count(last), std::max<int64_t>(1, kGrain / inner), r.threads,
-                           [&](int64_t begin, int64_t end) {
-                             axes.walk(last, begin, end, [&](const int64_t(&offset)[1]) { row(to + offset[0], inner); });
-                           });
+      plugin::parallel_for(
+          host_, axes.count(last), std::max<int64_t>(1, kGrain / inner), r.threads, [&](int64_t begin, int64_t end) {
+            axes.walk(last, begin, end, [&](const int64_t(&offset)[1]) { row(to + offset[0], inner); });
+          });
     }
   }
 

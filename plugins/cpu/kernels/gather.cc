@@ -27,20 +27,27 @@ class GatherPlan final : public Plan {
     axis_ = int(call.attrs[0].v.i);
     wide_ = call.inputs[1]->dtype.bits == 64;
     if (!is_index(call.inputs[1]->dtype))
-      plugin::fail(TG_INVALID_ARGUMENT, "[gather] expected i32 or i64 indices, got %s", plugin::dtype_name(call.inputs[1]->dtype));
+      plugin::fail(TG_INVALID_ARGUMENT, "[gather] expected i32 or i64 indices, got %s",
+                   plugin::dtype_name(call.inputs[1]->dtype));
     if (axis_ < 0 || axis_ >= call.outputs[0]->ndim)
       plugin::fail(TG_INVALID_ARGUMENT, "[gather] expected an axis in [0, %d), got %d", call.outputs[0]->ndim, axis_);
     if (bytes_ != 1 && bytes_ != 2 && bytes_ != 4 && bytes_ != 8 && bytes_ != 16)
-      plugin::fail(TG_UNIMPLEMENTED, "[gather] expected elements of 1, 2, 4, 8 or 16 bytes, got %d bits", t.bits * t.lanes);
+      plugin::fail(TG_UNIMPLEMENTED, "[gather] expected elements of 1, 2, 4, 8 or 16 bytes, got %d bits",
+                   t.bits * t.lanes);
   }
 
   void run(const tg_run& r) override {
     switch (bytes_) {
-      case 1: return wide_ ? go<uint8_t, int64_t>(r) : go<uint8_t, int32_t>(r);
-      case 2: return wide_ ? go<uint16_t, int64_t>(r) : go<uint16_t, int32_t>(r);
-      case 4: return wide_ ? go<uint32_t, int64_t>(r) : go<uint32_t, int32_t>(r);
-      case 8: return wide_ ? go<uint64_t, int64_t>(r) : go<uint64_t, int32_t>(r);
-      default: return wide_ ? go<Pair, int64_t>(r) : go<Pair, int32_t>(r);
+      case 1:
+        return wide_ ? go<uint8_t, int64_t>(r) : go<uint8_t, int32_t>(r);
+      case 2:
+        return wide_ ? go<uint16_t, int64_t>(r) : go<uint16_t, int32_t>(r);
+      case 4:
+        return wide_ ? go<uint32_t, int64_t>(r) : go<uint32_t, int32_t>(r);
+      case 8:
+        return wide_ ? go<uint64_t, int64_t>(r) : go<uint64_t, int32_t>(r);
+      default:
+        return wide_ ? go<Pair, int64_t>(r) : go<Pair, int32_t>(r);
     }
   }
 
@@ -84,12 +91,11 @@ class GatherPlan final : public Plan {
         row(to + begin * ys, at + begin * is, from + begin * xs, end - begin);
       });
     } else {
-      plugin::parallel_for(host_, axes.count(last), std::max<int64_t>(1, kGrain / inner), r.threads,
-                           [&](int64_t begin, int64_t end) {
-                             axes.walk(last, begin, end, [&](const int64_t(&offset)[3]) {
-                               row(to + offset[0], at + offset[1], from + offset[2], inner);
-                             });
-                           });
+      plugin::parallel_for(
+          host_, axes.count(last), std::max<int64_t>(1, kGrain / inner), r.threads, [&](int64_t begin, int64_t end) {
+            axes.walk(last, begin, end,
+                      [&](const int64_t(&offset)[3]) { row(to + offset[0], at + offset[1], from + offset[2], inner); });
+          });
     }
     indices.check("gather", axis_);
   }

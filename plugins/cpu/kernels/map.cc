@@ -30,7 +30,7 @@ class Small {
   T* data_;
 };
 
-// Single-threaded below this many additions; see docs on break-even of a fork.
+// A fork and join pays from about this many additions on; below, one thread works.
 constexpr int64_t kGrain = 32768;
 // Rows at least this long are worked on one by one; shorter ones are packed into tiles.
 constexpr int64_t kLongRow = 192;
@@ -99,10 +99,16 @@ void scatter_row(char* to, const char* from, int64_t n, int64_t step) {
 
 using MoveRow = void (*)(char*, const char*, int64_t, int64_t);
 MoveRow gather_of(int64_t size) {
-  return size == 1 ? gather_row<uint8_t> : size == 2 ? gather_row<uint16_t> : size == 4 ? gather_row<uint32_t> : gather_row<uint64_t>;
+  return size == 1   ? gather_row<uint8_t>
+         : size == 2 ? gather_row<uint16_t>
+         : size == 4 ? gather_row<uint32_t>
+                     : gather_row<uint64_t>;
 }
 MoveRow scatter_of(int64_t size) {
-  return size == 1 ? scatter_row<uint8_t> : size == 2 ? scatter_row<uint16_t> : size == 4 ? scatter_row<uint32_t> : scatter_row<uint64_t>;
+  return size == 1   ? scatter_row<uint8_t>
+         : size == 2 ? scatter_row<uint16_t>
+         : size == 4 ? scatter_row<uint32_t>
+                     : scatter_row<uint64_t>;
 }
 
 class MapPlan final : public Plan {

@@ -10,12 +10,14 @@
 
 #include "kernels/map.h"
 
+// clang-format off: the order matters
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/map_cast.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
 #include "kernels/simd-inl.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::map::HWY_NAMESPACE {
@@ -64,35 +66,59 @@ void cast(void* out_, const void* a_, const void*, const void*, int64_t n, uint3
 template <class To>
 Kernel cast_to(Rep from) {
   switch (from) {
-    case kF32: return cast<To, float>;
-    case kF64: return cast<To, double>;
-    case kI64: return cast<To, int64_t>;
-    case kI32: return cast<To, int32_t>;
-    case kI16: return cast<To, int16_t>;
-    case kI8: return cast<To, int8_t>;
-    case kU64: return cast<To, uint64_t>;
-    case kU32: return cast<To, uint32_t>;
-    case kU16: return cast<To, uint16_t>;
-    case kU8: return cast<To, uint8_t>;
-    case kBool: return cast<To, Bool>;
-    default: return nullptr;
+    case kF32:
+      return cast<To, float>;
+    case kF64:
+      return cast<To, double>;
+    case kI64:
+      return cast<To, int64_t>;
+    case kI32:
+      return cast<To, int32_t>;
+    case kI16:
+      return cast<To, int16_t>;
+    case kI8:
+      return cast<To, int8_t>;
+    case kU64:
+      return cast<To, uint64_t>;
+    case kU32:
+      return cast<To, uint32_t>;
+    case kU16:
+      return cast<To, uint16_t>;
+    case kU8:
+      return cast<To, uint8_t>;
+    case kBool:
+      return cast<To, Bool>;
+    default:
+      return nullptr;
   }
 }
 
 Kernel cast_lookup(Rep to, Rep from) {
   switch (to) {
-    case kF32: return cast_to<float>(from);
-    case kF64: return cast_to<double>(from);
-    case kI64: return cast_to<int64_t>(from);
-    case kI32: return cast_to<int32_t>(from);
-    case kI16: return cast_to<int16_t>(from);
-    case kI8: return cast_to<int8_t>(from);
-    case kU64: return cast_to<uint64_t>(from);
-    case kU32: return cast_to<uint32_t>(from);
-    case kU16: return cast_to<uint16_t>(from);
-    case kU8: return cast_to<uint8_t>(from);
-    case kBool: return cast_to<Bool>(from);
-    default: return nullptr;
+    case kF32:
+      return cast_to<float>(from);
+    case kF64:
+      return cast_to<double>(from);
+    case kI64:
+      return cast_to<int64_t>(from);
+    case kI32:
+      return cast_to<int32_t>(from);
+    case kI16:
+      return cast_to<int16_t>(from);
+    case kI8:
+      return cast_to<int8_t>(from);
+    case kU64:
+      return cast_to<uint64_t>(from);
+    case kU32:
+      return cast_to<uint32_t>(from);
+    case kU16:
+      return cast_to<uint16_t>(from);
+    case kU8:
+      return cast_to<uint8_t>(from);
+    case kBool:
+      return cast_to<Bool>(from);
+    default:
+      return nullptr;
   }
 }
 
@@ -198,9 +224,12 @@ struct RoundTo {
 Kernel half_lookup(int what, Half h) {
   const bool f16 = h == kF16;
   switch (what) {
-    case 0: return f16 ? half_load<F16> : half_load<Bf16>;
-    case 1: return f16 ? half_store<F16> : half_store<Bf16>;
-    default: return f16 ? unary<float, RoundTo<F16>> : unary<float, RoundTo<Bf16>>;
+    case 0:
+      return f16 ? half_load<F16> : half_load<Bf16>;
+    case 1:
+      return f16 ? half_store<F16> : half_store<Bf16>;
+    default:
+      return f16 ? unary<float, RoundTo<F16>> : unary<float, RoundTo<Bf16>>;
   }
 }
 }  // namespace

@@ -6,12 +6,14 @@
 #include "kernels/map.h"
 #include "tengen/kernel_api.h"
 
+// clang-format off: the order matters
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/map_float.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
 #include "kernels/simd-inl.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::map::HWY_NAMESPACE {
@@ -19,19 +21,19 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 using namespace tg::cpu::HWY_NAMESPACE;
 
-#define TG_UNARY(Name, expression)                    \
-  struct Name {                                       \
-    template <class D, class V>                       \
+#define TG_UNARY(Name, expression)                        \
+  struct Name {                                           \
+    template <class D, class V>                           \
     static HWY_INLINE V eval([[maybe_unused]] D d, V a) { \
-      return expression;                              \
-    }                                                 \
+      return expression;                                  \
+    }                                                     \
   };
-#define TG_BINARY(Name, expression)                        \
-  struct Name {                                            \
-    template <class D, class V>                            \
+#define TG_BINARY(Name, expression)                               \
+  struct Name {                                                   \
+    template <class D, class V>                                   \
     static HWY_INLINE auto eval([[maybe_unused]] D d, V a, V b) { \
-      return expression;                                   \
-    }                                                      \
+      return expression;                                          \
+    }                                                             \
   };
 
 TG_UNARY(Neg, hn::Xor(a, hn::SignBit(d)))
@@ -106,31 +108,56 @@ void rem(void* out_, const void* a_, const void* b_, const void*, int64_t n, uin
 template <class T>
 Kernel lookup_t(int opcode) {
   switch (opcode) {
-    case TG_MAP_NEG: return unary<T, Neg>;
-    case TG_MAP_ABS: return unary<T, Abs>;
-    case TG_MAP_SQRT: return unary<T, Sqrt>;
-    case TG_MAP_FLOOR: return unary<T, Floor>;
-    case TG_MAP_CEIL: return unary<T, Ceil>;
-    case TG_MAP_ROUND: return unary<T, Round>;
-    case TG_MAP_TRUNC: return unary<T, Trunc>;
-    case TG_MAP_RSQRT: return unary<T, Rsqrt>;
-    case TG_MAP_RECIPROCAL: return unary<T, Reciprocal>;
-    case TG_MAP_RELU: return unary<T, Relu>;
-    case TG_MAP_SIGN: return unary<T, Sign>;
-    case TG_MAP_ADD: return binary<T, Add>;
-    case TG_MAP_SUB: return binary<T, Sub>;
-    case TG_MAP_MUL: return binary<T, Mul>;
-    case TG_MAP_DIV: return binary<T, Div>;
-    case TG_MAP_REM: return rem<T>;
-    case TG_MAP_MAX: return binary<T, Max>;
-    case TG_MAP_MIN: return binary<T, Min>;
-    case TG_MAP_EQ: return compare<T, Eq>;
-    case TG_MAP_NE: return compare<T, Ne>;
-    case TG_MAP_LT: return compare<T, Lt>;
-    case TG_MAP_LE: return compare<T, Le>;
-    case TG_MAP_FMA: return ternary<T, Fma>;
-    case TG_MAP_CLIP: return ternary<T, Clip>;
-    default: return nullptr;
+    case TG_MAP_NEG:
+      return unary<T, Neg>;
+    case TG_MAP_ABS:
+      return unary<T, Abs>;
+    case TG_MAP_SQRT:
+      return unary<T, Sqrt>;
+    case TG_MAP_FLOOR:
+      return unary<T, Floor>;
+    case TG_MAP_CEIL:
+      return unary<T, Ceil>;
+    case TG_MAP_ROUND:
+      return unary<T, Round>;
+    case TG_MAP_TRUNC:
+      return unary<T, Trunc>;
+    case TG_MAP_RSQRT:
+      return unary<T, Rsqrt>;
+    case TG_MAP_RECIPROCAL:
+      return unary<T, Reciprocal>;
+    case TG_MAP_RELU:
+      return unary<T, Relu>;
+    case TG_MAP_SIGN:
+      return unary<T, Sign>;
+    case TG_MAP_ADD:
+      return binary<T, Add>;
+    case TG_MAP_SUB:
+      return binary<T, Sub>;
+    case TG_MAP_MUL:
+      return binary<T, Mul>;
+    case TG_MAP_DIV:
+      return binary<T, Div>;
+    case TG_MAP_REM:
+      return rem<T>;
+    case TG_MAP_MAX:
+      return binary<T, Max>;
+    case TG_MAP_MIN:
+      return binary<T, Min>;
+    case TG_MAP_EQ:
+      return compare<T, Eq>;
+    case TG_MAP_NE:
+      return compare<T, Ne>;
+    case TG_MAP_LT:
+      return compare<T, Lt>;
+    case TG_MAP_LE:
+      return compare<T, Le>;
+    case TG_MAP_FMA:
+      return ternary<T, Fma>;
+    case TG_MAP_CLIP:
+      return ternary<T, Clip>;
+    default:
+      return nullptr;
   }
 }
 

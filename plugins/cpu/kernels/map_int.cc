@@ -10,10 +10,12 @@
 #include "kernels/map.h"
 #include "tengen/kernel_api.h"
 
+// clang-format off: the order matters
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/map_int.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::map::HWY_NAMESPACE {
@@ -23,29 +25,29 @@ namespace {
 template <class T>
 using wide_t = std::conditional_t<(sizeof(T) < 4), uint32_t, std::make_unsigned_t<T>>;
 
-#define TG_OP1(Name, expression)                    \
-  struct Name {                                     \
-    template <class T>                              \
-    static HWY_INLINE T eval(T a) {                 \
-      using W [[maybe_unused]] = wide_t<T>;         \
-      return T(expression);                         \
-    }                                               \
+#define TG_OP1(Name, expression)            \
+  struct Name {                             \
+    template <class T>                      \
+    static HWY_INLINE T eval(T a) {         \
+      using W [[maybe_unused]] = wide_t<T>; \
+      return T(expression);                 \
+    }                                       \
   };
-#define TG_OP2(Name, R, expression)                 \
-  struct Name {                                     \
-    template <class T>                              \
-    static HWY_INLINE R eval(T a, T b) {            \
-      using W [[maybe_unused]] = wide_t<T>;         \
-      return R(expression);                         \
-    }                                               \
+#define TG_OP2(Name, R, expression)         \
+  struct Name {                             \
+    template <class T>                      \
+    static HWY_INLINE R eval(T a, T b) {    \
+      using W [[maybe_unused]] = wide_t<T>; \
+      return R(expression);                 \
+    }                                       \
   };
-#define TG_OP3(Name, expression)                    \
-  struct Name {                                     \
-    template <class T>                              \
-    static HWY_INLINE T eval(T a, T b, T c) {       \
-      using W [[maybe_unused]] = wide_t<T>;         \
-      return T(expression);                         \
-    }                                               \
+#define TG_OP3(Name, expression)              \
+  struct Name {                               \
+    template <class T>                        \
+    static HWY_INLINE T eval(T a, T b, T c) { \
+      using W [[maybe_unused]] = wide_t<T>;   \
+      return T(expression);                   \
+    }                                         \
   };
 
 template <class T>
@@ -104,7 +106,7 @@ HWY_INLINE T shift_right(T a, T b) {
 }
 
 TG_OP1(Neg, W(0) - W(a))
-TG_OP1(Abs, std::is_signed_v<T> && a < 0 ? W(0) - W(a) : W(a))
+TG_OP1(Abs, std::is_signed_v<T>&& a < 0 ? W(0) - W(a) : W(a))
 TG_OP1(Not, ~W(a))
 TG_OP1(Sign, sign_of(a))
 TG_OP1(Relu, a > 0 ? a : T(0))
@@ -120,7 +122,7 @@ TG_OP2(Eq, uint8_t, a == b)
 TG_OP2(Ne, uint8_t, a != b)
 TG_OP2(Lt, uint8_t, a < b)
 TG_OP2(Le, uint8_t, a <= b)
-TG_OP2(And, T, a & b)
+TG_OP2(And, T, a& b)
 TG_OP2(Or, T, a | b)
 TG_OP2(Xor, T, a ^ b)
 TG_OP2(Shl, T, in_width(b) ? W(a) << (W(b) & (kBits<T> - 1)) : W(0))
@@ -176,62 +178,105 @@ void ternary(void* out_, const void* a_, const void* b_, const void* c_, int64_t
 template <class T>
 Kernel lookup_t(int opcode) {
   switch (opcode) {
-    case TG_MAP_NEG: return unary<T, Neg>;
-    case TG_MAP_ABS: return unary<T, Abs>;
-    case TG_MAP_NOT: return unary<T, Not>;
-    case TG_MAP_SIGN: return unary<T, Sign>;
-    case TG_MAP_RELU: return unary<T, Relu>;
-    case TG_MAP_ADD: return binary<T, Add>;
-    case TG_MAP_SUB: return binary<T, Sub>;
-    case TG_MAP_MUL: return binary<T, Mul>;
-    case TG_MAP_DIV: return binary<T, Div>;
-    case TG_MAP_REM: return binary<T, Rem>;
-    case TG_MAP_POW: return binary<T, Pow>;
-    case TG_MAP_MAX: return binary<T, Max>;
-    case TG_MAP_MIN: return binary<T, Min>;
-    case TG_MAP_EQ: return binary<T, Eq>;
-    case TG_MAP_NE: return binary<T, Ne>;
-    case TG_MAP_LT: return binary<T, Lt>;
-    case TG_MAP_LE: return binary<T, Le>;
-    case TG_MAP_AND: return binary<T, And>;
-    case TG_MAP_OR: return binary<T, Or>;
-    case TG_MAP_XOR: return binary<T, Xor>;
-    case TG_MAP_SHL: return binary<T, Shl>;
-    case TG_MAP_SHR: return binary<T, Shr>;
-    case TG_MAP_FMA: return ternary<T, Fma>;
-    case TG_MAP_CLIP: return ternary<T, Clip>;
-    default: return nullptr;
+    case TG_MAP_NEG:
+      return unary<T, Neg>;
+    case TG_MAP_ABS:
+      return unary<T, Abs>;
+    case TG_MAP_NOT:
+      return unary<T, Not>;
+    case TG_MAP_SIGN:
+      return unary<T, Sign>;
+    case TG_MAP_RELU:
+      return unary<T, Relu>;
+    case TG_MAP_ADD:
+      return binary<T, Add>;
+    case TG_MAP_SUB:
+      return binary<T, Sub>;
+    case TG_MAP_MUL:
+      return binary<T, Mul>;
+    case TG_MAP_DIV:
+      return binary<T, Div>;
+    case TG_MAP_REM:
+      return binary<T, Rem>;
+    case TG_MAP_POW:
+      return binary<T, Pow>;
+    case TG_MAP_MAX:
+      return binary<T, Max>;
+    case TG_MAP_MIN:
+      return binary<T, Min>;
+    case TG_MAP_EQ:
+      return binary<T, Eq>;
+    case TG_MAP_NE:
+      return binary<T, Ne>;
+    case TG_MAP_LT:
+      return binary<T, Lt>;
+    case TG_MAP_LE:
+      return binary<T, Le>;
+    case TG_MAP_AND:
+      return binary<T, And>;
+    case TG_MAP_OR:
+      return binary<T, Or>;
+    case TG_MAP_XOR:
+      return binary<T, Xor>;
+    case TG_MAP_SHL:
+      return binary<T, Shl>;
+    case TG_MAP_SHR:
+      return binary<T, Shr>;
+    case TG_MAP_FMA:
+      return ternary<T, Fma>;
+    case TG_MAP_CLIP:
+      return ternary<T, Clip>;
+    default:
+      return nullptr;
   }
 }
 
 Kernel lookup_bool(int opcode) {
   switch (opcode) {
-    case TG_MAP_NOT: return unary<uint8_t, NotBool>;
+    case TG_MAP_NOT:
+      return unary<uint8_t, NotBool>;
     case TG_MAP_AND:
-    case TG_MAP_MIN: return binary<uint8_t, And>;
+    case TG_MAP_MIN:
+      return binary<uint8_t, And>;
     case TG_MAP_OR:
-    case TG_MAP_MAX: return binary<uint8_t, Or>;
+    case TG_MAP_MAX:
+      return binary<uint8_t, Or>;
     case TG_MAP_NE:
-    case TG_MAP_XOR: return binary<uint8_t, Xor>;
-    case TG_MAP_EQ: return binary<uint8_t, Eq>;
-    case TG_MAP_LT: return binary<uint8_t, Lt>;
-    case TG_MAP_LE: return binary<uint8_t, Le>;
-    default: return nullptr;
+    case TG_MAP_XOR:
+      return binary<uint8_t, Xor>;
+    case TG_MAP_EQ:
+      return binary<uint8_t, Eq>;
+    case TG_MAP_LT:
+      return binary<uint8_t, Lt>;
+    case TG_MAP_LE:
+      return binary<uint8_t, Le>;
+    default:
+      return nullptr;
   }
 }
 
 Kernel lookup(int opcode, Rep rep) {
   switch (rep) {
-    case kI64: return lookup_t<int64_t>(opcode);
-    case kI32: return lookup_t<int32_t>(opcode);
-    case kI16: return lookup_t<int16_t>(opcode);
-    case kI8: return lookup_t<int8_t>(opcode);
-    case kU64: return lookup_t<uint64_t>(opcode);
-    case kU32: return lookup_t<uint32_t>(opcode);
-    case kU16: return lookup_t<uint16_t>(opcode);
-    case kU8: return lookup_t<uint8_t>(opcode);
-    case kBool: return lookup_bool(opcode);
-    default: return nullptr;
+    case kI64:
+      return lookup_t<int64_t>(opcode);
+    case kI32:
+      return lookup_t<int32_t>(opcode);
+    case kI16:
+      return lookup_t<int16_t>(opcode);
+    case kI8:
+      return lookup_t<int8_t>(opcode);
+    case kU64:
+      return lookup_t<uint64_t>(opcode);
+    case kU32:
+      return lookup_t<uint32_t>(opcode);
+    case kU16:
+      return lookup_t<uint16_t>(opcode);
+    case kU8:
+      return lookup_t<uint8_t>(opcode);
+    case kBool:
+      return lookup_bool(opcode);
+    default:
+      return nullptr;
   }
 }
 

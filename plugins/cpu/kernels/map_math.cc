@@ -8,6 +8,7 @@
 #include "kernels/map.h"
 #include "tengen/kernel_api.h"
 
+// clang-format off: the order matters
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/map_math.cc"
 #include <hwy/foreach_target.h>
@@ -16,6 +17,7 @@
 #include <hwy/contrib/math/math-inl.h>
 
 #include "kernels/simd-inl.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::map::HWY_NAMESPACE {
@@ -70,13 +72,13 @@ HWY_INLINE V log1p_all(D d, V x) {
   return hn::IfThenElse(hn::Or(hn::IsNaN(x), hn::Eq(x, inf)), x, y);
 }
 
-#define TG_MATH(Name, expression)          \
-  struct Name {                            \
-    template <class D, class V>            \
-    static HWY_INLINE V eval(D d, V x) {   \
+#define TG_MATH(Name, expression)               \
+  struct Name {                                 \
+    template <class D, class V>                 \
+    static HWY_INLINE V eval(D d, V x) {        \
       using T [[maybe_unused]] = hn::TFromD<D>; \
-      return expression;                   \
-    }                                      \
+      return expression;                        \
+    }                                           \
   };
 
 TG_MATH(Exp, exp_all(d, x))
@@ -87,9 +89,13 @@ TG_MATH(Log2, hn::Mul(log_all(d, x), hn::Set(d, T(1.44269504088896340736))))
 TG_MATH(Log10, hn::Mul(log_all(d, x), hn::Set(d, T(0.43429448190325182765))))
 
 template <class T>
-T scalar_sin(T x) { return std::sin(x); }
+T scalar_sin(T x) {
+  return std::sin(x);
+}
 template <class T>
-T scalar_cos(T x) { return std::cos(x); }
+T scalar_cos(T x) {
+  return std::cos(x);
+}
 
 struct Sin {
   template <class D, class V, class T = hn::TFromD<D>>
@@ -227,8 +233,8 @@ TG_MATH(GeluTanh,
                         tanh_all(d, hn::Mul(hn::Mul(x, hn::Set(d, T(0.79788456080286535588))),
                                             hn::MulAdd(hn::Mul(x, x), hn::Set(d, T(0.044715)), hn::Set(d, T(1))))))))
 
-// pow in f32: |x|^y = exp(y log |x|) in f64, whose error is far below f32's; sign by y's parity. Zeros, infinities, NaN,
-// fractional powers of negative numbers and results near the ends of the range go through libm.
+// pow in f32: |x|^y = exp(y log |x|) in f64, whose error is far below f32's; sign by y's parity. Zeros, infinities,
+// NaN, fractional powers of negative numbers and results near the ends of the range go through libm.
 inline void pow_f32(void* out_, const void* a_, const void* b_, const void*, int64_t n, uint32_t scalars) {
 #if HWY_HAVE_FLOAT64
   const hn::ScalableTag<double> d;
@@ -254,15 +260,14 @@ inline void pow_f32(void* out_, const void* a_, const void* b_, const void*, int
       y = hn::PromoteTo(d, hn::LoadU(df, ys));
     }
     const auto ax = hn::Abs(x);
-    const auto ordinary = hn::And(hn::Gt(ax, zero), hn::And(hn::Lt(ax, hn::Set(d, 1e300)),
-                                                            hn::Lt(hn::Abs(y), hn::Set(d, 1e6))));
+    const auto ordinary =
+        hn::And(hn::Gt(ax, zero), hn::And(hn::Lt(ax, hn::Set(d, 1e300)), hn::Lt(hn::Abs(y), hn::Set(d, 1e6))));
     const auto yc = hn::IfThenElseZero(ordinary, y);
     const auto whole = hn::Eq(hn::Round(yc), yc);
     const auto odd = hn::And(whole, hn::Ne(hn::Round(hn::Mul(yc, half)), hn::Mul(yc, half)));
     const auto t = hn::Mul(yc, hn::Log(d, hn::IfThenElse(ordinary, ax, one)));
     const auto negative = hn::Lt(x, zero);
-    const auto fine = hn::And(hn::And(ordinary, hn::Lt(hn::Abs(t), hn::Set(d, 87.0))),
-                              hn::Or(hn::Gt(x, zero), whole));
+    const auto fine = hn::And(hn::And(ordinary, hn::Lt(hn::Abs(t), hn::Set(d, 87.0))), hn::Or(hn::Gt(x, zero), whole));
     auto r = hn::Exp(d, hn::IfThenElseZero(fine, t));
     r = hn::IfThenElse(hn::And(negative, odd), hn::Neg(r), r);
     const auto narrow = hn::DemoteTo(df, r);
@@ -294,10 +299,10 @@ HWY_INLINE void loop2(void* out, const void* a, const void* b, int64_t n, uint32
 }
 
 // The rare ones, through libm.
-#define TG_LIBM(Name, function)                                                                       \
-  template <class T>                                                                                  \
-  void Name(void* out, const void* a, const void*, const void*, int64_t n, uint32_t) {                \
-    for (int64_t i = 0; i < n; ++i) static_cast<T*>(out)[i] = function(static_cast<const T*>(a)[i]);  \
+#define TG_LIBM(Name, function)                                                                      \
+  template <class T>                                                                                 \
+  void Name(void* out, const void* a, const void*, const void*, int64_t n, uint32_t) {               \
+    for (int64_t i = 0; i < n; ++i) static_cast<T*>(out)[i] = function(static_cast<const T*>(a)[i]); \
   }
 TG_LIBM(libm_tan, std::tan)
 TG_LIBM(libm_sinh, std::sinh)
@@ -319,32 +324,58 @@ void libm_atan2(void* out, const void* a, const void* b, const void*, int64_t n,
 template <class T>
 Kernel lookup_t(int opcode) {
   switch (opcode) {
-    case TG_MAP_EXP: return unary<T, Exp>;
-    case TG_MAP_LOG: return unary<T, Log>;
-    case TG_MAP_SIN: return unary<T, Sin>;
-    case TG_MAP_COS: return unary<T, Cos>;
-    case TG_MAP_TANH: return unary<T, Tanh>;
-    case TG_MAP_ERF: return unary<T, Erf>;
-    case TG_MAP_POW: return sizeof(T) == 4 ? pow_f32 : libm_pow<T>;
-    case TG_MAP_ATAN2: return libm_atan2<T>;
-    case TG_MAP_EXPM1: return unary<T, Expm1>;
-    case TG_MAP_LOG1P: return unary<T, Log1p>;
-    case TG_MAP_EXP2: return unary<T, Exp2>;
-    case TG_MAP_LOG2: return unary<T, Log2>;
-    case TG_MAP_LOG10: return unary<T, Log10>;
-    case TG_MAP_SIGMOID: return unary<T, Sigmoid>;
-    case TG_MAP_SILU: return unary<T, Silu>;
-    case TG_MAP_GELU: return unary<T, Gelu>;
-    case TG_MAP_GELU_TANH: return unary<T, GeluTanh>;
-    case TG_MAP_SOFTPLUS: return unary<T, Softplus>;
-    case TG_MAP_TAN: return libm_tan<T>;
-    case TG_MAP_SINH: return libm_sinh<T>;
-    case TG_MAP_COSH: return libm_cosh<T>;
-    case TG_MAP_ASIN: return libm_asin<T>;
-    case TG_MAP_ACOS: return libm_acos<T>;
-    case TG_MAP_ATAN: return libm_atan<T>;
-    case TG_MAP_ERFC: return libm_erfc<T>;
-    default: return nullptr;
+    case TG_MAP_EXP:
+      return unary<T, Exp>;
+    case TG_MAP_LOG:
+      return unary<T, Log>;
+    case TG_MAP_SIN:
+      return unary<T, Sin>;
+    case TG_MAP_COS:
+      return unary<T, Cos>;
+    case TG_MAP_TANH:
+      return unary<T, Tanh>;
+    case TG_MAP_ERF:
+      return unary<T, Erf>;
+    case TG_MAP_POW:
+      return sizeof(T) == 4 ? pow_f32 : libm_pow<T>;
+    case TG_MAP_ATAN2:
+      return libm_atan2<T>;
+    case TG_MAP_EXPM1:
+      return unary<T, Expm1>;
+    case TG_MAP_LOG1P:
+      return unary<T, Log1p>;
+    case TG_MAP_EXP2:
+      return unary<T, Exp2>;
+    case TG_MAP_LOG2:
+      return unary<T, Log2>;
+    case TG_MAP_LOG10:
+      return unary<T, Log10>;
+    case TG_MAP_SIGMOID:
+      return unary<T, Sigmoid>;
+    case TG_MAP_SILU:
+      return unary<T, Silu>;
+    case TG_MAP_GELU:
+      return unary<T, Gelu>;
+    case TG_MAP_GELU_TANH:
+      return unary<T, GeluTanh>;
+    case TG_MAP_SOFTPLUS:
+      return unary<T, Softplus>;
+    case TG_MAP_TAN:
+      return libm_tan<T>;
+    case TG_MAP_SINH:
+      return libm_sinh<T>;
+    case TG_MAP_COSH:
+      return libm_cosh<T>;
+    case TG_MAP_ASIN:
+      return libm_asin<T>;
+    case TG_MAP_ACOS:
+      return libm_acos<T>;
+    case TG_MAP_ATAN:
+      return libm_atan<T>;
+    case TG_MAP_ERFC:
+      return libm_erfc<T>;
+    default:
+      return nullptr;
   }
 }
 

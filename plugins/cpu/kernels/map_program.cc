@@ -20,20 +20,47 @@ void set_dtype(Value& value, tg_dtype t) {
   value.half = kNoHalf;
   if (t.lanes == 1) {
     switch (plugin::dtype_key(t)) {
-      case plugin::dtype_key({TG_CODE_FLOAT, 32, 1}): value.rep = kF32; return;
-      case plugin::dtype_key({TG_CODE_FLOAT, 64, 1}): value.rep = kF64; return;
-      case plugin::dtype_key({TG_CODE_FLOAT, 16, 1}): value.rep = kF32, value.half = kF16; return;
-      case plugin::dtype_key({TG_CODE_BFLOAT, 16, 1}): value.rep = kF32, value.half = kBf16; return;
-      case plugin::dtype_key({TG_CODE_INT, 64, 1}): value.rep = kI64; return;
-      case plugin::dtype_key({TG_CODE_INT, 32, 1}): value.rep = kI32; return;
-      case plugin::dtype_key({TG_CODE_INT, 16, 1}): value.rep = kI16; return;
-      case plugin::dtype_key({TG_CODE_INT, 8, 1}): value.rep = kI8; return;
-      case plugin::dtype_key({TG_CODE_UINT, 64, 1}): value.rep = kU64; return;
-      case plugin::dtype_key({TG_CODE_UINT, 32, 1}): value.rep = kU32; return;
-      case plugin::dtype_key({TG_CODE_UINT, 16, 1}): value.rep = kU16; return;
-      case plugin::dtype_key({TG_CODE_UINT, 8, 1}): value.rep = kU8; return;
-      case plugin::dtype_key({TG_CODE_BOOL, 8, 1}): value.rep = kBool; return;
-      default: break;
+      case plugin::dtype_key({TG_CODE_FLOAT, 32, 1}):
+        value.rep = kF32;
+        return;
+      case plugin::dtype_key({TG_CODE_FLOAT, 64, 1}):
+        value.rep = kF64;
+        return;
+      case plugin::dtype_key({TG_CODE_FLOAT, 16, 1}):
+        value.rep = kF32, value.half = kF16;
+        return;
+      case plugin::dtype_key({TG_CODE_BFLOAT, 16, 1}):
+        value.rep = kF32, value.half = kBf16;
+        return;
+      case plugin::dtype_key({TG_CODE_INT, 64, 1}):
+        value.rep = kI64;
+        return;
+      case plugin::dtype_key({TG_CODE_INT, 32, 1}):
+        value.rep = kI32;
+        return;
+      case plugin::dtype_key({TG_CODE_INT, 16, 1}):
+        value.rep = kI16;
+        return;
+      case plugin::dtype_key({TG_CODE_INT, 8, 1}):
+        value.rep = kI8;
+        return;
+      case plugin::dtype_key({TG_CODE_UINT, 64, 1}):
+        value.rep = kU64;
+        return;
+      case plugin::dtype_key({TG_CODE_UINT, 32, 1}):
+        value.rep = kU32;
+        return;
+      case plugin::dtype_key({TG_CODE_UINT, 16, 1}):
+        value.rep = kU16;
+        return;
+      case plugin::dtype_key({TG_CODE_UINT, 8, 1}):
+        value.rep = kU8;
+        return;
+      case plugin::dtype_key({TG_CODE_BOOL, 8, 1}):
+        value.rep = kBool;
+        return;
+      default:
+        break;
     }
   }
   fail(TG_UNIMPLEMENTED, "[map] expected a real or bool dtype, got code %d with %d bits and %d lanes", t.code, t.bits,
@@ -57,8 +84,10 @@ bool keeps_precision(int opcode) {
     case TG_MAP_WHERE:
     case TG_MAP_CLIP:
     case TG_MAP_SIGN:
-    case TG_MAP_RELU: return true;
-    default: return false;
+    case TG_MAP_RELU:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -79,14 +108,18 @@ int cost_of(int opcode, Rep rep) {
   switch (opcode) {
     case TG_MAP_REM:
     case TG_MAP_POW:
-    case TG_MAP_ATAN2: return 32;
+    case TG_MAP_ATAN2:
+      return 32;
     case TG_MAP_SQRT:
     case TG_MAP_DIV:
     case TG_MAP_RSQRT:
-    case TG_MAP_RECIPROCAL: return 2;
+    case TG_MAP_RECIPROCAL:
+      return 2;
     case TG_MAP_SIGN:
-    case TG_MAP_RELU: return 1;
-    default: break;
+    case TG_MAP_RELU:
+      return 1;
+    default:
+      break;
   }
   if (opcode >= TG_MAP_TAN && opcode != TG_MAP_LOG10) return 32;
   if ((opcode >= TG_MAP_EXP && opcode <= TG_MAP_ERF) || opcode >= TG_MAP_EXPM1) return 8;
@@ -126,10 +159,18 @@ Step make_step(const tg_map_inst& inst, int j, int result, std::vector<Value>& v
   }
   values[size_t(result)] = own;
   switch (inst.opcode) {
-    case TG_MAP_COPY: step.kernel = copy_kernel(rep_size(own.rep)); break;
-    case TG_MAP_CAST: step.kernel = cast_kernel(own.rep, operand.rep); break;
-    case TG_MAP_WHERE: step.kernel = select_kernel(rep_size(own.rep)); break;
-    default: step.kernel = find_kernel(inst.opcode, operand.rep); break;
+    case TG_MAP_COPY:
+      step.kernel = copy_kernel(rep_size(own.rep));
+      break;
+    case TG_MAP_CAST:
+      step.kernel = cast_kernel(own.rep, operand.rep);
+      break;
+    case TG_MAP_WHERE:
+      step.kernel = select_kernel(rep_size(own.rep));
+      break;
+    default:
+      step.kernel = find_kernel(inst.opcode, operand.rep);
+      break;
   }
   if (!step.kernel)
     fail(TG_UNIMPLEMENTED, "[map] instruction %d: opcode %d has no meaning for %s (kernel_api/ABI.md, section 3)", j,

@@ -20,10 +20,10 @@ struct Value {
 
 struct Step {
   Kernel kernel;
-  Kernel round;          // applied to the result in place; null where nothing is left to round
-  uint16_t operand[3];   // values; those beyond n_operands repeat the first
+  Kernel round;         // applied to the result in place; null where nothing is left to round
+  uint16_t operand[3];  // values; those beyond n_operands repeat the first
   uint16_t n_operands;
-  uint16_t result;       // value
+  uint16_t result;  // value
 };
 
 // One wanted output of the call.
@@ -38,14 +38,14 @@ struct Program {
   int n_inputs = 0;
   int n_insts = 0;
   int n_imms = 0;
-  std::vector<Value> values;         // inputs, results, immediates
+  std::vector<Value> values;  // inputs, results, immediates
   std::vector<Step> steps;
   std::vector<Output> outputs;
   std::vector<uint16_t> used_inputs;
-  int n_slots = 0;       // the last one is for staging
-  int value_bytes = 1;   // of the widest value
-  int64_t tile = 0;      // elements per tile
-  int64_t cost = 0;      // per element; an addition is 1
+  int n_slots = 0;      // the last one is for staging
+  int value_bytes = 1;  // of the widest value
+  int64_t tile = 0;     // elements per tile
+  int64_t cost = 0;     // per element; an addition is 1
 
   int64_t slot_bytes() const { return tile * value_bytes; }
   int imm_begin() const { return n_inputs + n_insts; }

@@ -7,10 +7,12 @@
 
 #include "kernels/kernels.h"
 
+// clang-format off: the order matters
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/random.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::HWY_NAMESPACE {

@@ -16,20 +16,34 @@ namespace reduce {
 Element element_of(tg_dtype t) {
   if (t.lanes == 1) {
     switch (plugin::dtype_key(t)) {
-      case plugin::dtype_key({TG_CODE_FLOAT, 32, 1}): return {map::kF32, map::kNoHalf, 4};
-      case plugin::dtype_key({TG_CODE_FLOAT, 64, 1}): return {map::kF64, map::kNoHalf, 8};
-      case plugin::dtype_key({TG_CODE_FLOAT, 16, 1}): return {map::kF32, map::kF16, 2};
-      case plugin::dtype_key({TG_CODE_BFLOAT, 16, 1}): return {map::kF32, map::kBf16, 2};
-      case plugin::dtype_key({TG_CODE_INT, 64, 1}): return {map::kI64, map::kNoHalf, 8};
-      case plugin::dtype_key({TG_CODE_INT, 32, 1}): return {map::kI32, map::kNoHalf, 4};
-      case plugin::dtype_key({TG_CODE_INT, 16, 1}): return {map::kI16, map::kNoHalf, 2};
-      case plugin::dtype_key({TG_CODE_INT, 8, 1}): return {map::kI8, map::kNoHalf, 1};
-      case plugin::dtype_key({TG_CODE_UINT, 64, 1}): return {map::kU64, map::kNoHalf, 8};
-      case plugin::dtype_key({TG_CODE_UINT, 32, 1}): return {map::kU32, map::kNoHalf, 4};
-      case plugin::dtype_key({TG_CODE_UINT, 16, 1}): return {map::kU16, map::kNoHalf, 2};
-      case plugin::dtype_key({TG_CODE_UINT, 8, 1}): return {map::kU8, map::kNoHalf, 1};
-      case plugin::dtype_key({TG_CODE_BOOL, 8, 1}): return {map::kBool, map::kNoHalf, 1};
-      default: break;
+      case plugin::dtype_key({TG_CODE_FLOAT, 32, 1}):
+        return {map::kF32, map::kNoHalf, 4};
+      case plugin::dtype_key({TG_CODE_FLOAT, 64, 1}):
+        return {map::kF64, map::kNoHalf, 8};
+      case plugin::dtype_key({TG_CODE_FLOAT, 16, 1}):
+        return {map::kF32, map::kF16, 2};
+      case plugin::dtype_key({TG_CODE_BFLOAT, 16, 1}):
+        return {map::kF32, map::kBf16, 2};
+      case plugin::dtype_key({TG_CODE_INT, 64, 1}):
+        return {map::kI64, map::kNoHalf, 8};
+      case plugin::dtype_key({TG_CODE_INT, 32, 1}):
+        return {map::kI32, map::kNoHalf, 4};
+      case plugin::dtype_key({TG_CODE_INT, 16, 1}):
+        return {map::kI16, map::kNoHalf, 2};
+      case plugin::dtype_key({TG_CODE_INT, 8, 1}):
+        return {map::kI8, map::kNoHalf, 1};
+      case plugin::dtype_key({TG_CODE_UINT, 64, 1}):
+        return {map::kU64, map::kNoHalf, 8};
+      case plugin::dtype_key({TG_CODE_UINT, 32, 1}):
+        return {map::kU32, map::kNoHalf, 4};
+      case plugin::dtype_key({TG_CODE_UINT, 16, 1}):
+        return {map::kU16, map::kNoHalf, 2};
+      case plugin::dtype_key({TG_CODE_UINT, 8, 1}):
+        return {map::kU8, map::kNoHalf, 1};
+      case plugin::dtype_key({TG_CODE_BOOL, 8, 1}):
+        return {map::kBool, map::kNoHalf, 1};
+      default:
+        break;
     }
   }
   plugin::fail(TG_UNIMPLEMENTED, "expected a real or bool dtype, got code %d with %d bits", t.code, t.bits);
@@ -38,10 +52,10 @@ Element element_of(tg_dtype t) {
 namespace {
 
 constexpr int64_t kGrain = 32768;
-constexpr int64_t kPiece = 65536;        // elements of a piece, at least
+constexpr int64_t kPiece = 65536;  // elements of a piece, at least
 constexpr int64_t kMaxPieces = 64;
-constexpr int64_t kFewOutputs = 16;      // below this a large reduction is cut into pieces
-constexpr int64_t kBatch = 64;           // rows whose states are kept together
+constexpr int64_t kFewOutputs = 16;  // below this a large reduction is cut into pieces
+constexpr int64_t kBatch = 64;       // rows whose states are kept together
 constexpr int64_t kGatherRows = 8;
 
 template <class T>
@@ -53,10 +67,14 @@ void gather(void* to, const void* from, int64_t n, int64_t step) {
 
 void gather_bytes(int64_t bytes, void* to, const void* from, int64_t n, int64_t step) {
   switch (bytes) {
-    case 1: return gather<uint8_t>(to, from, n, step);
-    case 2: return gather<uint16_t>(to, from, n, step);
-    case 4: return gather<uint32_t>(to, from, n, step);
-    default: return gather<uint64_t>(to, from, n, step);
+    case 1:
+      return gather<uint8_t>(to, from, n, step);
+    case 2:
+      return gather<uint16_t>(to, from, n, step);
+    case 4:
+      return gather<uint32_t>(to, from, n, step);
+    default:
+      return gather<uint64_t>(to, from, n, step);
   }
 }
 
@@ -123,10 +141,14 @@ class ReducePlan final : public Plan {
       from = narrow;
     }
     switch (e_.bytes) {
-      case 1: return scatter<uint8_t>(at, from, n, step);
-      case 2: return scatter<uint16_t>(at, from, n, step);
-      case 4: return scatter<uint32_t>(at, from, n, step);
-      default: return scatter<uint64_t>(at, from, n, step);
+      case 1:
+        return scatter<uint8_t>(at, from, n, step);
+      case 2:
+        return scatter<uint16_t>(at, from, n, step);
+      case 4:
+        return scatter<uint32_t>(at, from, n, step);
+      default:
+        return scatter<uint64_t>(at, from, n, step);
     }
   }
 
@@ -183,34 +205,36 @@ class ReducePlan final : public Plan {
       });
       return;
     }
-    const bool short_rows = job.kept.rank == 1 && job.red.rank == 1 && job.red.step[0][0] == 1 && size <= kSegment && !load_;
-    plugin::parallel_for(
-        host_, outputs, std::max<int64_t>(1, kGrain / std::max<int64_t>(size, 8)), job.r.threads,
-        [&](int64_t begin, int64_t end) {
-          alignas(64) char states[kBatch * kStateBytes];
-          int64_t at[kBatch];
-          for (int64_t b = begin; b < end; b += kBatch) {
-            const int64_t count = std::min(kBatch, end - b);
-            k_.init(states, count);
-            if (short_rows) {
-              const int64_t xs = job.kept.step[0][0], ys = job.kept.step[1][0];
-              k_.rows(job.x + b * xs * e_.bytes, count, xs, size, states);
-              store(states, count, job.y + b * ys * e_.bytes, ys);
-              continue;
-            }
-            int64_t i = 0;
-            job.kept.walk(job.kept.rank, b, b + count, [&](const int64_t(&offset)[2]) {
-              at[i] = offset[1];
-              take_row(job, job.x + offset[0] * e_.bytes, 0, segments, states + i++ * k_.state_size);
-            });
-            const bool dense = count > 1 && at[count - 1] - at[0] == (count - 1) * (at[1] - at[0]) && job.kept.rank == 1;
-            if (dense) {
-              store(states, count, job.y + at[0] * e_.bytes, at[1] - at[0]);
-            } else {
-              for (i = 0; i < count; ++i) store(states + i * k_.state_size, 1, job.y + at[i] * e_.bytes, 1);
-            }
-          }
-        });
+    const bool short_rows =
+        job.kept.rank == 1 && job.red.rank == 1 && job.red.step[0][0] == 1 && size <= kSegment && !load_;
+    plugin::parallel_for(host_, outputs, std::max<int64_t>(1, kGrain / std::max<int64_t>(size, 8)), job.r.threads,
+                         [&](int64_t begin, int64_t end) {
+                           alignas(64) char states[kBatch * kStateBytes];
+                           int64_t at[kBatch];
+                           for (int64_t b = begin; b < end; b += kBatch) {
+                             const int64_t count = std::min(kBatch, end - b);
+                             k_.init(states, count);
+                             if (short_rows) {
+                               const int64_t xs = job.kept.step[0][0], ys = job.kept.step[1][0];
+                               k_.rows(job.x + b * xs * e_.bytes, count, xs, size, states);
+                               store(states, count, job.y + b * ys * e_.bytes, ys);
+                               continue;
+                             }
+                             int64_t i = 0;
+                             job.kept.walk(job.kept.rank, b, b + count, [&](const int64_t(&offset)[2]) {
+                               at[i] = offset[1];
+                               take_row(job, job.x + offset[0] * e_.bytes, 0, segments, states + i++ * k_.state_size);
+                             });
+                             const bool dense = count > 1 && at[count - 1] - at[0] == (count - 1) * (at[1] - at[0]) &&
+                                                job.kept.rank == 1;
+                             if (dense) {
+                               store(states, count, job.y + at[0] * e_.bytes, at[1] - at[0]);
+                             } else {
+                               for (i = 0; i < count; ++i)
+                                 store(states + i * k_.state_size, 1, job.y + at[i] * e_.bytes, 1);
+                             }
+                           }
+                         });
   }
 
   // Takes rows [begin, end) of the reduced axes into the states of n columns that begin at `x`.
@@ -244,7 +268,8 @@ class ReducePlan final : public Plan {
     int64_t width = job.kept.shape[last], rows = job.red.count(), fold = 1;
     // Few dense columns: take several rows at once as one wide row.
     const bool plain = !load_ && job.kept.rank == 1 && job.red.rank == 1 && job.kept.step[0][0] == 1;
-    if (plain && width <= kColumns / 4 && job.red.step[0][0] == width && rows >= 16) fold = std::min(kColumns / width, rows);
+    if (plain && width <= kColumns / 4 && job.red.step[0][0] == width && rows >= 16)
+      fold = std::min(kColumns / width, rows);
     const int64_t wide_rows = rows / fold, wide = width * fold;
     const int64_t tiles = (wide + kColumns - 1) / kColumns, outer = job.kept.count(last), items = outer * tiles;
     int64_t pieces = 1;
@@ -254,7 +279,9 @@ class ReducePlan final : public Plan {
     char* states = nullptr;
     if (pieces > 1) {
       states = static_cast<char*>(host_->scratch(uint64_t(items * pieces * item_bytes)));
-      if (!states) plugin::fail(TG_RESOURCE_EXHAUSTED, "[reduce] no scratch memory for %lld partial rows", static_cast<long long>(items * pieces));
+      if (!states)
+        plugin::fail(TG_RESOURCE_EXHAUSTED, "[reduce] no scratch memory for %lld partial rows",
+                     static_cast<long long>(items * pieces));
     }
     const int64_t work = std::max<int64_t>(1, wide_rows / pieces * std::min(wide, kColumns));
     const auto finish = [&](char* own, int64_t n, int64_t j0, const int64_t(&offset)[2]) {
@@ -266,32 +293,33 @@ class ReducePlan final : public Plan {
       }
       store(own, n, job.y + (offset[1] + j0 * job.kept.step[1][last]) * e_.bytes, job.kept.step[1][last]);
     };
-    plugin::parallel_for(
-        host_, items * pieces, std::max<int64_t>(1, kGrain / work), job.r.threads, [&](int64_t begin, int64_t end) {
-          alignas(64) char local[kColumns * kStateBytes];
-          for (int64_t t = begin; t < end; ++t) {
-            const int64_t item = t / pieces, piece = t % pieces, j0 = item % tiles * kColumns;
-            const int64_t n = std::min(kColumns, wide - j0);
-            char* own = states ? states + t * item_bytes : local;
-            k_.init(own, n);
-            job.kept.walk(last, item / tiles, item / tiles + 1, [&](const int64_t(&offset)[2]) {
-              const char* x = job.x + (offset[0] + j0 * job.kept.step[0][last]) * e_.bytes;
-              const int64_t r0 = wide_rows * piece / pieces, r1 = wide_rows * (piece + 1) / pieces;
-              if (fold > 1) {
-                k_.columns(x + r0 * wide * e_.bytes, r1 - r0, wide, n, own);
-              } else {
-                take_columns(job, x, r0, r1, n, own);
-              }
-              if (pieces == 1) finish(own, n, j0, offset);
-            });
-          }
-        });
+    plugin::parallel_for(host_, items * pieces, std::max<int64_t>(1, kGrain / work), job.r.threads,
+                         [&](int64_t begin, int64_t end) {
+                           alignas(64) char local[kColumns * kStateBytes];
+                           for (int64_t t = begin; t < end; ++t) {
+                             const int64_t item = t / pieces, piece = t % pieces, j0 = item % tiles * kColumns;
+                             const int64_t n = std::min(kColumns, wide - j0);
+                             char* own = states ? states + t * item_bytes : local;
+                             k_.init(own, n);
+                             job.kept.walk(last, item / tiles, item / tiles + 1, [&](const int64_t(&offset)[2]) {
+                               const char* x = job.x + (offset[0] + j0 * job.kept.step[0][last]) * e_.bytes;
+                               const int64_t r0 = wide_rows * piece / pieces, r1 = wide_rows * (piece + 1) / pieces;
+                               if (fold > 1) {
+                                 k_.columns(x + r0 * wide * e_.bytes, r1 - r0, wide, n, own);
+                               } else {
+                                 take_columns(job, x, r0, r1, n, own);
+                               }
+                               if (pieces == 1) finish(own, n, j0, offset);
+                             });
+                           }
+                         });
     if (pieces == 1) return;
     for (int64_t item = 0; item < items; ++item) {
       char* own = states + item * pieces * item_bytes;
       const int64_t j0 = item % tiles * kColumns, n = std::min(kColumns, wide - j0);
       for (int64_t p = 1; p < pieces; ++p) k_.merge(own, own + p * item_bytes, n);
-      job.kept.walk(last, item / tiles, item / tiles + 1, [&](const int64_t(&offset)[2]) { finish(own, n, j0, offset); });
+      job.kept.walk(last, item / tiles, item / tiles + 1,
+                    [&](const int64_t(&offset)[2]) { finish(own, n, j0, offset); });
     }
   }
 
@@ -306,12 +334,14 @@ class ReducePlan final : public Plan {
 }  // namespace reduce
 
 std::unique_ptr<Plan> make_reduce(Instance& instance, const tg_call& call) {
-  if (call.n_attrs < 2 || call.attrs[0].kind != TG_ATTR_INT || (call.attrs[1].kind != TG_ATTR_INTS && call.attrs[1].kind != 0))
+  if (call.n_attrs < 2 || call.attrs[0].kind != TG_ATTR_INT ||
+      (call.attrs[1].kind != TG_ATTR_INTS && call.attrs[1].kind != 0))
     plugin::fail(TG_INVALID_ARGUMENT, "[reduce] expected plan attributes int kind and ints axes");
   const int kind = int(call.attrs[0].v.i);
   if (kind == TG_REDUCE_ARGMAX || kind == TG_REDUCE_ARGMIN) {
     if (call.attrs[1].n != 1)
-      plugin::fail(TG_INVALID_ARGUMENT, "[reduce] expected exactly one axis for argmax and argmin, got %u", call.attrs[1].n);
+      plugin::fail(TG_INVALID_ARGUMENT, "[reduce] expected exactly one axis for argmax and argmin, got %u",
+                   call.attrs[1].n);
     return reduce::make_arg(instance, call, int(call.attrs[1].v.ints[0]), kind == TG_REDUCE_ARGMAX);
   }
   return std::make_unique<reduce::ReducePlan>(instance, call, kind);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// argmax and argmin along one axis: the first of equals, the first NaN before all. A dense row is reduced to its extreme
-// value, which is then searched for; otherwise columns keep their best value and its position side by side.
+// argmax and argmin along one axis: the first of equals, the first NaN before all. A dense row is reduced to its
+// extreme value, which is then searched for; otherwise columns keep their best value and its position side by side.
 #include <algorithm>
 #include <type_traits>
 
@@ -66,24 +66,24 @@ class ArgPlan final : public Plan {
     constexpr int64_t kWidth = 256;
     const int64_t tiles = side_by_side ? (columns + kWidth - 1) / kWidth : columns;
     const int64_t work = n * (side_by_side ? std::min(columns, kWidth) : 1);
-    plugin::parallel_for(
-        host_, kept.count(last) * tiles, std::max<int64_t>(1, kGrain / work), r.threads, [&](int64_t begin, int64_t end) {
-          for (int64_t t = begin; t < end;) {
-            const int64_t outer = t / tiles, stop = std::min(end, (outer + 1) * tiles);
-            kept.walk(last, outer, outer + 1, [&](const int64_t(&offset)[2]) {
-              for (; t < stop; ++t) {
-                const int64_t j = (t - outer * tiles) * (side_by_side ? kWidth : 1);
-                const T* at = from + offset[0] + j * xs;
-                int64_t* out = to + offset[1] + j * ys;
-                if (side_by_side) {
-                  tile<T, kMax>(at, n, step, std::min(kWidth, columns - j), xs, out, ys);
-                } else {
-                  *out = row<T, kMax>(at, n, step);
-                }
-              }
-            });
-          }
-        });
+    plugin::parallel_for(host_, kept.count(last) * tiles, std::max<int64_t>(1, kGrain / work), r.threads,
+                         [&](int64_t begin, int64_t end) {
+                           for (int64_t t = begin; t < end;) {
+                             const int64_t outer = t / tiles, stop = std::min(end, (outer + 1) * tiles);
+                             kept.walk(last, outer, outer + 1, [&](const int64_t(&offset)[2]) {
+                               for (; t < stop; ++t) {
+                                 const int64_t j = (t - outer * tiles) * (side_by_side ? kWidth : 1);
+                                 const T* at = from + offset[0] + j * xs;
+                                 int64_t* out = to + offset[1] + j * ys;
+                                 if (side_by_side) {
+                                   tile<T, kMax>(at, n, step, std::min(kWidth, columns - j), xs, out, ys);
+                                 } else {
+                                   *out = row<T, kMax>(at, n, step);
+                                 }
+                               }
+                             });
+                           }
+                         });
   }
 
   template <class T, bool kMax>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reductions of dense rows and columns. Sums of f32 run in f32 lanes over at most a segment or 64 rows, and in f64 above
-// that: many short sums, so the error hardly grows with the length. The order depends on the shape alone.
+// Reductions of dense rows and columns. Sums of f32 run in f32 lanes over at most a segment or 64 rows, and in f64
+// above that: many short sums, so the error hardly grows with the length. The order depends on the shape alone.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -9,12 +9,14 @@
 
 #include "kernels/reduce.h"
 
+// clang-format off: the order matters
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/reduce_kernels.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
 #include "kernels/simd-inl.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::reduce::HWY_NAMESPACE {
@@ -60,8 +62,9 @@ struct Sum {
   }
 
   static void columns(const T* x, int64_t rows, int64_t stride, int64_t n, State* state) {
-    using Part = std::conditional_t<kFloat<T>, T, std::conditional_t<(sizeof(T) < 4), uint32_t, std::make_unsigned_t<
-                                                      std::conditional_t<kFloat<T>, int, T>>>>;
+    using Part = std::conditional_t<
+        kFloat<T>, T,
+        std::conditional_t<(sizeof(T) < 4), uint32_t, std::make_unsigned_t<std::conditional_t<kFloat<T>, int, T>>>>;
     alignas(64) Part part[kColumns];
     for (int64_t r0 = 0; r0 < rows; r0 += kRowsAtOnce) {
       const int64_t r1 = std::min(rows, r0 + kRowsAtOnce);
@@ -110,8 +113,8 @@ template <class T, bool kMax>
 struct Extreme {
   using State = T;
   using Limits = std::numeric_limits<T>;
-  static constexpr T kFirst = kMax ? (kFloat<T> ? -Limits::infinity() : Limits::lowest())
-                                   : (kFloat<T> ? Limits::infinity() : Limits::max());
+  static constexpr T kFirst =
+      kMax ? (kFloat<T> ? -Limits::infinity() : Limits::lowest()) : (kFloat<T> ? Limits::infinity() : Limits::max());
   // The new element wins if it is beyond, or NaN; a NaN that is there already stays.
   static HWY_INLINE T merge(T a, T b) {
     const bool beyond = kMax ? b > a : b < a;
@@ -208,28 +211,44 @@ struct Table {
 template <class T>
 Kernels by_kind(int kind) {
   switch (kind) {
-    case TG_REDUCE_SUM: return Table<T, Sum<T>>::kernels();
-    case TG_REDUCE_PROD: return Table<T, Prod<T>>::kernels();
-    case TG_REDUCE_MAX: return Table<T, Extreme<T, true>>::kernels();
-    case TG_REDUCE_MIN: return Table<T, Extreme<T, false>>::kernels();
-    default: return {};
+    case TG_REDUCE_SUM:
+      return Table<T, Sum<T>>::kernels();
+    case TG_REDUCE_PROD:
+      return Table<T, Prod<T>>::kernels();
+    case TG_REDUCE_MAX:
+      return Table<T, Extreme<T, true>>::kernels();
+    case TG_REDUCE_MIN:
+      return Table<T, Extreme<T, false>>::kernels();
+    default:
+      return {};
   }
 }
 
 Kernels lookup(int kind, Rep rep) {
   switch (rep) {
-    case map::kF32: return by_kind<float>(kind);
-    case map::kF64: return by_kind<double>(kind);
-    case map::kI64: return by_kind<int64_t>(kind);
-    case map::kI32: return by_kind<int32_t>(kind);
-    case map::kI16: return by_kind<int16_t>(kind);
-    case map::kI8: return by_kind<int8_t>(kind);
-    case map::kU64: return by_kind<uint64_t>(kind);
-    case map::kU32: return by_kind<uint32_t>(kind);
-    case map::kU16: return by_kind<uint16_t>(kind);
+    case map::kF32:
+      return by_kind<float>(kind);
+    case map::kF64:
+      return by_kind<double>(kind);
+    case map::kI64:
+      return by_kind<int64_t>(kind);
+    case map::kI32:
+      return by_kind<int32_t>(kind);
+    case map::kI16:
+      return by_kind<int16_t>(kind);
+    case map::kI8:
+      return by_kind<int8_t>(kind);
+    case map::kU64:
+      return by_kind<uint64_t>(kind);
+    case map::kU32:
+      return by_kind<uint32_t>(kind);
+    case map::kU16:
+      return by_kind<uint16_t>(kind);
     case map::kU8:
-    case map::kBool: return by_kind<uint8_t>(kind);
-    default: return {};
+    case map::kBool:
+      return by_kind<uint8_t>(kind);
+    default:
+      return {};
   }
 }
 }  // namespace

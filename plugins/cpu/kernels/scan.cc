@@ -56,7 +56,9 @@ struct Op {
 class ScanPlan final : public Plan {
  public:
   ScanPlan(Instance& instance, const tg_call& call) : host_(instance.host), dtype_(call.inputs[0]->dtype) {
-    const auto attr = [&](uint32_t i) { return i < call.n_attrs && call.attrs[i].kind == TG_ATTR_INT ? call.attrs[i].v.i : 0; };
+    const auto attr = [&](uint32_t i) {
+      return i < call.n_attrs && call.attrs[i].kind == TG_ATTR_INT ? call.attrs[i].v.i : 0;
+    };
     kind_ = int(attr(0));
     axis_ = int(attr(1));
     exclusive_ = attr(2) != 0;
@@ -103,22 +105,23 @@ class ScanPlan final : public Plan {
     const int64_t columns = kept.inner(), xs = kept.step[0][last], ys = kept.step[1][last];
     const int64_t tiles = (columns + kWidth - 1) / kWidth;
     const bool side_by_side = xs < x.strides[axis_];
-    plugin::parallel_for(
-        host_, kept.count(last) * tiles, std::max<int64_t>(1, kGrain / (n * std::min(columns, kWidth))), r.threads,
-        [&](int64_t begin, int64_t end) {
-          for (int64_t t = begin; t < end; ++t) {
-            kept.walk(last, t / tiles, t / tiles + 1, [&](const int64_t(&offset)[2]) {
-              const int64_t j0 = t % tiles * kWidth, width = std::min(kWidth, columns - j0);
-              const T* a = from + offset[0] + j0 * xs;
-              T* b = to + offset[1] + j0 * ys;
-              if (side_by_side) {
-                lines<T, kKind>(a, b, n, xa, ya, width, xs, ys);
-              } else {
-                for (int64_t j = 0; j < width; ++j) lines<T, kKind>(a + j * xs, b + j * ys, n, xa, ya, 1, 0, 0);
-              }
-            });
-          }
-        });
+    plugin::parallel_for(host_, kept.count(last) * tiles,
+                         std::max<int64_t>(1, kGrain / (n * std::min(columns, kWidth))), r.threads,
+                         [&](int64_t begin, int64_t end) {
+                           for (int64_t t = begin; t < end; ++t) {
+                             kept.walk(last, t / tiles, t / tiles + 1, [&](const int64_t(&offset)[2]) {
+                               const int64_t j0 = t % tiles * kWidth, width = std::min(kWidth, columns - j0);
+                               const T* a = from + offset[0] + j0 * xs;
+                               T* b = to + offset[1] + j0 * ys;
+                               if (side_by_side) {
+                                 lines<T, kKind>(a, b, n, xa, ya, width, xs, ys);
+                               } else {
+                                 for (int64_t j = 0; j < width; ++j)
+                                   lines<T, kKind>(a + j * xs, b + j * ys, n, xa, ya, 1, 0, 0);
+                               }
+                             });
+                           }
+                         });
   }
 
   template <class T, int kKind>

@@ -46,7 +46,8 @@ class ScatterPlan final : public Plan {
     kind_ = call.n_attrs > 1 ? int(call.attrs[1].v.i) : TG_SCATTER_SET;
     wide_ = call.inputs[0]->dtype.bits == 64;
     if (!is_index(call.inputs[0]->dtype))
-      plugin::fail(TG_INVALID_ARGUMENT, "[scatter] expected i32 or i64 indices, got %s", plugin::dtype_name(call.inputs[0]->dtype));
+      plugin::fail(TG_INVALID_ARGUMENT, "[scatter] expected i32 or i64 indices, got %s",
+                   plugin::dtype_name(call.inputs[0]->dtype));
     if (axis_ < 0 || axis_ >= call.inputs[1]->ndim)
       plugin::fail(TG_INVALID_ARGUMENT, "[scatter] expected an axis in [0, %d), got %d", call.inputs[1]->ndim, axis_);
     if (kind_ < TG_SCATTER_SET || kind_ > TG_SCATTER_MAX)
@@ -95,7 +96,8 @@ class ScatterPlan final : public Plan {
                            [&](int64_t begin, int64_t end) {
                              axes.walk(last, begin, end, [&](const int64_t(&offset)[2]) {
                                for (int64_t i = 0; i < axes.inner(); ++i) {
-                                 body(own[offset[0] + i * axes.step[0][last]], sums[offset[1] + i * axes.step[1][last]]);
+                                 body(own[offset[0] + i * axes.step[0][last]],
+                                      sums[offset[1] + i * axes.step[1][last]]);
                                }
                              });
                            });
@@ -161,9 +163,8 @@ class ScatterPlan final : public Plan {
     plugin::parallel_for(host_, kept.count(), grain, r.threads, [&](int64_t begin, int64_t end) {
       for (int64_t p = begin; p < end;) {
         const int64_t outer = p / inner, c0 = p - outer * inner, c1 = std::min(inner, c0 + end - p);
-        kept.walk(last, outer, outer + 1, [&](const int64_t(&offset)[3]) {
-          row(to + offset[0], at + offset[1], from + offset[2], c0, c1);
-        });
+        kept.walk(last, outer, outer + 1,
+                  [&](const int64_t(&offset)[3]) { row(to + offset[0], at + offset[1], from + offset[2], c0, c1); });
         p += c1 - c0;
       }
     });

@@ -20,7 +20,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // Masked memory access exists in hardware for 4 and 8 bytes from AVX2 on; elsewhere a small buffer does.
 template <class T>
-inline constexpr bool kMaskedAccess = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && (sizeof(T) >= 4);
+inline constexpr bool kMaskedAccess = HWY_ARCH_X86&& HWY_TARGET <= HWY_AVX2 && (sizeof(T) >= 4);
 
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE hn::Vec<D> load_first(D d, const T* p, size_t n) {

@@ -97,35 +97,35 @@ class SortPlan final : public Plan {
     int64_t* positions = index ? plugin::data<int64_t>(*index) : nullptr;
     bool skip[TG_MAX_RANK] = {};
     skip[axis_] = true;
-    const Axes<3> kept(x.ndim, x.shape, {x.strides, values ? values->strides : x.strides, index ? index->strides : x.strides},
-                       skip);
+    const Axes<3> kept(x.ndim, x.shape,
+                       {x.strides, values ? values->strides : x.strides, index ? index->strides : x.strides}, skip);
     const int64_t n = x.shape[axis_], xa = x.strides[axis_];
     const int64_t va = values ? values->strides[axis_] : 0, ia = index ? index->strides[axis_] : 0;
     constexpr bool kNarrow = sizeof(key_of(T{}, false)) == 4;
-    plugin::parallel_for(
-        host_, kept.count(), std::max<int64_t>(1, kGrain / n), r.threads, [&](int64_t begin, int64_t end) {
-          std::vector<uint64_t> pairs, other;
-          std::vector<WidePair> wide;
-          kept.walk(kept.rank, begin, end, [&](const int64_t(&offset)[3]) {
-            const T* line = from + offset[0];
-            const auto write = [&](int64_t k, int64_t position) {
-              if (to) to[offset[1] + k * va] = line[position * xa];
-              if (positions) positions[offset[2] + k * ia] = position;
-            };
-            if (kNarrow && n <= int64_t(std::numeric_limits<uint32_t>::max())) {
-              pairs.resize(size_t(n));
-              for (int64_t k = 0; k < n; ++k)
-                pairs[size_t(k)] = uint64_t(key_of(line[k * xa], descending_)) << 32 | uint64_t(k);
-              n >= kRadixFrom ? radix_sort(pairs, other) : std::sort(pairs.begin(), pairs.end());
-              for (int64_t k = 0; k < n; ++k) write(k, int64_t(pairs[size_t(k)] & 0xffffffffu));
-            } else {
-              wide.resize(size_t(n));
-              for (int64_t k = 0; k < n; ++k) wide[size_t(k)] = {key_of(line[k * xa], descending_), k};
-              std::sort(wide.begin(), wide.end());
-              for (int64_t k = 0; k < n; ++k) write(k, wide[size_t(k)].position);
-            }
-          });
-        });
+    plugin::parallel_for(host_, kept.count(), std::max<int64_t>(1, kGrain / n), r.threads,
+                         [&](int64_t begin, int64_t end) {
+                           std::vector<uint64_t> pairs, other;
+                           std::vector<WidePair> wide;
+                           kept.walk(kept.rank, begin, end, [&](const int64_t(&offset)[3]) {
+                             const T* line = from + offset[0];
+                             const auto write = [&](int64_t k, int64_t position) {
+                               if (to) to[offset[1] + k * va] = line[position * xa];
+                               if (positions) positions[offset[2] + k * ia] = position;
+                             };
+                             if (kNarrow && n <= int64_t(std::numeric_limits<uint32_t>::max())) {
+                               pairs.resize(size_t(n));
+                               for (int64_t k = 0; k < n; ++k)
+                                 pairs[size_t(k)] = uint64_t(key_of(line[k * xa], descending_)) << 32 | uint64_t(k);
+                               n >= kRadixFrom ? radix_sort(pairs, other) : std::sort(pairs.begin(), pairs.end());
+                               for (int64_t k = 0; k < n; ++k) write(k, int64_t(pairs[size_t(k)] & 0xffffffffu));
+                             } else {
+                               wide.resize(size_t(n));
+                               for (int64_t k = 0; k < n; ++k) wide[size_t(k)] = {key_of(line[k * xa], descending_), k};
+                               std::sort(wide.begin(), wide.end());
+                               for (int64_t k = 0; k < n; ++k) write(k, wide[size_t(k)].position);
+                             }
+                           });
+                         });
   }
 
   const tg_host* host_;

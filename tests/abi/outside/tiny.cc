@@ -240,7 +240,7 @@ struct Matmul : Plan {
     const tg_tensor &a = *r.inputs[0], &b = *r.inputs[1], &y = *r.outputs[0];
     const int d = y.ndim - 2;  // the last two axes are the matrices
     const int64_t m = y.shape[d], n = y.shape[d + 1], k = a.shape[d + 1], batch = numel(y) / (m * n);
-    const int64_t grain = std::max<int64_t>(1, 100000 / (n * k));
+    const int64_t grain = std::max<int64_t>(1, (1 << 20) / (n * k));  // rows that are worth waking a thread
     parallel_for(host, batch * m, grain, r.threads, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         int64_t at[3] = {row % m * a.strides[d], 0, row % m * y.strides[d]}, rest = row / m;
