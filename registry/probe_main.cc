@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// tengen-probe LIBRARY [FD]: loads a plugin, opens it, lists its devices, shuts it down, and writes what it saw as lines
-// of JSON to FD (1 if not given). The host runs it before it loads a plugin that it does not know. Exit status 0: the
-// plugin let itself be tried, whatever it answered; anything else is its doing, but for 2, a wrong command line.
+// tengen-probe LIBRARY [FD]: loads a plugin, opens it, lists its devices, shuts it down, and writes what it saw as
+// lines of JSON to FD (1 if not given). The host runs it before it loads a plugin that it does not know. Exit status 0:
+// the plugin let itself be tried, whatever it answered; anything else is its doing, but for 2, a wrong command line.
 #include <tengen/registry.h>
 #include <unistd.h>
 
@@ -10,8 +10,8 @@
 #include <cstdlib>
 
 #if defined(__linux__)
-#include <csignal>
 #include <sys/prctl.h>
+#include <csignal>
 #endif
 
 int main(int argc, char** argv) {

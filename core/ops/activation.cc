@@ -201,7 +201,7 @@ TG_OPS(activation) {
         const Tensor slope = op<"add">({op<"div">({b.arg(0), 3.0}), 0.5});
         return Tensors{mul(b.grad(), where(op<"le">({b.arg(0), -3.0}), 0.0, where(op<"ge">({b.arg(0), 3.0}), 1.0, slope)))};
       })
-      .saves(1, 0).bounds(3, "three roundings").example(">>> tg.hardswish(tg.tensor([-9., 9.])).tolist()\n[0.0, 9.0]");
+      .saves(1, 0).bounds(3, "three roundings").example(">>> tg.hardswish(tg.tensor([0., 9.])).tolist()\n[0.0, 9.0]");
 
   activation(TG_OP(softplus), "log(1 + exp(x)), without overflow.").map(Promotion::common_float, opcode(TG_MAP_SOFTPLUS))
       .grad([](const Backward& b) { return Tensors{mul(b.grad(), op<"sigmoid">({b.arg(0)}))}; }).saves(1, 0)
@@ -215,7 +215,7 @@ TG_OPS(activation) {
   activation(TG_OP(logsigmoid), "log(sigmoid(x)), without overflow.")
       .infer([](const Inference& c) { return one({is_floating(c.input(0).dtype) ? c.input(0).dtype : DType::f32, c.input(0).shape}); })
       .decompose([](const Call& c) { return Tensors{op<"neg">({op<"softplus">({op<"neg">({c.input(0)})})})}; })
-      .bounds(24, "softplus").example(">>> tg.logsigmoid(tg.tensor([100.])).tolist()\n[-0.0]");
+      .bounds(24, "softplus").example(">>> tg.logsigmoid(tg.tensor([-100.])).tolist()\n[-100.0]");
 }
 
 }  // namespace tg

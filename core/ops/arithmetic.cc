@@ -29,9 +29,14 @@ Tensors pow_gradient(const Backward& b) {
     }
   }
   if (b.need(1)) {
-    const Tensor log = op<"log">({x});
-    const Tensor zero = op<"logical_and">({op<"eq">({x, 0.0}), op<"ge">({y, 0.0})});
-    out[1] = op<"mul">({b.grad(), select(zero, 0.0, op<"mul">({b.output(), log}))});
+    if (x.kind == Arg::scalar) {
+      const double v = x.s.as_double();
+      const Tensor slope = op<"mul">({b.output(), std::log(v)});
+      out[1] = op<"mul">({b.grad(), v == 0 ? select(op<"ge">({y, 0.0}), 0.0, slope) : slope});
+    } else {
+      const Tensor zero = op<"logical_and">({op<"eq">({x, 0.0}), op<"ge">({y, 0.0}, {}, b.grad().device())});
+      out[1] = op<"mul">({b.grad(), select(zero, 0.0, op<"mul">({b.output(), op<"log">({x})}))});
+    }
   }
   return out;
 }
@@ -145,7 +150,7 @@ TG_OPS(arithmetic) {
   binary(TG_OP(atan2)).doc("The angle of the point (y, x), in (-pi, pi]; the first argument is the ordinate.")
       .map(Promotion::common_float, simple(TG_MAP_ATAN2))
       .grad([](const Backward& b) {
-        const Tensor r2 = op<"add">({op<"mul">({b.arg(0), b.arg(0)}), op<"mul">({b.arg(1), b.arg(1)})});
+        const Arg r2 = plus(times(b.arg(0), b.arg(0)), times(b.arg(1), b.arg(1)));
         const Tensor g = op<"div">({b.grad(), r2});
         return Tensors{op<"mul">({g, b.arg(1)}), b.need(1) ? op<"neg">({op<"mul">({g, b.arg(0)})}) : Tensor()};
       })

@@ -70,6 +70,20 @@ inline Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, 
 }
 inline Tensor sum(const Tensor& x, const Ints& axes, bool keep) { return axes.empty() ? x : op<"sum">({x}, {axes, keep}); }
 
+// Products, sums, differences and quotients in gradients, whose operands may both be numbers: those stay numbers.
+inline Arg times(const Arg& a, const Arg& b) {
+  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() * b.s.as_double()) : Arg(op<"mul">({a, b}));
+}
+inline Arg plus(const Arg& a, const Arg& b) {
+  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() + b.s.as_double()) : Arg(op<"add">({a, b}));
+}
+inline Arg minus(const Arg& a, const Arg& b) {
+  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() - b.s.as_double()) : Arg(op<"sub">({a, b}));
+}
+inline Arg over(const Arg& a, const Arg& b) {
+  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() / b.s.as_double()) : Arg(op<"div">({a, b}));
+}
+
 // Writes in place inside a decomposition: target = x, target += x.
 inline void copy_into(const Tensor& target, const Tensor& x) {
   const Arg in[] = {x};

@@ -149,6 +149,7 @@ TG_OPS(reduce) {
   reduction(TG_OP(count_nonzero)).doc("How many elements are not 0, as i64.").attr("keepdims", AttrKind::boolean, false, kKeep)
       .infer([](const Inference& c) { return reduced(c, DType::i64); })
       .decompose([](const Call& c) {
+        infer_now(c);
         return Tensors{op<"sum">({c.input(0).cast(DType::boolean)}, {c.attr(0), c.attr(1)})};
       })
       .no_grad().bounds(0, "exact").example(">>> tg.count_nonzero(tg.tensor([0, 3, 4])).item()\n2");

@@ -5,8 +5,10 @@
 namespace tg {
 namespace {
 
-void canonical(std::span<const Arg> inputs, std::span<Attr> attrs) {
-  if (inputs[0].kind == Arg::tensor) attrs[0] = normalize_axis("softmax", attrs[0].integer(), inputs[0].t.rank());
+CanonicalFn positive_axis(const char* op) {
+  return [op](std::span<const Arg> inputs, std::span<Attr> attrs) {
+    if (inputs[0].kind == Arg::tensor) attrs[0] = normalize_axis(op, attrs[0].integer(), inputs[0].t.rank());
+  };
 }
 Specs infer(const Inference& c) {
   check_type(is_floating(c.input(0).dtype), c.name(), "floats", c.input(0).dtype);
@@ -30,18 +32,18 @@ Tensor shifted(const Call& c) {
 }
 Tensor kept_sum(const Tensor& x, const Ints& axes) { return sum(x, axes, true); }
 
-OpBuilder forward(OpBuilder o) {
-  return o.kernel().family("nn").input("x", "a floating tensor of at least one axis").attr("axis", AttrKind::integer, -1, "the axis").canonical(canonical).infer(infer);
+OpBuilder forward(OpBuilder o, const char* name) {
+  return o.kernel().family("nn").input("x", "a floating tensor of at least one axis").attr("axis", AttrKind::integer, -1, "the axis").canonical(positive_axis(name)).infer(infer);
 }
 OpBuilder backward(OpBuilder o) {
   return o.kernel().internal().family("nn").input("dy", "gradient of y").input("y", "what the forward op gave").attr("axis", AttrKind::integer, "the axis")
-      .output("dx", "gradient of x").canonical(canonical).infer(infer_backward);
+      .output("dx", "gradient of x").canonical(positive_axis("softmax_backward")).infer(infer_backward);
 }
 
 }  // namespace
 
 TG_OPS(softmax) {
-  forward(TG_OP(softmax)).doc("exp(x) / sum(exp(x)) along an axis, without overflow. Errors: TypeError for integers.")
+  forward(TG_OP(softmax), "softmax").doc("exp(x) / sum(exp(x)) along an axis, without overflow. Errors: TypeError for integers.")
       .decompose([](const Call& c) {
         if (!c.input(0).numel()) return Tensors{op<"copy">({c.input(0)})};
         const Tensor e = op<"exp">({shifted(c)});
@@ -65,7 +67,7 @@ TG_OPS(softmax) {
       })
       .saves(3, 0).bounds(8, "the length of the axis, relative to y * (|dy| + sum |dy y|)");
 
-  forward(TG_OP(log_softmax)).doc("log(softmax(x)) along an axis, without overflow or underflow. Errors: TypeError for integers.")
+  forward(TG_OP(log_softmax), "log_softmax").doc("log(softmax(x)) along an axis, without overflow or underflow. Errors: TypeError for integers.")
       .decompose([](const Call& c) {
         if (!c.input(0).numel()) return Tensors{op<"copy">({c.input(0)})};
         const Tensor s = shifted(c);

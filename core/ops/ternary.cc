@@ -31,8 +31,9 @@ TG_OPS(ternary) {
       })
       .grad([](const Backward& b) {
         Tensors out(3);
-        const Tensor below = op<"lt">({b.arg(0), b.arg(1)});
-        const Tensor above = op<"gt">({op<"maximum">({b.arg(0), b.arg(1)}), b.arg(2)});
+        Device* device = b.grad().device();
+        const Tensor below = op<"lt">({b.arg(0), b.arg(1)}, {}, device);
+        const Tensor above = op<"gt">({op<"maximum">({b.arg(0), b.arg(1)}, {}, device), b.arg(2)});
         if (b.need(0)) out[0] = where(op<"logical_or">({below, above}), 0.0, b.grad());
         if (b.need(1)) out[1] = where(op<"logical_and">({below, op<"logical_not">({above})}), b.grad(), 0.0);
         if (b.need(2)) out[2] = where(above, b.grad(), 0.0);
@@ -57,8 +58,8 @@ TG_OPS(ternary) {
         return b.emit(TG_MAP_ADD, in[0], b.emit(TG_MAP_MUL, in[2], b.emit(TG_MAP_SUB, in[1], in[0])));
       })
       .grad([](const Backward& b) {
-        return Tensors{b.need(0) ? mul(b.grad(), op<"sub">({1.0, b.arg(2)})) : Tensor(), b.need(1) ? mul(b.grad(), b.arg(2)) : Tensor(),
-                       b.need(2) ? mul(b.grad(), op<"sub">({b.arg(1), b.arg(0)})) : Tensor()};
+        return Tensors{b.need(0) ? mul(b.grad(), minus(1.0, b.arg(2))) : Tensor(), b.need(1) ? mul(b.grad(), b.arg(2)) : Tensor(),
+                       b.need(2) ? mul(b.grad(), minus(b.arg(1), b.arg(0))) : Tensor()};
       })
       .saves(7, 0).bounds(4, "three roundings, relative to |x| + |weight| (|x| + |y|)")
       .example(">>> tg.lerp(tg.tensor([0.]), tg.tensor([10.]), 0.5).tolist()\n[5.0]");
@@ -72,7 +73,7 @@ TG_OPS(ternary) {
       .grad([](const Backward& b) {
         const Tensor g = mul(b.grad(), b.arg(3));
         return Tensors{b.grad(), b.need(1) ? mul(g, b.arg(2)) : Tensor(), b.need(2) ? mul(g, b.arg(1)) : Tensor(),
-                       b.need(3) ? mul(b.grad(), mul(b.arg(1), b.arg(2))) : Tensor()};
+                       b.need(3) ? mul(b.grad(), times(b.arg(1), b.arg(2))) : Tensor()};
       })
       .saves(14, 0).bounds(3, "three roundings, relative to |x| + |value y z|")
       .example(">>> tg.addcmul(tg.tensor([1.]), tg.tensor([2.]), tg.tensor([3.]), 0.5).tolist()\n[4.0]");
@@ -83,7 +84,8 @@ TG_OPS(ternary) {
         return b.emit(TG_MAP_ADD, in[0], b.emit(TG_MAP_MUL, in[3], b.emit(TG_MAP_DIV, in[1], in[2])));
       })
       .grad([](const Backward& b) {
-        const Tensor g = op<"div">({mul(b.grad(), b.arg(3)), b.arg(2)}), q = op<"div">({b.arg(1), b.arg(2)});
+        const Tensor g = op<"div">({mul(b.grad(), b.arg(3)), b.arg(2)});
+        const Arg q = over(b.arg(1), b.arg(2));
         return Tensors{b.grad(), g, b.need(2) ? op<"neg">({mul(g, q)}) : Tensor(), b.need(3) ? mul(b.grad(), q) : Tensor()};
       })
       .saves(14, 0).bounds(3, "three roundings, relative to |x| + |value y / z|")

@@ -13,10 +13,6 @@ def main() -> int:
     if not os.access(program, os.X_OK):
         print(f"tengen: expected the program {program}, which this installation lacks", file=sys.stderr)
         return 127
-    path = os.environ.get("TENGEN_PLUGIN_PATH", "")
-    own = os.path.join(here, "plugins")
-    if own not in path.split(os.pathsep):
-        os.environ["TENGEN_PLUGIN_PATH"] = path + os.pathsep + own if path else own
     os.execv(program, ["tengen", *sys.argv[1:]])
 
 

@@ -21,7 +21,7 @@ from tengen import nn
 from tengen.data import DataLoader, Dataset, ImageSet, get_worker_info, load_digits, load_idx_directory
 
 # Per size of image: epochs, batch size, peak learning rate, largest shift in pixels.
-SMALL = {"epochs": 24, "batch": 32, "lr": 4e-3, "shift": 1}
+SMALL = {"epochs": 16, "batch": 32, "lr": 4e-3, "shift": 1}
 LARGE = {"epochs": 5, "batch": 64, "lr": 4e-3, "shift": 2}
 
 
@@ -103,7 +103,7 @@ def say_devices(device: Any, pinned: bool) -> None:
     for d in tg.devices():
         mark = "*" if d.name == device.name else " "
         print(f"  {mark} {d.name:10} {d.product} - plugin {d.provider}: {d.reason}")
-    print(f"using {device.name}: {'asked for with --device' if pinned else tg.default_device_reason()}")
+    print(f"using {device.name}, asked for with --device" if pinned else f"using {tg.default_device_reason()}")
 
 
 # ---- the learning curve ------------------------------------------------------------------------------------------------

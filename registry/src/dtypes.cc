@@ -15,26 +15,35 @@ struct NamedDtype {
 };
 // In TG_DT_* order.
 constexpr NamedDtype kDtypes[kDtypeCount] = {
-    {"f32", {TG_CODE_FLOAT, 32, 1}},          {"f64", {TG_CODE_FLOAT, 64, 1}},
-    {"f16", {TG_CODE_FLOAT, 16, 1}},          {"bf16", {TG_CODE_BFLOAT, 16, 1}},
-    {"i64", {TG_CODE_INT, 64, 1}},            {"i32", {TG_CODE_INT, 32, 1}},
-    {"i16", {TG_CODE_INT, 16, 1}},            {"i8", {TG_CODE_INT, 8, 1}},
-    {"u64", {TG_CODE_UINT, 64, 1}},           {"u32", {TG_CODE_UINT, 32, 1}},
-    {"u16", {TG_CODE_UINT, 16, 1}},           {"u8", {TG_CODE_UINT, 8, 1}},
-    {"bool", {TG_CODE_BOOL, 8, 1}},           {"c64", {TG_CODE_COMPLEX, 64, 1}},
-    {"c128", {TG_CODE_COMPLEX, 128, 1}},      {"f8e4m3", {TG_CODE_FLOAT8_E4M3FN, 8, 1}},
-    {"f8e5m2", {TG_CODE_FLOAT8_E5M2, 8, 1}}, {"i4", {TG_CODE_INT, 4, 1}},
+    {"f32", {TG_CODE_FLOAT, 32, 1}},
+    {"f64", {TG_CODE_FLOAT, 64, 1}},
+    {"f16", {TG_CODE_FLOAT, 16, 1}},
+    {"bf16", {TG_CODE_BFLOAT, 16, 1}},
+    {"i64", {TG_CODE_INT, 64, 1}},
+    {"i32", {TG_CODE_INT, 32, 1}},
+    {"i16", {TG_CODE_INT, 16, 1}},
+    {"i8", {TG_CODE_INT, 8, 1}},
+    {"u64", {TG_CODE_UINT, 64, 1}},
+    {"u32", {TG_CODE_UINT, 32, 1}},
+    {"u16", {TG_CODE_UINT, 16, 1}},
+    {"u8", {TG_CODE_UINT, 8, 1}},
+    {"bool", {TG_CODE_BOOL, 8, 1}},
+    {"c64", {TG_CODE_COMPLEX, 64, 1}},
+    {"c128", {TG_CODE_COMPLEX, 128, 1}},
+    {"f8e4m3", {TG_CODE_FLOAT8_E4M3FN, 8, 1}},
+    {"f8e5m2", {TG_CODE_FLOAT8_E5M2, 8, 1}},
+    {"i4", {TG_CODE_INT, 4, 1}},
     {"u4", {TG_CODE_UINT, 4, 1}},
 };
 
 // Index = TG_MAP_*.
 constexpr const char* kOpcodes[TG_MAP_END] = {
-    nullptr,    "copy",  "cast",   "neg",   "abs",        "not",   "sqrt",  "exp",     "log",  "sin",
-    "cos",      "tanh",  "erf",    "floor", "ceil",       "round", "trunc", "add",     "sub",  "mul",
-    "div",      "rem",   "pow",    "atan2", "max",        "min",   "eq",    "ne",      "lt",   "le",
-    "and",      "or",    "xor",    "shl",   "shr",        "where", "fma",   "clip",    "sign", "rsqrt",
-    "reciprocal", "expm1", "log1p", "exp2", "log2",       "sigmoid", "relu", "silu",   "gelu", "gelu_tanh",
-    "softplus", "tan",   "sinh",   "cosh",  "asin",       "acos",  "atan",  "log10",   "erfc"};
+    nullptr,      "copy",  "cast",  "neg",   "abs",  "not",     "sqrt",  "exp",   "log",  "sin",
+    "cos",        "tanh",  "erf",   "floor", "ceil", "round",   "trunc", "add",   "sub",  "mul",
+    "div",        "rem",   "pow",   "atan2", "max",  "min",     "eq",    "ne",    "lt",   "le",
+    "and",        "or",    "xor",   "shl",   "shr",  "where",   "fma",   "clip",  "sign", "rsqrt",
+    "reciprocal", "expm1", "log1p", "exp2",  "log2", "sigmoid", "relu",  "silu",  "gelu", "gelu_tanh",
+    "softplus",   "tan",   "sinh",  "cosh",  "asin", "acos",    "atan",  "log10", "erfc"};
 static_assert(TG_MAP_GELU_TANH == 49 && TG_MAP_CLIP == 37 && TG_MAP_SHR == 34 && TG_MAP_ERFC == 58);
 
 constexpr uint64_t kOther = uint64_t(1) << 63;  // dtypes without a position
@@ -91,9 +100,7 @@ int dtype_position(tg_dtype dtype) {
   return -1;
 }
 
-const char* dtype_name(int position) {
-  return position >= 0 && position < kDtypeCount ? kDtypes[position].name : "?";
-}
+const char* dtype_name(int position) { return position >= 0 && position < kDtypeCount ? kDtypes[position].name : "?"; }
 
 std::optional<int> find_dtype(std::string_view name) {
   for (int i = 0; i < kDtypeCount; ++i) {
@@ -127,7 +134,8 @@ DtypePattern DtypePattern::parse(std::string_view text, bool map_row) {
   const size_t semicolon = text.find(';');
   const std::string_view head = text.substr(0, semicolon);
   const size_t arrow = head.find("->");
-  if (map_row && arrow != std::string_view::npos) bad(text, "a row of map holds the instruction dtype alone, without '->'");
+  if (map_row && arrow != std::string_view::npos)
+    bad(text, "a row of map holds the instruction dtype alone, without '->'");
   if (!map_row && arrow == std::string_view::npos) bad(text, "expected 'inputs -> outputs', found no '->'");
 
   uint32_t used = 0;
@@ -220,8 +228,9 @@ bool DtypePattern::match_side(std::span<const tg_dtype> args, uint64_t present, 
       first = args[i];
     } else if (first.code != args[i].code || first.bits != args[i].bits || first.lanes != args[i].lanes) {
       if (why) {
-        *why = format("%s %zu: expected %s as the other arguments of type %c (%s), got %s", side, i,
-                      any_dtype_name(first).c_str(), 'A' + token.letter, text_.c_str(), any_dtype_name(args[i]).c_str());
+        *why =
+            format("%s %zu: expected %s as the other arguments of type %c (%s), got %s", side, i,
+                   any_dtype_name(first).c_str(), 'A' + token.letter, text_.c_str(), any_dtype_name(args[i]).c_str());
       }
       return false;
     }

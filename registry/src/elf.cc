@@ -15,7 +15,7 @@
 namespace tg::registry {
 namespace {
 
-constexpr uint64_t kMaxTable = 256u << 20;     // symbols or their names
+constexpr uint64_t kMaxTable = 256u << 20;  // symbols or their names
 constexpr uint64_t kMaxManifest = 16u << 20;
 constexpr uint64_t kMaxSections = 1u << 20;
 constexpr size_t kMaxExports = 4096;
@@ -38,9 +38,9 @@ class File {
 
   std::string read(uint64_t offset, uint64_t bytes, uint64_t limit, const char* what) const {
     if (bytes > limit || offset > size_ || bytes > size_ - offset)
-      throw std::runtime_error(format("is not a well-formed ELF file: %s (%llu bytes at %llu) leaves the file (%llu bytes)",
-                                      what, (unsigned long long)bytes, (unsigned long long)offset,
-                                      (unsigned long long)size_));
+      throw std::runtime_error(
+          format("is not a well-formed ELF file: %s (%llu bytes at %llu) leaves the file (%llu bytes)", what,
+                 (unsigned long long)bytes, (unsigned long long)offset, (unsigned long long)size_));
     std::string out(bytes, '\0');
     for (uint64_t done = 0; done < bytes;) {
       const ssize_t n = pread(fd_, out.data() + done, bytes - done, off_t(offset + done));
@@ -85,7 +85,8 @@ std::string_view name_at(const std::string& names, uint64_t offset) {
 
 void read_exports(const File& file, const Fields& f, const std::vector<Section>& sections, const Section& table,
                   ElfInfo& info) {
-  if (table.link >= sections.size()) throw std::runtime_error("is not a well-formed ELF file: no names for its symbols");
+  if (table.link >= sections.size())
+    throw std::runtime_error("is not a well-formed ELF file: no names for its symbols");
   const Section& strings = sections[table.link];
   const std::string symbols = file.read(table.offset, table.size, kMaxTable, "symbol table");
   const std::string names = file.read(strings.offset, strings.size, kMaxTable, "symbol names");
@@ -99,7 +100,8 @@ void read_exports(const File& file, const Fields& f, const std::vector<Section>&
     if (section == SHN_UNDEF || (bind != STB_GLOBAL && bind != STB_WEAK && bind != STB_GNU_UNIQUE)) continue;
     if (visibility == STV_HIDDEN || visibility == STV_INTERNAL) continue;
     const std::string_view name = name_at(names, f.number(symbols, at, 4));
-    if (!name.empty() && (info.exports.size() < kMaxExports || name == "tg_plugin_query")) info.exports.emplace_back(name);
+    if (!name.empty() && (info.exports.size() < kMaxExports || name == "tg_plugin_query"))
+      info.exports.emplace_back(name);
   }
 }
 
@@ -164,14 +166,22 @@ ElfInfo read_elf(const std::filesystem::path& path) {
 
 std::string machine_name(uint16_t machine) {
   switch (machine) {
-    case EM_X86_64: return "x86_64";
-    case EM_386: return "x86 (32 bits)";
-    case EM_AARCH64: return "aarch64";
-    case EM_ARM: return "arm (32 bits)";
-    case EM_RISCV: return "riscv";
-    case EM_PPC64: return "ppc64";
-    case EM_S390: return "s390";
-    default: return format("machine %u", machine);
+    case EM_X86_64:
+      return "x86_64";
+    case EM_386:
+      return "x86 (32 bits)";
+    case EM_AARCH64:
+      return "aarch64";
+    case EM_ARM:
+      return "arm (32 bits)";
+    case EM_RISCV:
+      return "riscv";
+    case EM_PPC64:
+      return "ppc64";
+    case EM_S390:
+      return "s390";
+    default:
+      return format("machine %u", machine);
   }
 }
 

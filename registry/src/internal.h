@@ -58,7 +58,8 @@ std::optional<std::string> read_small_file(const std::filesystem::path& file, si
 // threads or registered exit handlers is never safe. Throws std::runtime_error with the loader's sentence.
 tg_plugin_query_fn open_library(const std::filesystem::path& library);
 
-// Copies the table, its function tables and rows into `out`, each by min(sizes) into zeroed structs. "" or what is wrong.
+// Copies the table, its function tables and rows into `out`, each by min(sizes) into zeroed structs. "" or what is
+// wrong.
 std::string copy_table(const tg_plugin* theirs, LoadedPlugin& out);
 
 // Compares what the library says with what its manifest says. "" or what differs.

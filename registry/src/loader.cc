@@ -87,7 +87,8 @@ Registry::~Registry() {
 std::vector<Candidate>& Registry::scan(const ScanOptions& options) {
   std::vector<Candidate> found = tg::registry::scan(options);
   const std::lock_guard lock(mutex_);
-  std::erase_if(candidates_, [](const Candidate& c) { return c.status != Status::kLoaded && c.status != Status::kClosed; });
+  std::erase_if(candidates_,
+                [](const Candidate& c) { return c.status != Status::kLoaded && c.status != Status::kClosed; });
   const size_t kept = candidates_.size();
   for (Candidate& c : found) {
     bool known = false;
@@ -150,7 +151,8 @@ LoadedPlugin* Registry::load_locked(Candidate& c, const tg_host* host) {
 
   const tg_plugin* table = query(TG_ABI_VERSION, host);
   if (!table)
-    return refuse(Status::kLoadFailed, "its query returned no table: it cannot serve a host of ABI " + abi_text(TG_ABI_VERSION));
+    return refuse(Status::kLoadFailed,
+                  "its query returned no table: it cannot serve a host of ABI " + abi_text(TG_ABI_VERSION));
   if (const std::string why = copy_table(table, *plugin); !why.empty()) return refuse(Status::kLoadFailed, why);
   if (const std::string why = compare_with_manifest(*plugin, *c.manifest); !why.empty())
     return refuse(Status::kLoadFailed, why);

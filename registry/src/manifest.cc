@@ -106,8 +106,9 @@ bool valid_version(const std::string& v) {  // major.minor.patch[-pre][+build]
     if (!matches_chars(p, "0123456789") || p.size() > 9) return false;
   }
   return tail == std::string::npos ||
-         (tail + 1 < v.size() && v.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-+",
-                                                     tail) == std::string::npos);
+         (tail + 1 < v.size() &&
+          v.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-+", tail) ==
+              std::string::npos);
 }
 
 uint32_t abi_version(const Reader& r, const json& abi, const char* key) {
@@ -179,8 +180,9 @@ uint64_t opcode_mask(const Reader& r, const json& row, const std::string& pointe
 
 ManifestRow parse_row(const Reader& r, const json& row, const std::string& at, const std::string& plugin) {
   if (!row.is_object()) r.fail(at, "an object", row);
-  r.known_keys(row, at, {"op", "name", "revision", "dtypes", "domain", "features", "bake_dims", "bake_strides", "packed",
-                         "alias", "opcodes", "casts", "score", "flags", "max_insts", "max_rank"});
+  r.known_keys(row, at,
+               {"op", "name", "revision", "dtypes", "domain", "features", "bake_dims", "bake_strides", "packed",
+                "alias", "opcodes", "casts", "score", "flags", "max_insts", "max_rank"});
   ManifestRow out;
   out.op = r.string(row, at, "op", true);
   if (!valid_op(out.op)) r.fail(at + "/op", "an op like softmax or vendor::name ([a-z0-9_]+)", row.at("op"));
@@ -238,9 +240,11 @@ ManifestRow parse_row(const Reader& r, const json& row, const std::string& at, c
 
 // A key given twice is a mistake that a parser would otherwise settle silently; deep nesting is refused.
 json parse_strict(std::string_view text, const std::string& file) {
-  if (text.size() > kMaxText) throw ManifestError(file + ": expected at most 16 MiB, got " + std::to_string(text.size()));
+  if (text.size() > kMaxText)
+    throw ManifestError(file + ": expected at most 16 MiB, got " + std::to_string(text.size()));
   // The parser would take a NUL for the end and leave what follows unread.
-  if (text.find('\0') != std::string_view::npos) throw ManifestError(file + ": expected valid JSON, found a NUL byte in it");
+  if (text.find('\0') != std::string_view::npos)
+    throw ManifestError(file + ": expected valid JSON, found a NUL byte in it");
   std::vector<std::set<std::string>> keys;
   const auto watch = [&](int depth, json::parse_event_t event, json& value) {
     if (depth > 16) throw ManifestError(file + ": values are nested deeper than 16 levels");
@@ -248,7 +252,8 @@ json parse_strict(std::string_view text, const std::string& file) {
     if (event == json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
     if (event == json::parse_event_t::key && !keys.empty()) {
       const auto& key = value.get_ref<const std::string&>();
-      if (!keys.back().insert(key).second) throw ManifestError(file + ": key \"" + key + "\" is given twice in one object");
+      if (!keys.back().insert(key).second)
+        throw ManifestError(file + ": key \"" + key + "\" is given twice in one object");
     }
     return true;
   };
@@ -297,8 +302,9 @@ Manifest parse_manifest(std::string_view text, const std::string& file) {
 
   const Reader r(file, m.abi_max > TG_ABI_VERSION);
   r.known_keys(abi, "/abi", {"min", "max"});
-  r.known_keys(root, "", {"$schema", "name", "vendor", "version", "licence", "summary", "role", "abi", "cpu", "devices",
-                          "kernels"});
+  r.known_keys(
+      root, "",
+      {"$schema", "name", "vendor", "version", "licence", "summary", "role", "abi", "cpu", "devices", "kernels"});
   m.name = r.string(root, "", "name", true);
   if (!valid_name(m.name)) r.fail("/name", "a name of at most 64 characters [a-z0-9_]", root.at("name"));
   m.vendor = r.string(root, "", "vendor", true);
@@ -319,7 +325,8 @@ Manifest parse_manifest(std::string_view text, const std::string& file) {
       if (!list.is_array()) r.fail(at, "an array of feature names", list);
       auto& features = m.cpu[arch];
       for (size_t i = 0; i < list.size(); ++i) {
-        if (!list[i].is_string() || !matches_chars(list[i].get_ref<const std::string&>(), "abcdefghijklmnopqrstuvwxyz0123456789_."))
+        if (!list[i].is_string() ||
+            !matches_chars(list[i].get_ref<const std::string&>(), "abcdefghijklmnopqrstuvwxyz0123456789_."))
           r.fail(at + "/" + std::to_string(i), "a feature name [a-z0-9_.]+", list[i]);
         features.push_back(list[i].get<std::string>());
       }
@@ -345,7 +352,8 @@ Manifest parse_manifest(std::string_view text, const std::string& file) {
 
   if (const json* kernels = r.get(root, "", "kernels", false)) {
     if (!kernels->is_array()) r.fail("/kernels", "an array", *kernels);
-    if (kernels->size() > kMaxRows) r.fail_text("/kernels", format("expected at most %zu rows, got %zu", kMaxRows, kernels->size()));
+    if (kernels->size() > kMaxRows)
+      r.fail_text("/kernels", format("expected at most %zu rows, got %zu", kMaxRows, kernels->size()));
     for (size_t i = 0; i < kernels->size(); ++i)
       m.kernels.push_back(parse_row(r, (*kernels)[i], "/kernels/" + std::to_string(i), m.name));
   }
@@ -353,7 +361,8 @@ Manifest parse_manifest(std::string_view text, const std::string& file) {
     r.fail_text("", "expected kernels, devices or both: the plugin offers nothing");
   for (size_t i = 0; i < m.kernels.size(); ++i) {
     if (m.kernels[i].domain.empty() && m.devices.empty())
-      r.fail_text(format("/kernels/%zu/domain", i), "expected \"host\" or \"<kind>:*\": the plugin has no devices of its own");
+      r.fail_text(format("/kernels/%zu/domain", i),
+                  "expected \"host\" or \"<kind>:*\": the plugin has no devices of its own");
   }
   return m;
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tries a plugin in a subprocess before it is let into this one, and remembers the answer by the library's hash. A plugin
-// that crashes, exits or hangs in query, open or shutdown thus costs one line in a table.
+// Tries a plugin in a subprocess before it is let into this one, and remembers the answer by the library's hash. A
+// plugin that crashes, exits or hangs in query, open or shutdown thus costs one line in a table.
 //
 // The subprocess is tengen-probe. Where that program is not found a forked child does the same; it inherits locks and
 // thread pools of this process, so a plugin that works may appear to hang there: install tengen-probe.
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pwd.h>
 #include <spawn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <dlfcn.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -37,13 +37,15 @@ constexpr int64_t kBelieveFailures = 24 * 3600;  // seconds; a hang may have bee
 constexpr int kCacheFormat = 1;
 constexpr int kReportFd = 3;
 
-// ---- the subprocess ---------------------------------------------------------------------------------------------------
+// ---- the subprocess
+// ---------------------------------------------------------------------------------------------------
 
 struct Pipe {
   int read = -1, write = -1;
   Pipe() {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(format("no pipe for the probe: %s", std::strerror(errno)));
+    if (pipe2(ends, O_CLOEXEC) != 0)
+      throw std::runtime_error(format("no pipe for the probe: %s", std::strerror(errno)));
     read = ends[0];
     write = ends[1];
   }
@@ -63,7 +65,8 @@ pid_t spawn_program(const fs::path& program, const fs::path& library, const Pipe
   posix_spawn_file_actions_init(&actions);
   posix_spawnattr_init(&attributes);
   // The report may itself have become descriptor 0..3 of this process: move it out of the way of the others first.
-  const int safe_report = fcntl(report.write, F_DUPFD_CLOEXEC, 10), safe_output = fcntl(output.write, F_DUPFD_CLOEXEC, 10);
+  const int safe_report = fcntl(report.write, F_DUPFD_CLOEXEC, 10),
+            safe_output = fcntl(output.write, F_DUPFD_CLOEXEC, 10);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, safe_output, 1);
   posix_spawn_file_actions_adddup2(&actions, safe_output, 2);
@@ -155,7 +158,8 @@ Finished wait_for(pid_t child, Pipe& report, Pipe& output, double timeout) {
   return f;
 }
 
-// ---- reading the report -----------------------------------------------------------------------------------------------
+// ---- reading the report
+// -----------------------------------------------------------------------------------------------
 
 std::vector<ProbedDevice> devices_of(const json& list) {
   std::vector<ProbedDevice> out;
@@ -183,8 +187,8 @@ ProbeResult interpret(const Finished& f, double timeout, bool* cacheable) {
   const std::string said = last.empty() ? "" : "; it last printed: " + last;
   const bool good_exit = !f.known || (WIFEXITED(f.status) && WEXITSTATUS(f.status) == 0);
   if (f.timed_out) {
-    r.failure = format("did not return from %s within %g s%s; TENGEN_PROBE_TIMEOUT sets the limit", stage.c_str(), timeout,
-                       said.c_str());
+    r.failure = format("did not return from %s within %g s%s; TENGEN_PROBE_TIMEOUT sets the limit", stage.c_str(),
+                       timeout, said.c_str());
   } else if (f.known && WIFSIGNALED(f.status)) {
     r.failure = format("was killed by signal %d (%s) in %s%s", WTERMSIG(f.status), strsignal(WTERMSIG(f.status)),
                        stage.c_str(), said.c_str());
@@ -205,7 +209,8 @@ ProbeResult interpret(const Finished& f, double timeout, bool* cacheable) {
   return r;
 }
 
-// ---- the cache --------------------------------------------------------------------------------------------------------
+// ---- the cache
+// --------------------------------------------------------------------------------------------------------
 
 struct FileStamp {
   int64_t size = 0, mtime_ns = 0, ctime_ns = 0;
@@ -224,8 +229,8 @@ json to_json(const ProbeResult& r) {
   json devices = json::array();
   for (const auto& d : r.devices)
     devices.push_back({{"kind", d.kind}, {"name", d.name}, {"domain", d.domain}, {"memory", d.memory_bytes}});
-  return {{"safe", r.safe}, {"failure", r.failure}, {"refusal", r.refusal}, {"abi", r.abi}, {"name", r.name},
-          {"devices", devices}};
+  return {{"safe", r.safe}, {"failure", r.failure}, {"refusal", r.refusal},
+          {"abi", r.abi},   {"name", r.name},       {"devices", devices}};
 }
 
 ProbeResult from_json(const json& j) {
@@ -285,9 +290,9 @@ class Cache {
     if (file_.empty()) return;
     try {
       if (hash.empty()) hash = sha256_file(library);
-      root_["entries"][library.string()] = {{"size", stamp.size},   {"mtime_ns", stamp.mtime_ns}, {"ctime_ns", stamp.ctime_ns},
-                                            {"inode", stamp.inode}, {"sha256", hash},             {"time", std::time(nullptr)},
-                                            {"result", to_json(result)}};
+      root_["entries"][library.string()] = {
+          {"size", stamp.size}, {"mtime_ns", stamp.mtime_ns}, {"ctime_ns", stamp.ctime_ns}, {"inode", stamp.inode},
+          {"sha256", hash},     {"time", std::time(nullptr)}, {"result", to_json(result)}};
       write();
     } catch (const std::exception&) {
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The part of the probe that runs in the subprocess: it does to the plugin what the host is about to do. Before each step
-// it writes a line, so that the parent knows where a crash happened.
+// The part of the probe that runs in the subprocess: it does to the plugin what the host is about to do. Before each
+// step it writes a line, so that the parent knows where a crash happened.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -87,8 +87,9 @@ int probe_child(const char* library, int fd) {
     say(fd, {{"stage", "query"}});
     const tg_plugin* table = query(TG_ABI_VERSION, probe_host());
     say(fd, {{"stage", "reading its table"}});
-    const std::string why = table ? copy_table(table, plugin)
-                                  : "its query returned no table: it cannot serve a host of ABI " + abi_text(TG_ABI_VERSION);
+    const std::string why =
+        table ? copy_table(table, plugin)
+              : "its query returned no table: it cannot serve a host of ABI " + abi_text(TG_ABI_VERSION);
     if (!why.empty()) {
       result["refusal"] = why;
       say(fd, result);

@@ -33,7 +33,11 @@ std::vector<Ranked> rank(std::span<const Provider> providers, const RankPolicy& 
   for (size_t i = 0; i < providers.size(); ++i) {
     const Provider& p = providers[i];
     const auto ns = policy.measured ? policy.measured(p.name) : std::nullopt;
-    Key k{place(policy.pin, p.name), p.fallback, place(policy.prefer, p.name), ns.has_value(), ns.value_or(0),
+    Key k{place(policy.pin, p.name),
+          p.fallback,
+          place(policy.prefer, p.name),
+          ns.has_value(),
+          ns.value_or(0),
           !policy.device_provider.empty() && p.name == policy.device_provider};
     std::string reason;
     if (k.pin != kNone) {

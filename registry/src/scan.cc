@@ -67,9 +67,10 @@ std::string writable_by_others(const fs::path& path) {
   struct stat st;
   if (stat(path.c_str(), &st) != 0) return format("%s cannot be examined (%s)", path.c_str(), std::strerror(errno));
   if (st.st_mode & S_IWOTH) {
-    return format("%s is writable by every user of this machine (mode %03o), so it may hold anybody's code; run "
-                  "chmod o-w %s if it is yours",
-                  path.c_str(), unsigned(st.st_mode & 0777), path.c_str());
+    return format(
+        "%s is writable by every user of this machine (mode %03o), so it may hold anybody's code; run "
+        "chmod o-w %s if it is yours",
+        path.c_str(), unsigned(st.st_mode & 0777), path.c_str());
   }
   return "";
 }
@@ -93,19 +94,21 @@ class Checker {
     c_.status = Status::kFound;
     c_.reason.clear();
 
-    if (elf.type != ET_DYN) return refuse(Status::kNotALibrary, c_.library.string() + " is ELF but not a shared library");
+    if (elf.type != ET_DYN)
+      return refuse(Status::kNotALibrary, c_.library.string() + " is ELF but not a shared library");
     const int native_bits = int(sizeof(void*)) * 8;
     const bool little = std::endian::native == std::endian::little;
     if (elf.machine != native_machine() || elf.bits != native_bits || elf.little_endian != little) {
-      return refuse(Status::kWrongMachine,
-                    format("it is built for %s (%d bits, %s endian), this machine is %s", machine_name(elf.machine).c_str(),
-                           elf.bits, elf.little_endian ? "little" : "big", cpu_architecture()));
+      return refuse(Status::kWrongMachine, format("it is built for %s (%d bits, %s endian), this machine is %s",
+                                                  machine_name(elf.machine).c_str(), elf.bits,
+                                                  elf.little_endian ? "little" : "big", cpu_architecture()));
     }
     if (!elf.has_symbols || std::find(elf.exports.begin(), elf.exports.end(), "tg_plugin_query") == elf.exports.end())
       return refuse(Status::kNotALibrary, c_.library.string() + " does not export tg_plugin_query");
     if (!manifest_ok) return refuse(manifest_status, manifest_reason);
     if (elf.exports.size() > 1) {
-      c_.notes.push_back(format("it exports %zu symbols; a plugin should export tg_plugin_query alone", elf.exports.size()));
+      c_.notes.push_back(
+          format("it exports %zu symbols; a plugin should export tg_plugin_query alone", elf.exports.size()));
     }
 
     for (const fs::path& p : {c_.library, c_.library.parent_path(), as_found_.parent_path()}) {
@@ -118,8 +121,10 @@ class Checker {
     if (cpu != c_.manifest->cpu.end()) {
       const std::string missing = missing_cpu_features(join(cpu->second, " "));
       if (!missing.empty())
-        return refuse(Status::kMissingCpu, "it needs CPU features that this machine does not have or the system has not "
-                                           "switched on: " + missing);
+        return refuse(Status::kMissingCpu,
+                      "it needs CPU features that this machine does not have or the system has not "
+                      "switched on: " +
+                          missing);
     }
   }
 
@@ -136,7 +141,8 @@ class Checker {
     c_.library.clear();
     if (!c_.manifest_file.empty()) {
       read_manifest(nullptr);
-      refuse(Status::kNotALibrary, c_.manifest_file.string() + " has no library libtengen_" + c_.name + ".so beside it");
+      refuse(Status::kNotALibrary,
+             c_.manifest_file.string() + " has no library libtengen_" + c_.name + ".so beside it");
     } else {
       refuse(Status::kNotALibrary, as_found_.string() + " cannot be found (" + error.message() + ")");
     }
@@ -158,8 +164,9 @@ class Checker {
       return false;
     }
     if (!beside && !inside) {
-      refuse(Status::kBadManifest, "there is no manifest: neither " + c_.name + ".plugin.json beside the library nor a "
-                                   "section tg_manifest in it; build it with tengen_add_plugin()");
+      refuse(Status::kBadManifest, "there is no manifest: neither " + c_.name +
+                                       ".plugin.json beside the library nor a "
+                                       "section tg_manifest in it; build it with tengen_add_plugin()");
       return false;
     }
     const bool differ = beside && inside && beside->text != inside->text;
@@ -227,8 +234,9 @@ class Scanner {
     std::string name = plugin_of_library(file.filename().string());
     if (name.empty()) name = plugin_of_manifest(file.filename().string());
     if (name.empty())
-      return report(place, file.filename().string(),
-                    file.string() + " is not named like a plugin: expected libtengen_<name>.so with <name> of [a-z0-9_]");
+      return report(
+          place, file.filename().string(),
+          file.string() + " is not named like a plugin: expected libtengen_<name>.so with <name> of [a-z0-9_]");
     add(place, name, file.parent_path() / ("libtengen_" + name + ".so"));
   }
 
@@ -256,9 +264,9 @@ class Scanner {
     for (const Candidate& other : found_) {
       if (other.name != c.name || !other.usable()) continue;
       c.status = Status::kShadowed;
-      c.reason = other.library == c.library ? "the same library was found before, through " + other.origin
-                                            : "found before it: " + other.library.string() + " (" +
-                                                  to_string(other.source) + ")";
+      c.reason = other.library == c.library
+                     ? "the same library was found before, through " + other.origin
+                     : "found before it: " + other.library.string() + " (" + to_string(other.source) + ")";
       return;
     }
   }

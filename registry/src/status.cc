@@ -14,29 +14,46 @@ namespace tg::registry {
 
 const char* to_string(Source source) {
   switch (source) {
-    case Source::kExplicit: return "explicit";
-    case Source::kEnvironment: return "TENGEN_PLUGIN_PATH";
-    case Source::kExtra: return "package";
-    case Source::kUser: return "user";
-    case Source::kSystem: return "system";
+    case Source::kExplicit:
+      return "explicit";
+    case Source::kEnvironment:
+      return "TENGEN_PLUGIN_PATH";
+    case Source::kExtra:
+      return "package";
+    case Source::kUser:
+      return "user";
+    case Source::kSystem:
+      return "system";
   }
   return "?";
 }
 
 const char* to_string(Status status) {
   switch (status) {
-    case Status::kFound: return "found";
-    case Status::kLoaded: return "loaded";
-    case Status::kShadowed: return "shadowed";
-    case Status::kNotALibrary: return "not a plugin";
-    case Status::kWrongMachine: return "wrong machine";
-    case Status::kBadManifest: return "bad manifest";
-    case Status::kWrongAbi: return "wrong ABI";
-    case Status::kMissingCpu: return "missing CPU feature";
-    case Status::kUnsafe: return "unsafe";
-    case Status::kProbeFailed: return "probe failed";
-    case Status::kLoadFailed: return "load failed";
-    case Status::kClosed: return "closed";
+    case Status::kFound:
+      return "found";
+    case Status::kLoaded:
+      return "loaded";
+    case Status::kShadowed:
+      return "shadowed";
+    case Status::kNotALibrary:
+      return "not a plugin";
+    case Status::kWrongMachine:
+      return "wrong machine";
+    case Status::kBadManifest:
+      return "bad manifest";
+    case Status::kWrongAbi:
+      return "wrong ABI";
+    case Status::kMissingCpu:
+      return "missing CPU feature";
+    case Status::kUnsafe:
+      return "unsafe";
+    case Status::kProbeFailed:
+      return "probe failed";
+    case Status::kLoadFailed:
+      return "load failed";
+    case Status::kClosed:
+      return "closed";
   }
   return "?";
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads the table that a plugin's query returned. It was written by somebody else, so nothing in it is believed: sizes are
-// bounded, addresses are tried through the kernel before they are followed, rows must be those of the manifest.
+// Reads the table that a plugin's query returned. It was written by somebody else, so nothing in it is believed: sizes
+// are bounded, addresses are tried through the kernel before they are followed, rows must be those of the manifest.
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -102,7 +102,8 @@ std::string copy_rows(LoadedPlugin& p) {
   if (t.n_rows > kMaxRows) return format("its table: expected at most %u rows, got %u", kMaxRows, t.n_rows);
   if (!t.n_rows) return "";
   if (!t.kernels) return format("its table has %u rows but no kernel functions", t.n_rows);
-  if (t.row_stride < offsetof(tg_kernel_row, max_rank) || t.row_stride > kMaxStruct || t.row_stride % alignof(tg_kernel_row))
+  if (t.row_stride < offsetof(tg_kernel_row, max_rank) || t.row_stride > kMaxStruct ||
+      t.row_stride % alignof(tg_kernel_row))
     return format("its table: expected a row_stride of about %zu, got %u", sizeof(tg_kernel_row), t.row_stride);
   const char* first = reinterpret_cast<const char*>(t.rows);
   for (uint32_t i = 0; i < t.n_rows; ++i) {
@@ -111,8 +112,9 @@ std::string copy_rows(LoadedPlugin& p) {
     const char* theirs = first + uint64_t(i) * t.row_stride;
     std::string why = copy_struct(what.c_str(), theirs, offsetof(tg_kernel_row, bake_dims), row.row);
     if (!why.empty()) return why;
-    if (row.row.struct_size > t.row_stride) return format("%s: its struct_size %u exceeds the row_stride %u", what.c_str(),
-                                                          row.row.struct_size, t.row_stride);
+    if (row.row.struct_size > t.row_stride)
+      return format("%s: its struct_size %u exceeds the row_stride %u", what.c_str(), row.row.struct_size,
+                    t.row_stride);
     const auto name = text_at(row.row.name), op = text_at(row.row.op), dtypes = text_at(row.row.dtypes);
     if (!name || !op || !dtypes) return what + ": name, op or dtypes cannot be read";
     if ((row.row.domain && !text_at(row.row.domain)) || (row.row.features && !text_at(row.row.features)))
@@ -146,12 +148,14 @@ std::string copy_table(const tg_plugin* theirs, LoadedPlugin& p) {
   p.abi = std::min(t.abi_version, uint32_t(TG_ABI_VERSION));
 
   if (t.kernels) {
-    why = copy_struct("its kernel functions", t.kernels, offsetof(tg_kernel_api, plan_destroy) + sizeof(void*), p.kernels);
+    why = copy_struct("its kernel functions", t.kernels, offsetof(tg_kernel_api, plan_destroy) + sizeof(void*),
+                      p.kernels);
     if (!why.empty()) return why;
     t.kernels = &p.kernels;
   }
   if (t.devices) {
-    why = copy_struct("its device functions", t.devices, offsetof(tg_device_api, copy_on_device) + sizeof(void*), p.devices);
+    why = copy_struct("its device functions", t.devices, offsetof(tg_device_api, copy_on_device) + sizeof(void*),
+                      p.devices);
     if (!why.empty()) return why;
     t.devices = &p.devices;
   }
@@ -164,7 +168,8 @@ std::string copy_table(const tg_plugin* theirs, LoadedPlugin& p) {
 
 std::string compare_with_manifest(const LoadedPlugin& p, const Manifest& m) {
   if (p.name != m.name) return "the library calls itself '" + p.name + "', its manifest '" + m.name + "'";
-  if (m.version != p.table.version) return "the library is version " + std::string(p.table.version) + ", its manifest " + m.version;
+  if (m.version != p.table.version)
+    return "the library is version " + std::string(p.table.version) + ", its manifest " + m.version;
   if (p.table.abi_version < m.abi_min || p.table.abi_version > m.abi_max)
     return "the library was built for ABI " + abi_text(p.table.abi_version) + ", which its manifest does not name";
   if (p.rows.size() != m.kernels.size())
@@ -173,27 +178,28 @@ std::string compare_with_manifest(const LoadedPlugin& p, const Manifest& m) {
     const tg_kernel_row& r = p.rows[i].row;
     const ManifestRow& w = m.kernels[i];
     const auto same = [](const char* a, const std::string& b) { return a ? b == a : b.empty(); };
-    const char* field = !same(r.op, w.op)                       ? "op"
-                        : !same(r.name, w.name)                 ? "name"
-                        : !same(r.dtypes, w.dtypes)             ? "dtypes"
-                        : !same(r.domain, w.domain)             ? "domain"
-                        : !same(r.features, w.features)         ? "features"
-                        : r.op_revision != w.revision           ? "revision"
-                        : r.bake_dims != w.bake_dims            ? "bake_dims"
-                        : r.bake_strides != w.bake_strides      ? "bake_strides"
-                        : r.packed != w.packed                  ? "packed"
-                        : r.alias != w.alias                    ? "alias"
-                        : r.map_opcodes != w.opcodes            ? "opcodes"
-                        : r.map_casts != w.casts                ? "casts"
-                        : r.score != w.score                    ? "score"
-                        : r.flags != w.flags                    ? "flags"
-                        : r.map_max_insts != w.max_insts        ? "max_insts"
-                        : r.max_rank != w.max_rank              ? "max_rank"
-                                                                : nullptr;
+    const char* field = !same(r.op, w.op)                  ? "op"
+                        : !same(r.name, w.name)            ? "name"
+                        : !same(r.dtypes, w.dtypes)        ? "dtypes"
+                        : !same(r.domain, w.domain)        ? "domain"
+                        : !same(r.features, w.features)    ? "features"
+                        : r.op_revision != w.revision      ? "revision"
+                        : r.bake_dims != w.bake_dims       ? "bake_dims"
+                        : r.bake_strides != w.bake_strides ? "bake_strides"
+                        : r.packed != w.packed             ? "packed"
+                        : r.alias != w.alias               ? "alias"
+                        : r.map_opcodes != w.opcodes       ? "opcodes"
+                        : r.map_casts != w.casts           ? "casts"
+                        : r.score != w.score               ? "score"
+                        : r.flags != w.flags               ? "flags"
+                        : r.map_max_insts != w.max_insts   ? "max_insts"
+                        : r.max_rank != w.max_rank         ? "max_rank"
+                                                           : nullptr;
     if (field) {
-      return format("row %zu (%s) differs from the manifest in '%s'; build the library and its manifest together with "
-                    "tengen_add_plugin()",
-                    i, w.name.c_str(), field);
+      return format(
+          "row %zu (%s) differs from the manifest in '%s'; build the library and its manifest together with "
+          "tengen_add_plugin()",
+          i, w.name.c_str(), field);
     }
   }
   if (m.devices.empty() != (p.table.devices == nullptr)) {

@@ -27,6 +27,7 @@ class Case:
     inputs: tuple
     attrs: dict = field(default_factory=dict)
     fixed: tuple = ()  # positions that keep their own dtype (indices, masks)
+    smooth: bool = True  # finite differences make sense here (no ties, no kinks)
 
 
 @dataclass
@@ -53,8 +54,3 @@ class Record:
     bad: tuple = ()
     covered_by: str = ""                # an internal op that other records run: which ones
     check: Callable[..., None] | None = None             # instead of an oracle: check(tg, device)
-    exact_in_16: bool = False           # 16-bit floats agree with the oracle of the rounded operands (selections, copies)
-
-
-def signature_args(record: Record, rng: np.random.Generator) -> list[Case]:
-    return record.cases(rng) if callable(record.cases) else record.cases

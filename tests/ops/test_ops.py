@@ -103,11 +103,13 @@ def assert_close(name: str, record: Record, case: Case, dtype: str, got: tuple, 
         with np.errstate(all="ignore"):
             scale = np.abs(e) if record.scale is None else record.scale(*each_array(case, lambda i, a: a if i in case.fixed else rounded(a, dtype)), **case.attrs)
             tiny = {"float32": 2.0**-149, "float64": 2.0**-1074, "float16": 2.0**-24, "bfloat16": 2.0**-133}[kind]
-            # 16-bit dtypes accumulate in f32 and round once more at the end.
+            # 16-bit dtypes accumulate in f32 and round at the end (twice, where a kernel keeps an intermediate in the dtype);
+            # elementwise ops round after every instruction.
+            stepwise = TABLE[name]["map"] or TABLE[name]["family"] in ("activation", "elementwise")
             eps = EPS["float32"] if kind in ("float16", "bfloat16") else EPS[kind]
             bound = TABLE[name]["bound"] * record.length(case) * eps * scale
             if kind in ("float16", "bfloat16"):
-                bound = bound + (TABLE[name]["bound"] + 1 if TABLE[name]["map"] else 1.0) * EPS[kind] * np.maximum(np.abs(e), scale if TABLE[name]["map"] else 0)
+                bound = bound + (max(TABLE[name]["bound"], 1) if stepwise else 1.0) * EPS[kind] * np.maximum(np.abs(e), scale if stepwise else 0)
             bound = bound + 2 * tiny * (TABLE[name]["bound"] > 0)
             limit = {"float16": 65504.0, "float32": 3.4028235e38, "bfloat16": 3.39e38, "float64": np.inf}[kind]
             over = np.abs(e) > limit
@@ -254,7 +256,7 @@ def test_gradient(name, device):
     h = 2.0**-17
     for number, case in enumerate(cases_of(name)):
         inputs, leaves = differentiable(case, record, device)
-        if not leaves or any(t.numel() == 0 for t in leaves):
+        if not case.smooth or not leaves or any(t.numel() == 0 for t in leaves):
             continue
         rng = seed(f"{name}{number}")
         total, weights = loss_of(name, inputs, case, device, None)
@@ -277,7 +279,7 @@ def test_second_gradient(name, device):
     h = 2.0**-17
     for number, case in enumerate(cases_of(name)[:2]):
         inputs, leaves = differentiable(case, record, device)
-        if not leaves or any(t.numel() == 0 for t in leaves):
+        if not case.smooth or not leaves or any(t.numel() == 0 for t in leaves):
             continue
         rng = seed(f"{name}{number}second")
         directions = [tensor(rng.uniform(-1, 1, tuple(t.shape)), "float64", device) for t in leaves]

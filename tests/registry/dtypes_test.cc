@@ -5,8 +5,8 @@
 namespace tg::registry {
 namespace {
 
-constexpr tg_dtype f32{TG_CODE_FLOAT, 32, 1}, f64{TG_CODE_FLOAT, 64, 1}, i32{TG_CODE_INT, 32, 1}, i64{TG_CODE_INT, 64, 1},
-    odd{TG_CODE_FLOAT, 32, 4};
+constexpr tg_dtype f32{TG_CODE_FLOAT, 32, 1}, f64{TG_CODE_FLOAT, 64, 1}, i32{TG_CODE_INT, 32, 1},
+    i64{TG_CODE_INT, 64, 1}, odd{TG_CODE_FLOAT, 32, 4};
 
 using List = std::vector<tg_dtype>;
 
@@ -104,10 +104,27 @@ TEST(Pattern, Reasons) {
 }
 
 TEST(Pattern, Malformed) {
-  for (const char* text :
-       {"", "f32", "-> ", "f32 ->", "x -> f32", "f32| -> f32", "(f32 -> f32", "() -> f32", "T... T -> T", "... -> T",
-        "T -> T;", "T -> T; T", "T -> T; T:", "T -> T; U: f32", "T -> T; T: f32; T: f64", "T -> T; T: float",
-        "T -> T; f32: T", "t -> t", "TT -> TT", "T -> T -> T", "T, T -> T"}) {
+  for (const char* text : {"",
+                           "f32",
+                           "-> ",
+                           "f32 ->",
+                           "x -> f32",
+                           "f32| -> f32",
+                           "(f32 -> f32",
+                           "() -> f32",
+                           "T... T -> T",
+                           "... -> T",
+                           "T -> T;",
+                           "T -> T; T",
+                           "T -> T; T:",
+                           "T -> T; U: f32",
+                           "T -> T; T: f32; T: f64",
+                           "T -> T; T: float",
+                           "T -> T; f32: T",
+                           "t -> t",
+                           "TT -> TT",
+                           "T -> T -> T",
+                           "T, T -> T"}) {
     EXPECT_THROW(DtypePattern::parse(text, false), std::invalid_argument) << text;
   }
   for (const char* text : {"", "f32 f32", "T...", "f32 -> f32", ";"})

@@ -98,9 +98,12 @@ TEST(Elf, SurvivesDamage) {
     std::string bytes = whole;
     const int changes = 1 + int(random() % 4);
     for (int i = 0; i < changes; ++i) {
-      const size_t at = round % 3 == 0 ? random() % 64 : round % 3 == 1 ? table + random() % (bytes.size() - table) : random() % bytes.size();
+      const size_t at = round % 3 == 0   ? random() % 64
+                        : round % 3 == 1 ? table + random() % (bytes.size() - table)
+                                         : random() % bytes.size();
       const size_t width = size_t(1) << random() % 4;
-      const uint64_t interesting[] = {0, ~uint64_t(0), uint64_t(1) << 63, uint64_t(random()) << 32 | random(), bytes.size(), 0x7fffffff};
+      const uint64_t interesting[] = {
+          0, ~uint64_t(0), uint64_t(1) << 63, uint64_t(random()) << 32 | random(), bytes.size(), 0x7fffffff};
       const uint64_t value = interesting[random() % 6];
       if (at + width <= bytes.size()) std::memcpy(bytes.data() + at, &value, width);
     }

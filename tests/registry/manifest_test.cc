@@ -29,12 +29,14 @@ TEST(Manifest, CasesOfTheTable) {
 }
 
 TEST(Manifest, ValuesArrive) {
-  const Manifest m = parse_manifest(R"({"name": "toy", "vendor": "V", "version": "1.2.3", "licence": "MIT", "summary": "S",
+  const Manifest m =
+      parse_manifest(R"({"name": "toy", "vendor": "V", "version": "1.2.3", "licence": "MIT", "summary": "S",
     "role": "fallback", "abi": {"min": "0.9", "max": "1.2"}, "cpu": {"x86_64": ["avx2"]}, "devices": [{"kind": "toy"}],
     "kernels": [{"op": "matmul", "dtypes": "T T -> T", "bake_dims": "in1 out0", "packed": "outputs", "bake_strides": "all",
                  "alias": "out1=in2", "score": -7, "flags": "async", "max_rank": 3, "revision": 2},
                 {"op": "map", "name": "n", "dtypes": "f32|i64", "opcodes": "add erfc", "casts": "f32 u4"},
-                {"op": "map", "dtypes": "f32", "opcodes": "all"}]})", "f");
+                {"op": "map", "dtypes": "f32", "opcodes": "all"}]})",
+                     "f");
   EXPECT_EQ(m.abi_min, 9u);
   EXPECT_EQ(m.abi_max, (1u << 16 | 2u));
   EXPECT_TRUE(m.fallback);
@@ -66,7 +68,8 @@ std::string error_of(const std::string& text) {
 
 TEST(Manifest, BrokenJson) {
   EXPECT_EQ(error_of(""), "f.json: line 1, column 1: expected valid JSON");
-  EXPECT_EQ(error_of("{\n  \"name\": oops\n}").rfind("f.json: line 2, column ", 0), 0u) << error_of("{\n  \"name\": oops\n}");
+  EXPECT_EQ(error_of("{\n  \"name\": oops\n}").rfind("f.json: line 2, column ", 0), 0u)
+      << error_of("{\n  \"name\": oops\n}");
   EXPECT_NE(error_of("[]").find("/: expected an object, got []"), std::string::npos);
   EXPECT_NE(error_of("{\"name\": \"a\", \"name\": \"b\"}").find("key \"name\" is given twice"), std::string::npos);
   EXPECT_NE(error_of(std::string(100000, '[')).find("nested deeper"), std::string::npos);

@@ -73,9 +73,10 @@ TEST_P(Probe, ExitsAndHangs) {
 
 TEST_P(Probe, RefusalsAreNotCrashes) {
   const std::pair<const char*, const char*> cases[] = {
-      {"t_null_query", "returned no table"},  {"t_wild_table", "cannot be read"},          {"t_wild_rows", "cannot be read"},
-      {"t_huge_struct", "struct_size"},       {"t_no_plan_run", "kernels.plan_run"},       {"t_no_kernels_table", "neither kernels nor devices"},
-      {"t_other_abi", "built for ABI 0.8"},   {"t_no_device_functions", "devices.alloc, "}};
+      {"t_null_query", "returned no table"}, {"t_wild_table", "cannot be read"},
+      {"t_wild_rows", "cannot be read"},     {"t_huge_struct", "struct_size"},
+      {"t_no_plan_run", "kernels.plan_run"}, {"t_no_kernels_table", "neither kernels nor devices"},
+      {"t_other_abi", "built for ABI 0.8"},  {"t_no_device_functions", "devices.alloc, "}};
   for (const auto& [name, reason] : cases) {
     const ProbeResult r = probe(test_library(name), options());
     EXPECT_TRUE(r.safe) << name << ": " << r.failure;
@@ -169,10 +170,16 @@ TEST(ProbeCache, WhatTheMachineSaysTodayIsNotKept) {
 TEST(ProbeCache, UnusableCachesCostOneProbe) {
   TempDir dir;
   const fs::path cache = dir / "probe.json";
-  const std::string junk[] = {"", "{", "[]", "null", "{\"format\": 1}", "{\"format\": 1, \"abi\": 9, \"entries\": []}",
-                              "{\"format\": 1, \"abi\": 9, \"entries\": {\"" + test_library("t_good").string() + "\": {}}}",
-                              "{\"format\": 1, \"abi\": 9, \"entries\": {\"" + test_library("t_good").string() + "\": 3}}",
-                              std::string(100, '\xff')};
+  const std::string junk[] = {
+      "",
+      "{",
+      "[]",
+      "null",
+      "{\"format\": 1}",
+      "{\"format\": 1, \"abi\": 9, \"entries\": []}",
+      "{\"format\": 1, \"abi\": 9, \"entries\": {\"" + test_library("t_good").string() + "\": {}}}",
+      "{\"format\": 1, \"abi\": 9, \"entries\": {\"" + test_library("t_good").string() + "\": 3}}",
+      std::string(100, '\xff')};
   for (const std::string& text : junk) {
     write_file(cache, text);
     const ProbeResult r = probe(test_library("t_good"), probe_program(cache));
@@ -203,7 +210,8 @@ TEST(ProbeOptions, FromEnvironment) {
 }
 
 TEST(ProbeProgram, IgnoredChildSignalsDoNotConfuseIt) {
-  struct sigaction ignore {}, old {};
+  struct sigaction ignore {
+  }, old{};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGCHLD, &ignore, &old);
   const ProbeResult good = probe(test_library("t_good"), probe_program());

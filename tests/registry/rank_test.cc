@@ -36,8 +36,8 @@ TEST(Rank, EachRuleBeatsTheNext) {
   p.pin = {"slow", "absent", "alpha"};
   std::vector<std::string> reasons;
   EXPECT_EQ(order(p, &reasons), (Names{"slow", "alpha", "cuda", "cpu", "zeta"}));
-  EXPECT_EQ(reasons, (Names{"pinned by the user (1 of 3)", "pinned by the user (3 of 3)", "preferred by policy (2 of 2)",
-                            "measured: 3 ns", "the device's own provider"}));
+  EXPECT_EQ(reasons, (Names{"pinned by the user (1 of 3)", "pinned by the user (3 of 3)",
+                            "preferred by policy (2 of 2)", "measured: 3 ns", "the device's own provider"}));
 }
 
 TEST(Rank, NothingToRank) { EXPECT_TRUE(rank({}, {}).empty()); }

@@ -19,7 +19,9 @@ void replace_manifest(const fs::path& library, const std::string& name, const st
   write_file(library, bytes);
   write_file(library.parent_path() / (name + ".plugin.json"), text);
 }
-std::string manifest_of(const std::string& name) { return read_file(fs::path(TEST_PLUGIN_DIR) / (name + ".plugin.json")); }
+std::string manifest_of(const std::string& name) {
+  return read_file(fs::path(TEST_PLUGIN_DIR) / (name + ".plugin.json"));
+}
 std::string replaced(std::string text, const std::string& what, const std::string& with) {
   const size_t at = text.find(what);
   EXPECT_NE(at, std::string::npos) << what;
@@ -145,10 +147,12 @@ TEST(Scan, Refusals) {
   };
   const std::string good = manifest_of("t_good");
   const Case cases[] = {
-      {"garbage", [](auto&, auto& so) { write_file(so, std::string(100, 'x')); }, Status::kNotALibrary, "is not an ELF file"},
-      {"no library", [](auto&, auto& so) { fs::remove(so); }, Status::kNotALibrary, "has no library libtengen_t_good.so"},
-      {"library is a directory", [](auto&, auto& so) { fs::remove(so), fs::create_directory(so); }, Status::kNotALibrary,
-       "is not a regular file"},
+      {"garbage", [](auto&, auto& so) { write_file(so, std::string(100, 'x')); }, Status::kNotALibrary,
+       "is not an ELF file"},
+      {"no library", [](auto&, auto& so) { fs::remove(so); }, Status::kNotALibrary,
+       "has no library libtengen_t_good.so"},
+      {"library is a directory", [](auto&, auto& so) { fs::remove(so), fs::create_directory(so); },
+       Status::kNotALibrary, "is not a regular file"},
       {"an executable type",
        [](auto&, auto& so) {
          std::string b = read_file(so);
@@ -166,7 +170,8 @@ TEST(Scan, Refusals) {
       {"no query",
        [](auto&, auto& so) {
          std::string b = read_file(so);
-         for (size_t at = b.find("tg_plugin_query"); at != std::string::npos; at = b.find("tg_plugin_query", at)) b[at] = 'x';
+         for (size_t at = b.find("tg_plugin_query"); at != std::string::npos; at = b.find("tg_plugin_query", at))
+           b[at] = 'x';
          write_file(so, b);
        },
        Status::kNotALibrary, "does not export tg_plugin_query"},
@@ -186,16 +191,21 @@ TEST(Scan, Refusals) {
        Status::kBadManifest, "the manifest's name is 'other'"},
       {"another ABI",
        [&](auto&, auto& so) {
-         replace_manifest(so, "t_good", replaced(good, "{\"min\": \"0.9\", \"max\": \"0.9\"}", "{\"min\": \"0.7\", \"max\": \"0.8\"}"));
+         replace_manifest(
+             so, "t_good",
+             replaced(good, "{\"min\": \"0.9\", \"max\": \"0.9\"}", "{\"min\": \"0.7\", \"max\": \"0.8\"}"));
        },
        Status::kWrongAbi, "built for ABI 0.7 to 0.8, this Tengen speaks 0.9"},
       {"CPU features",
        [&](auto&, auto& so) {
-         replace_manifest(so, "t_good",
-                          replaced(good, "\"kernels\"", std::string("\"cpu\": {\"") + cpu_architecture() + "\": [\"hyperdrive\"]}, \"kernels\""));
+         replace_manifest(
+             so, "t_good",
+             replaced(good, "\"kernels\"",
+                      std::string("\"cpu\": {\"") + cpu_architecture() + "\": [\"hyperdrive\"]}, \"kernels\""));
        },
        Status::kMissingCpu, "hyperdrive"},
-      {"file writable by others", [](auto&, auto& so) { chmod(so.c_str(), 0666); }, Status::kUnsafe, "is writable by every user"},
+      {"file writable by others", [](auto&, auto& so) { chmod(so.c_str(), 0666); }, Status::kUnsafe,
+       "is writable by every user"},
       {"directory writable by others", [](auto& dir, auto&) { chmod(dir.c_str(), 0777); }, Status::kUnsafe,
        "is writable by every user"},
       {"link out of a directory writable by others",
@@ -223,7 +233,9 @@ TEST(Scan, Refusals) {
 TEST(Scan, CpuFeaturesOfOtherArchitecturesDoNotMatter) {
   TempDir dir;
   const fs::path library = install("t_good", dir.path());
-  replace_manifest(library, "t_good", replaced(manifest_of("t_good"), "\"kernels\"", "\"cpu\": {\"pdp11\": [\"hyperdrive\"]}, \"kernels\""));
+  replace_manifest(
+      library, "t_good",
+      replaced(manifest_of("t_good"), "\"kernels\"", "\"cpu\": {\"pdp11\": [\"hyperdrive\"]}, \"kernels\""));
   const auto found = scan(only({dir.path()}));
   ASSERT_EQ(found.size(), 1u);
   EXPECT_TRUE(found[0].usable()) << found[0].reason;

@@ -34,13 +34,17 @@ TEST(Cpu, AgreesWithTheCompilersRuntime) {
   EXPECT_EQ(cpu_has("sse4.1"), cpu_has("sse4_1"));
   __builtin_cpu_init();
   // The builtin takes literals only.
-  const std::pair<const char*, bool> theirs[] = {
-      {"avx", __builtin_cpu_supports("avx")},           {"avx2", __builtin_cpu_supports("avx2")},
-      {"fma", __builtin_cpu_supports("fma")},           {"bmi2", __builtin_cpu_supports("bmi2")},
-      {"popcnt", __builtin_cpu_supports("popcnt")},     {"avx512f", __builtin_cpu_supports("avx512f")},
-      {"avx512bw", __builtin_cpu_supports("avx512bw")}, {"avx512vl", __builtin_cpu_supports("avx512vl")},
-      {"avx512vbmi", __builtin_cpu_supports("avx512vbmi")}, {"avx512vnni", __builtin_cpu_supports("avx512vnni")},
-      {"avx512bf16", __builtin_cpu_supports("avx512bf16")}};
+  const std::pair<const char*, bool> theirs[] = {{"avx", __builtin_cpu_supports("avx")},
+                                                 {"avx2", __builtin_cpu_supports("avx2")},
+                                                 {"fma", __builtin_cpu_supports("fma")},
+                                                 {"bmi2", __builtin_cpu_supports("bmi2")},
+                                                 {"popcnt", __builtin_cpu_supports("popcnt")},
+                                                 {"avx512f", __builtin_cpu_supports("avx512f")},
+                                                 {"avx512bw", __builtin_cpu_supports("avx512bw")},
+                                                 {"avx512vl", __builtin_cpu_supports("avx512vl")},
+                                                 {"avx512vbmi", __builtin_cpu_supports("avx512vbmi")},
+                                                 {"avx512vnni", __builtin_cpu_supports("avx512vnni")},
+                                                 {"avx512bf16", __builtin_cpu_supports("avx512bf16")}};
   for (const auto& [name, has] : theirs) EXPECT_EQ(cpu_has(name), has) << name;
   EXPECT_EQ(std::string(cpu_architecture()), "x86_64");
 #elif defined(__aarch64__)

@@ -40,8 +40,10 @@ class ScopedEnv {
     setenv(name, value.c_str(), 1);
   }
   ~ScopedEnv() {
-    if (old_) setenv(name_, old_->c_str(), 1);
-    else unsetenv(name_);
+    if (old_)
+      setenv(name_, old_->c_str(), 1);
+    else
+      unsetenv(name_);
   }
 
  private:
@@ -58,7 +60,9 @@ inline std::string read_file(const fs::path& file) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-inline fs::path test_library(const std::string& name) { return fs::path(TEST_PLUGIN_DIR) / ("libtengen_" + name + ".so"); }
+inline fs::path test_library(const std::string& name) {
+  return fs::path(TEST_PLUGIN_DIR) / ("libtengen_" + name + ".so");
+}
 
 // Copies the library and the manifest of a test plugin; returns the copied library.
 inline fs::path install(const std::string& name, const fs::path& dir, bool with_manifest = true) {

@@ -39,8 +39,10 @@ int run_coverage(const Context& context, const CoverageOptions& options) {
     if (!options.missing || lacking) table.row(std::move(row));
   }
   if (plugins.empty()) {
-    if (context.json) std::printf("[]\n");
-    else std::fprintf(stderr, "no plugin with kernels could be loaded; `tengen plugins` says why\n");
+    if (context.json)
+      std::printf("[]\n");
+    else
+      std::fprintf(stderr, "no plugin with kernels could be loaded; `tengen plugins` says why\n");
     return kNone;
   }
   table.print(context);

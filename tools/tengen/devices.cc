@@ -18,14 +18,23 @@ int run_devices(const Context& context) {
     chosen = device_name(default_device());
     reason = default_device_reason();
   }
-  Table table({{"name", "DEVICE"}, {"usable", "USABLE"}, {"default", ""}, {"kind", ""}, {"product", "PRODUCT"}, {"memory_bytes", ""},
-               {"memory", "MEMORY"}, {"provider", "PROVIDER"}, {"domain", ""}, {"reason", "WHY"}});
+  Table table({{"name", "DEVICE"},
+               {"usable", "USABLE"},
+               {"default", ""},
+               {"kind", ""},
+               {"product", "PRODUCT"},
+               {"memory_bytes", ""},
+               {"memory", "MEMORY"},
+               {"provider", "PROVIDER"},
+               {"domain", ""},
+               {"reason", "WHY"}});
   for (const auto& d : list) {
     const bool is_default = d.name == chosen;
     table.row({Cell(d.name, is_default ? Style::kBold : Style::kPlain),
                Cell(d.usable ? "yes" : "no", d.usable ? Style::kGood : Style::kBad, d.usable ? "true" : "false"),
-               Cell("", Style::kPlain, is_default ? "true" : "false"), d.kind, d.product, number((long long)d.memory_bytes),
-               d.memory_bytes ? bytes_text(d.memory_bytes) : "", d.provider, d.domain, d.reason});
+               Cell("", Style::kPlain, is_default ? "true" : "false"), d.kind, d.product,
+               number((long long)d.memory_bytes), d.memory_bytes ? bytes_text(d.memory_bytes) : "", d.provider,
+               d.domain, d.reason});
   }
   table.print(context);
   if (!context.json && usable) std::printf("\n%s\n", wrap(context, "chosen: " + reason, 2).c_str());

@@ -47,16 +47,22 @@ void check_plugins(Report& r) {
       r.fail("plugin", c.name + " (" + registry::to_string(c.status) + "): " + c.reason);
     }
   }
-  if (usable.empty()) r.fail("plugins", "none is usable; TENGEN_PLUGIN_PATH names directories to search, `tengen plugins` lists them");
-  else r.ok("plugins", joined(usable, ", "));
+  if (usable.empty())
+    r.fail("plugins", "none is usable; TENGEN_PLUGIN_PATH names directories to search, `tengen plugins` lists them");
+  else
+    r.ok("plugins", joined(usable, ", "));
 }
 
 void check_probe(Report& r) {
   const auto o = registry::ProbeOptions::from_environment();
-  if (o.policy == registry::ProbePolicy::kNever) r.attend("probe", "TENGEN_PROBE=never: a plugin that crashes takes this process with it");
-  else if (o.executable.empty()) r.attend("probe", "tengen-probe was not found; a forked child is used, in which plugins with threads may hang");
-  else if (access(o.executable.c_str(), X_OK) != 0) r.fail("probe", o.executable.string() + " cannot be run; TENGEN_PROBE_EXECUTABLE names another");
-  else r.ok("probe", o.executable.string());
+  if (o.policy == registry::ProbePolicy::kNever)
+    r.attend("probe", "TENGEN_PROBE=never: a plugin that crashes takes this process with it");
+  else if (o.executable.empty())
+    r.attend("probe", "tengen-probe was not found; a forked child is used, in which plugins with threads may hang");
+  else if (access(o.executable.c_str(), X_OK) != 0)
+    r.fail("probe", o.executable.string() + " cannot be run; TENGEN_PROBE_EXECUTABLE names another");
+  else
+    r.ok("probe", o.executable.string());
   if (o.cache.empty()) {
     r.attend("probe cache", "neither XDG_CACHE_HOME nor HOME is set: every start tries the plugins again");
     return;
@@ -65,7 +71,8 @@ void check_probe(Report& r) {
   std::filesystem::create_directories(o.cache.parent_path(), error);
   if (error || access(o.cache.parent_path().c_str(), W_OK) != 0)
     r.attend("probe cache", o.cache.parent_path().string() + " cannot be written: every start tries the plugins again");
-  else r.ok("probe cache", o.cache.string());
+  else
+    r.ok("probe cache", o.cache.string());
 }
 
 // What must hold once the plugins are loaded: what the manifests promised, a device, the floor.
@@ -74,8 +81,10 @@ void check_runtime(Report& r) {
   bool usable = false;
   for (const auto& d : list) {
     usable |= d.usable;
-    if (d.usable) r.ok("device", d.name + ": " + d.product + (d.reason.empty() ? "" : " (" + d.reason + ")"));
-    else r.attend("device", d.name + ": " + d.reason);
+    if (d.usable)
+      r.ok("device", d.name + ": " + d.product + (d.reason.empty() ? "" : " (" + d.reason + ")"));
+    else
+      r.attend("device", d.name + ": " + d.reason);
   }
   if (usable) {
     default_device();
@@ -83,7 +92,8 @@ void check_runtime(Report& r) {
   } else {
     r.fail("device", "none is usable");
   }
-  r.ok("threads", std::to_string(num_threads()) + " of " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + " processors");
+  r.ok("threads",
+       std::to_string(num_threads()) + " of " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + " processors");
 
   std::set<std::string> runs, all;
   for (const auto& cell : coverage()) {
@@ -94,9 +104,12 @@ void check_runtime(Report& r) {
   for (const auto& op : all) {
     if (!runs.count(op)) nowhere.push_back(op);
   }
-  if (all.empty()) r.fail("ops", "no plugin with kernels could be loaded");
-  else if (!nowhere.empty()) r.fail("ops", "no plugin can run " + joined(nowhere, ", "));
-  else r.ok("ops", std::to_string(all.size()) + " ops, each can run somewhere");
+  if (all.empty())
+    r.fail("ops", "no plugin with kernels could be loaded");
+  else if (!nowhere.empty())
+    r.fail("ops", "no plugin can run " + joined(nowhere, ", "));
+  else
+    r.ok("ops", std::to_string(all.size()) + " ops, each can run somewhere");
 
   if (all.empty()) return;
   const Op* add = find_op("add");  // one sum, from start to end
@@ -104,13 +117,15 @@ void check_runtime(Report& r) {
   const TensorSpec four{DType::f32, {Dim(4)}};
   const TensorSpec inputs[] = {four, four};
   const Why w = why(*add, inputs, {}, default_device());
-  if (w.verdict == "kernel") r.ok("a sum", "f32 addition has a kernel on " + w.device);
-  else r.fail("a sum", "f32 addition on " + w.device + ": " + w.verdict);
+  if (w.verdict == "kernel")
+    r.ok("a sum", "f32 addition has a kernel on " + w.device);
+  else
+    r.fail("a sum", "f32 addition on " + w.device + ": " + w.verdict);
 }
 
 void check_environment(Report& r) {
-  const char* names[] = {"TENGEN_PLUGIN_PATH", "TENGEN_PLUGIN", "TENGEN_DEVICE", "TENGEN_PROBE", "TENGEN_PROBE_TIMEOUT",
-                         "TENGEN_DEBUG", "OMP_NUM_THREADS", "GOMP_SPINCOUNT"};
+  const char* names[] = {"TENGEN_PLUGIN_PATH",   "TENGEN_PLUGIN", "TENGEN_DEVICE",   "TENGEN_PROBE",
+                         "TENGEN_PROBE_TIMEOUT", "TENGEN_DEBUG",  "OMP_NUM_THREADS", "GOMP_SPINCOUNT"};
   std::vector<std::string> set;
   for (const char* name : names) {
     if (const char* value = std::getenv(name); value && *value) set.push_back(std::string(name) + "=" + value);
@@ -122,7 +137,8 @@ void check_environment(Report& r) {
   std::set<std::string> known;
   for (const auto& c : registry::scan(scan_options())) known.insert(c.name);
   for (const auto& pin : registry::pin_from_environment()) {
-    if (!known.count(pin)) r.fail("environment", "TENGEN_PLUGIN names '" + pin + "', but no plugin of that name was found");
+    if (!known.count(pin))
+      r.fail("environment", "TENGEN_PLUGIN names '" + pin + "', but no plugin of that name was found");
   }
 }
 
@@ -143,8 +159,9 @@ int run_doctor(const Context& context) {
   }
   r.table().print(context);
   if (!context.json) {
-    std::printf("\n%s\n", r.failures() ? paint(context, Style::kBad, std::to_string(r.failures()) + " to put right").c_str()
-                                       : paint(context, Style::kGood, "all is well").c_str());
+    std::printf("\n%s\n", r.failures()
+                              ? paint(context, Style::kBad, std::to_string(r.failures()) + " to put right").c_str()
+                              : paint(context, Style::kGood, "all is well").c_str());
   }
   return r.failures() ? kNone : kOk;
 }

@@ -34,8 +34,10 @@ std::string argument_text(uint64_t mask) {
 std::string remarks(const registry::ManifestRow& r, const std::string& missing) {
   std::string out;
   const auto add = [&](const std::string& text) { out += (out.empty() ? "" : "; ") + text; };
-  if (!missing.empty()) add("not on this CPU: lacks " + missing);
-  else if (!r.features.empty()) add("needs " + r.features);
+  if (!missing.empty())
+    add("not on this CPU: lacks " + missing);
+  else if (!r.features.empty())
+    add("needs " + r.features);
   if (r.op == "map") add(opcode_text(r));
   if (r.max_insts) add("at most " + std::to_string(r.max_insts) + " instructions");
   if (r.max_rank) add("rank up to " + std::to_string(r.max_rank));
@@ -58,15 +60,30 @@ int run_kernels(const Context& context, const KernelsOptions& options) {
       throw UsageError("expected a dtype (" + all + "), got '" + options.dtype + "'");
     }
   }
-  Table table({{"plugin", "PLUGIN"}, {"op", "OP"}, {"name", "KERNEL"}, {"dtypes", "DTYPES"}, {"domain", "DOMAIN"}, {"score", "SCORE"},
-               {"revision", ""}, {"features", ""}, {"cpu_missing", ""}, {"opcodes", ""}, {"packed", ""}, {"bake_dims", ""},
-               {"bake_strides", ""}, {"max_rank", ""}, {"max_insts", ""}, {"deterministic", ""}, {"remarks", "REMARKS"}});
+  Table table({{"plugin", "PLUGIN"},
+               {"op", "OP"},
+               {"name", "KERNEL"},
+               {"dtypes", "DTYPES"},
+               {"domain", "DOMAIN"},
+               {"score", "SCORE"},
+               {"revision", ""},
+               {"features", ""},
+               {"cpu_missing", ""},
+               {"opcodes", ""},
+               {"packed", ""},
+               {"bake_dims", ""},
+               {"bake_strides", ""},
+               {"max_rank", ""},
+               {"max_insts", ""},
+               {"deterministic", ""},
+               {"remarks", "REMARKS"}});
   bool plugin_met = options.plugin.empty();
   for (const auto& c : registry::scan(scan_options())) {
     if (!options.plugin.empty() && c.name != options.plugin) continue;
     if (!c.usable()) {
       if (!options.plugin.empty() && c.status != registry::Status::kShadowed)
-        std::fprintf(stderr, "%s cannot be used (%s): %s\n", c.name.c_str(), registry::to_string(c.status), c.reason.c_str());
+        std::fprintf(stderr, "%s cannot be used (%s): %s\n", c.name.c_str(), registry::to_string(c.status),
+                     c.reason.c_str());
       continue;
     }
     plugin_met = true;
@@ -74,16 +91,17 @@ int run_kernels(const Context& context, const KernelsOptions& options) {
       if (!options.op.empty() && r.op != options.op) continue;
       if (dtype && !r.pattern.mentions(*dtype)) continue;
       const std::string missing = r.domain == "host" ? registry::missing_cpu_features(r.features) : "";
-      table.row({c.name, r.op, r.name, r.dtypes, r.domain.empty() ? Cell("own", Style::kDim, "null") : Cell(r.domain), number(r.score),
-                 number(r.revision), r.features, missing, words(opcode_names(r)), argument_text(r.packed), argument_text(r.bake_dims),
-                 argument_text(r.bake_strides), number(r.max_rank), number(r.max_insts),
-                 Cell("", Style::kPlain, r.flags & TG_ROW_NONDETERMINISTIC ? "false" : "true"),
+      table.row({c.name, r.op, r.name, r.dtypes, r.domain.empty() ? Cell("own", Style::kDim, "null") : Cell(r.domain),
+                 number(r.score), number(r.revision), r.features, missing, words(opcode_names(r)),
+                 argument_text(r.packed), argument_text(r.bake_dims), argument_text(r.bake_strides), number(r.max_rank),
+                 number(r.max_insts), Cell("", Style::kPlain, r.flags & TG_ROW_NONDETERMINISTIC ? "false" : "true"),
                  missing.empty() ? dim(remarks(r, missing)) : warn(remarks(r, missing))});
     }
   }
   if (context.json || !table.empty()) table.print(context);
   if (table.empty() && !context.json)
-    std::fprintf(stderr, "%s\n", plugin_met ? "no kernel row matches" : ("no usable plugin is named '" + options.plugin + "'").c_str());
+    std::fprintf(stderr, "%s\n",
+                 plugin_met ? "no kernel row matches" : ("no usable plugin is named '" + options.plugin + "'").c_str());
   return table.empty() ? kNone : kOk;
 }
 

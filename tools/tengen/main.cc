@@ -21,7 +21,8 @@ std::vector<std::string> own_plugin_dirs() {
   if (error) return out;
   // An installation has ../lib/tengen/plugins; a build tree and the Python package have plugins beside bin, and
   // tengen-probe in it, without which ../plugins could be anybody's.
-  const std::pair<fs::path, bool> places[] = {{"../lib/tengen/plugins", true}, {"../plugins", fs::exists(bin / "tengen-probe", error)}};
+  const std::pair<fs::path, bool> places[] = {{"../lib/tengen/plugins", true},
+                                              {"../plugins", fs::exists(bin / "tengen-probe", error)}};
   for (const auto& [place, ours] : places) {
     const fs::path dir = (bin / place).lexically_normal();
     if (ours && fs::is_directory(dir, error)) out.push_back(dir.string());
@@ -72,8 +73,9 @@ int run(int argc, char** argv) {
   CLI::App app("Tengen: what this installation has, and what it would do.", "tengen");
   app.require_subcommand(1);
   app.set_version_flag("--version", "tengen " TG_CLI_VERSION " (ABI " + registry::abi_text(TG_ABI_VERSION) + ")");
-  app.footer("Exit codes: 0 yes or something, 1 no or nothing, 2 a wrong question, 3 the answer could not be found out.\n"
-             "Environment: TENGEN_PLUGIN_PATH, TENGEN_PLUGIN, TENGEN_DEVICE, TENGEN_PROBE, NO_COLOR.");
+  app.footer(
+      "Exit codes: 0 yes or something, 1 no or nothing, 2 a wrong question, 3 the answer could not be found out.\n"
+      "Environment: TENGEN_PLUGIN_PATH, TENGEN_PLUGIN, TENGEN_DEVICE, TENGEN_PROBE, NO_COLOR.");
   bool json = false;
   int code = kOk;
   std::function<int(const Context&)> chosen;
@@ -111,11 +113,13 @@ int run(int argc, char** argv) {
   sub->callback([&] { chosen = [&](const Context& c) { return run_coverage(c, coverage); }; });
 
   WhyOptions why;
-  sub = add("why", "Who would run a call, and why the others would not.\n"
-                   "example: tengen why matmul --dtype f32 --shape 64x64 --shape 64x64");
+  sub = add("why",
+            "Who would run a call, and why the others would not.\n"
+            "example: tengen why matmul --dtype f32 --shape 64x64 --shape 64x64");
   sub->add_option("op", why.op, "the op")->required();
   sub->add_option("--dtype", why.dtypes, "dtype of the inputs, once for all or once for each (default f32)");
-  sub->add_option("--shape", why.shapes, "shape of one input, 64x64 or 64,64; scalar for rank 0; 8x4:i64 sets its dtype too");
+  sub->add_option("--shape", why.shapes,
+                  "shape of one input, 64x64 or 64,64; scalar for rank 0; 8x4:i64 sets its dtype too");
   sub->add_option("--attr", why.attrs, "name=value; lists as 1,2");
   sub->add_option("--device", why.device, "the device (default: the one that would be chosen)");
   sub->callback([&] { chosen = [&](const Context& c) { return run_why(c, why); }; });

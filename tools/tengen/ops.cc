@@ -12,13 +12,20 @@ namespace {
 
 const char* kind_name(AttrKind kind) {
   switch (kind) {
-    case AttrKind::boolean: return "bool";
-    case AttrKind::integer: return "int";
-    case AttrKind::floating: return "float";
-    case AttrKind::string: return "string";
-    case AttrKind::ints: return "ints";
-    case AttrKind::floats: return "floats";
-    case AttrKind::dtype: return "dtype";
+    case AttrKind::boolean:
+      return "bool";
+    case AttrKind::integer:
+      return "int";
+    case AttrKind::floating:
+      return "float";
+    case AttrKind::string:
+      return "string";
+    case AttrKind::ints:
+      return "ints";
+    case AttrKind::floats:
+      return "floats";
+    case AttrKind::dtype:
+      return "dtype";
   }
   return "?";
 }
@@ -53,6 +60,12 @@ std::string how(const Op& op) {
   return op.decompose ? "decomposes" : "host";
 }
 
+// A gradient of its own, or the one that its parts have.
+std::string gradient(const Op& op) {
+  if (!op.differentiable) return "";
+  return op.grad ? "own" : op.decompose || op.view ? "of its parts" : "";
+}
+
 std::string signature(const Op& op) {
   std::string out = op.name + "(";
   bool first = true;
@@ -75,17 +88,21 @@ void details(const Context& c, const Op& op) {
     std::printf("%s\n", wrap(c, head + text, 6).c_str());
   };
   if (!op.inputs.empty()) section("inputs");
-  for (const auto& in : op.inputs) item(in.name, in.doc + (in.optional ? " (optional)" : in.variadic ? " (any number)" : ""));
+  for (const auto& in : op.inputs)
+    item(in.name, in.doc + (in.optional ? " (optional)" : in.variadic ? " (any number)" : ""));
   if (!op.attrs.empty()) section("attributes");
   for (const auto& a : op.attrs) item(a.name + ": " + kind_name(a.kind), a.doc + (a.run ? " (run attribute)" : ""));
   section("outputs");
   for (const auto& o : op.outputs) item(o.name, o.doc + (o.hidden ? " (hidden)" : ""));
   section("how it runs");
   item(how(op), op.map ? "an elementwise program on rows of map" : op.kernel.empty() ? "" : "rows of " + op.kernel);
-  item("gradient", op.differentiable && op.grad ? "yes" : "no");
+  item("gradient", gradient(op).empty() ? "none" : gradient(op));
   if (!op.bound_doc.empty()) item("error bound", op.bound_doc);
   item("written in", op.file);
-  for (const auto& e : op.examples) std::printf("\n%s\n  %s\n", paint(c, Style::kBold, "example").c_str(), e.c_str());
+  for (std::string e : op.examples) {
+    for (size_t at = e.find('\n'); at != std::string::npos; at = e.find('\n', at + 1)) e.insert(at + 1, "  ");
+    std::printf("\n%s\n  %s\n", paint(c, Style::kBold, "example").c_str(), e.c_str());
+  }
 
   const std::string rows_of = op.map ? "map" : op.kernel;
   Table table({{"plugin", "PLUGIN"}, {"kernel", "KERNEL"}, {"dtypes", "DTYPES"}, {"domain", "DOMAIN"}});
@@ -117,14 +134,20 @@ int run_ops(const Context& context, const OpsOptions& options) {
       return kOk;
     }
   }
-  Table table({{"name", "OP"}, {"family", "FAMILY"}, {"how", "RUNS AS"}, {"gradient", "GRADIENT"}, {"signature", ""}, {"kernel", ""},
-               {"internal", ""}, {"file", ""}, {"summary", "WHAT"}});
+  Table table({{"name", "OP"},
+               {"family", "FAMILY"},
+               {"how", "RUNS AS"},
+               {"gradient", "GRADIENT"},
+               {"signature", ""},
+               {"kernel", ""},
+               {"internal", ""},
+               {"file", ""},
+               {"summary", "WHAT"}});
   for (const Op* op : op_table()) {
     if (!options.name.empty() && op->name != options.name) continue;
     if (op->internal && !options.internal && options.name.empty() && !context.json) continue;
-    const bool grad = op->differentiable && op->grad;
-    table.row({op->name, op->family, how(*op), Cell(grad ? "yes" : "", Style::kPlain, grad ? "true" : "false"), signature(*op),
-               op->map ? "map" : op->kernel, Cell("", Style::kPlain, op->internal ? "true" : "false"), op->file, op->summary});
+    table.row({op->name, op->family, how(*op), gradient(*op), signature(*op), op->map ? "map" : op->kernel,
+               Cell("", Style::kPlain, op->internal ? "true" : "false"), op->file, op->summary});
   }
   table.print(context);
   return table.empty() ? kNone : kOk;

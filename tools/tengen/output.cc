@@ -14,7 +14,8 @@ namespace {
 
 // Characters, not bytes; every character is taken to be one column wide.
 size_t width_of(const std::string& s) {
-  return size_t(std::count_if(s.begin(), s.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return size_t(
+      std::count_if(s.begin(), s.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 bool is_number(const Cell& c) {
@@ -127,7 +128,8 @@ std::string Table::text(const Context& c) const {
   // Too little room beside the others: the last column goes below, indented.
   const bool below = c.width && before_last + 24 > size_t(c.width);
   const size_t indent = below ? 4 : before_last;
-  const size_t room = c.width ? std::max<size_t>(size_t(c.width) > indent ? size_t(c.width) - indent : 0, 16) : size_t(-1);
+  const size_t room =
+      c.width ? std::max<size_t>(size_t(c.width) > indent ? size_t(c.width) - indent : 0, 16) : size_t(-1);
 
   std::string out;
   const auto line = [&](const std::vector<Cell>& cells) {

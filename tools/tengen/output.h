@@ -61,8 +61,8 @@ class Table {
   void row(std::vector<Cell> cells);
   bool empty() const { return rows_.empty(); }
   size_t size() const { return rows_.size(); }
-  std::string json() const;                 // an array of objects
-  std::string text(const Context& c) const; // the last column is wrapped to the terminal's width
+  std::string json() const;                  // an array of objects
+  std::string text(const Context& c) const;  // the last column is wrapped to the terminal's width
   void print(const Context& c) const;
 
  private:

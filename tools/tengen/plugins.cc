@@ -26,7 +26,8 @@ std::vector<std::string> device_kinds(const Candidate& c) {
 }
 
 std::string abi_range(const registry::Manifest& m) {
-  return m.abi_min == m.abi_max ? registry::abi_text(m.abi_min) : registry::abi_text(m.abi_min) + "-" + registry::abi_text(m.abi_max);
+  return m.abi_min == m.abi_max ? registry::abi_text(m.abi_min)
+                                : registry::abi_text(m.abi_min) + "-" + registry::abi_text(m.abi_max);
 }
 
 // A probe's verdict becomes the candidate's, as loading would do it.
@@ -48,10 +49,15 @@ std::string manifest_json(const Candidate& c) {
   const auto& m = *c.manifest;
   std::string rows = "[";
   for (const auto& r : m.kernels)
-    rows += (rows.size() > 1 ? ", " : "") + json_object({{"op", json_text(r.op)}, {"name", json_text(r.name)}, {"dtypes", json_text(r.dtypes)}});
-  return json_object({{"vendor", json_text(m.vendor)}, {"version", json_text(m.version)}, {"licence", json_text(m.licence)},
-                      {"summary", json_text(m.summary)}, {"abi", json_text(abi_range(m))},
-                      {"fallback", m.fallback ? "true" : "false"}, {"kernels", rows + "]"}});
+    rows += (rows.size() > 1 ? ", " : "") +
+            json_object({{"op", json_text(r.op)}, {"name", json_text(r.name)}, {"dtypes", json_text(r.dtypes)}});
+  return json_object({{"vendor", json_text(m.vendor)},
+                      {"version", json_text(m.version)},
+                      {"licence", json_text(m.licence)},
+                      {"summary", json_text(m.summary)},
+                      {"abi", json_text(abi_range(m))},
+                      {"fallback", m.fallback ? "true" : "false"},
+                      {"kernels", rows + "]"}});
 }
 
 void details(const Context& c, const Candidate& p, const std::vector<registry::ProbedDevice>& devices) {
@@ -82,7 +88,8 @@ void details(const Context& c, const Candidate& p, const std::vector<registry::P
     std::map<std::string, int> ops;
     for (const auto& r : m.kernels) ++ops[r.op];
     std::string text;
-    for (const auto& [op, n] : ops) text += (text.empty() ? "" : ", ") + op + (n > 1 ? " (" + std::to_string(n) + ")" : "");
+    for (const auto& [op, n] : ops)
+      text += (text.empty() ? "" : ", ") + op + (n > 1 ? " (" + std::to_string(n) + ")" : "");
     line("kernels", std::to_string(m.kernels.size()) + " rows: " + text);
   }
   for (const auto& d : devices) line("found", d.kind + ": " + d.name + ", " + bytes_text(d.memory_bytes));
@@ -95,9 +102,19 @@ void details(const Context& c, const Candidate& p, const std::vector<registry::P
 
 int run_plugins(const Context& context, const PluginsOptions& options) {
   const auto probing = registry::ProbeOptions::from_environment();
-  Table table({{"name", "NAME"}, {"version", "VERSION"}, {"status", "STATUS"}, {"kernels", "KERNELS"}, {"devices", "DEVICES"},
-               {"source", "FROM"}, {"usable", ""}, {"reason", ""}, {"library", ""}, {"notes", ""}, {"manifest", ""},
-               {"probed", ""}, {"where", "LIBRARY OR REASON"}});
+  Table table({{"name", "NAME"},
+               {"version", "VERSION"},
+               {"status", "STATUS"},
+               {"kernels", "KERNELS"},
+               {"devices", "DEVICES"},
+               {"source", "FROM"},
+               {"usable", ""},
+               {"reason", ""},
+               {"library", ""},
+               {"notes", ""},
+               {"manifest", ""},
+               {"probed", ""},
+               {"where", "LIBRARY OR REASON"}});
   bool any_usable = false, met = false;
   for (Candidate& c : registry::scan(scan_options())) {
     if (!options.name.empty() && c.name != options.name) continue;
@@ -111,19 +128,23 @@ int run_plugins(const Context& context, const PluginsOptions& options) {
     met = true;
     std::string found = "[";
     for (const auto& d : devices)
-      found += (found.size() > 1 ? ", " : "") + json_object({{"kind", json_text(d.kind)}, {"name", json_text(d.name)}, {"domain", json_text(d.domain)},
+      found += (found.size() > 1 ? ", " : "") + json_object({{"kind", json_text(d.kind)},
+                                                             {"name", json_text(d.name)},
+                                                             {"domain", json_text(d.domain)},
                                                              {"memory_bytes", std::to_string(d.memory_bytes)}});
     table.row({c.name, c.manifest ? c.manifest->version : "", status_cell(c),
-               c.manifest ? number((long long)c.manifest->kernels.size()) : Cell("", Style::kPlain, "null"), words(device_kinds(c)),
-               registry::to_string(c.source), Cell("", Style::kPlain, c.usable() ? "true" : "false"), c.reason, c.library.string(),
-               words(c.notes), Cell("", Style::kPlain, manifest_json(c)), Cell("", Style::kPlain, found + "]"),
+               c.manifest ? number((long long)c.manifest->kernels.size()) : Cell("", Style::kPlain, "null"),
+               words(device_kinds(c)), registry::to_string(c.source),
+               Cell("", Style::kPlain, c.usable() ? "true" : "false"), c.reason, c.library.string(), words(c.notes),
+               Cell("", Style::kPlain, manifest_json(c)), Cell("", Style::kPlain, found + "]"),
                c.usable() ? dim(c.library.string()) : Cell(c.reason)});
   }
   if (context.json || options.name.empty()) table.print(context);
   if (!met && !context.json) {
-    std::fprintf(stderr, "%s\n", options.name.empty()
-                                     ? "no plugin was found; TENGEN_PLUGIN_PATH names directories to search"
-                                     : ("no plugin is named '" + options.name + "'; `tengen plugins` lists what there is").c_str());
+    std::fprintf(stderr, "%s\n",
+                 options.name.empty()
+                     ? "no plugin was found; TENGEN_PLUGIN_PATH names directories to search"
+                     : ("no plugin is named '" + options.name + "'; `tengen plugins` lists what there is").c_str());
   }
   return any_usable ? kOk : kNone;
 }

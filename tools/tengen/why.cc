@@ -51,10 +51,14 @@ Attr parse_attr(const AttrSpec& spec, const std::string& text) {
       if (text == "true" || text == "True" || text == "1") return Attr(true);
       if (text == "false" || text == "False" || text == "0") return Attr(false);
       throw UsageError(what + ": expected true or false, got '" + text + "'");
-    case AttrKind::integer: return Attr(parse_number<int64_t>(text, what));
-    case AttrKind::floating: return Attr(parse_number<double>(text, what));
-    case AttrKind::string: return Attr(text);
-    case AttrKind::dtype: return Attr(dtype_from_name(text));
+    case AttrKind::integer:
+      return Attr(parse_number<int64_t>(text, what));
+    case AttrKind::floating:
+      return Attr(parse_number<double>(text, what));
+    case AttrKind::string:
+      return Attr(text);
+    case AttrKind::dtype:
+      return Attr(dtype_from_name(text));
     case AttrKind::ints: {
       Ints list;
       for_pieces(text, ",x", [&](std::string_view piece) { list.push_back(parse_number<int64_t>(piece, what)); });
@@ -81,7 +85,8 @@ std::vector<Attr> parse_attrs(const Op& op, const std::vector<std::string>& give
     if (i == op.attrs.size()) {
       std::string all;
       for (const auto& spec : op.attrs) all += (all.empty() ? "" : ", ") + spec.name;
-      throw UsageError("[" + op.name + "] expected an attribute of " + (all.empty() ? "(it has none)" : all) + ", got '" + name + "'");
+      throw UsageError("[" + op.name + "] expected an attribute of " + (all.empty() ? "(it has none)" : all) +
+                       ", got '" + name + "'");
     }
     out[i] = parse_attr(op.attrs[i], text.substr(equals + 1));
   }
@@ -100,8 +105,11 @@ std::string verdict_text(const Why& w) {
     return w.op + " on " + w.device + ": kernels of plugins, one for each part of its program";
   }
   if (w.verdict == "view") return w.op + " on " + w.device + ": a view; no kernel runs";
-  if (w.verdict == "decomposition") return w.op + " on " + w.device + ": made of other ops" + (w.candidates.empty() ? "" : "; the first of them that computes:");
-  if (w.verdict == "fallback") return w.op + " on " + w.device + ": no kernel here; it runs on host memory, with copies";
+  if (w.verdict == "decomposition")
+    return w.op + " on " + w.device + ": made of other ops" +
+           (w.candidates.empty() ? "" : "; the first of them that computes:");
+  if (w.verdict == "fallback")
+    return w.op + " on " + w.device + ": no kernel here; it runs on host memory, with copies";
   return w.op + " on " + w.device + ": nothing can run it";
 }
 
@@ -117,7 +125,8 @@ int run_why(const Context& context, const WhyOptions& options) {
   const bool variadic = !op.inputs.empty() && op.inputs.back().variadic;
   if (int(n) < op.required_inputs() || (n > op.inputs.size() && !variadic)) {
     std::string names;
-    for (const auto& in : op.inputs) names += (names.empty() ? "" : ", ") + in.name + (in.optional ? "?" : in.variadic ? "..." : "");
+    for (const auto& in : op.inputs)
+      names += (names.empty() ? "" : ", ") + in.name + (in.optional ? "?" : in.variadic ? "..." : "");
     throw UsageError("[" + op.name + "] expected one --shape for each input (" + names + "), got " + std::to_string(n));
   }
   std::vector<TensorSpec> specs;
@@ -125,20 +134,39 @@ int run_why(const Context& context, const WhyOptions& options) {
     const std::string dtype = options.dtypes.empty() ? "f32" : options.dtypes[options.dtypes.size() > 1 ? i : 0];
     specs.push_back(parse_shape(options.shapes[i], dtype));
   }
+  if (op.map) {  // shapes that do not broadcast: say so rather than answer for a call that cannot be made
+    Shape together;
+    for (const auto& s : specs) together = broadcast(op.name.c_str(), together, s.shape);
+  }
   const std::vector<Attr> attrs = parse_attrs(op, options.attrs);
   Device* device = options.device.empty() ? default_device() : find_device(options.device);
   const Why w = why(op, specs, attrs, device);
 
-  Table candidates({{"plugin", "PLUGIN"}, {"kernel", "KERNEL"}, {"score", "SCORE"}, {"ok", ""}, {"chosen", "CHOSEN"}, {"est_ns", ""}, {"reason", "WHY"}});
+  Table candidates({{"plugin", "PLUGIN"},
+                    {"kernel", "KERNEL"},
+                    {"score", "SCORE"},
+                    {"ok", ""},
+                    {"chosen", "CHOSEN"},
+                    {"est_ns", ""},
+                    {"reason", "WHY"}});
   for (const auto& k : w.candidates) {
     const Style style = k.chosen ? Style::kGood : k.ok ? Style::kPlain : Style::kDim;
-    candidates.row({Cell(k.plugin, style), Cell(k.kernel, style), number(k.score), Cell("", Style::kPlain, k.ok ? "true" : "false"),
-                    Cell(k.chosen ? "yes" : k.ok ? "could" : "no", style, k.chosen ? "true" : "false"), number(k.est_ns), Cell(k.reason, style)});
+    candidates.row({Cell(k.plugin, style), Cell(k.kernel, style), number(k.score),
+                    Cell("", Style::kPlain, k.ok ? "true" : "false"),
+                    Cell(k.chosen ? "yes"
+                         : k.ok   ? "could"
+                                  : "no",
+                         style, k.chosen ? "true" : "false"),
+                    number(k.est_ns), Cell(k.reason, style)});
   }
   const bool runs = w.verdict != "none";
   if (context.json) {
-    std::printf("%s\n", json_object({{"op", json_text(w.op)}, {"device", json_text(w.device)}, {"verdict", json_text(w.verdict)},
-                                     {"candidates", candidates.json()}, {"steps", json_list(w.steps)}}).c_str());
+    std::printf("%s\n", json_object({{"op", json_text(w.op)},
+                                     {"device", json_text(w.device)},
+                                     {"verdict", json_text(w.verdict)},
+                                     {"candidates", candidates.json()},
+                                     {"steps", json_list(w.steps)}})
+                            .c_str());
     return runs ? kOk : kNone;
   }
   std::printf("%s\n", wrap(context, paint(context, runs ? Style::kBold : Style::kBad, verdict_text(w)), 2).c_str());

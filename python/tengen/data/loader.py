@@ -109,8 +109,10 @@ class DataLoader:
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     def __iter__(self) -> Iterator[Any]:
+        # Drawn with and without workers, so that these do not change what a run draws later.
+        seed = int(as_generator(self.generator).integers(2**31))
         if self.num_workers:
-            return _WorkerIterator(self)
+            return _WorkerIterator(self, seed)
         fetcher = self._fetcher()
         if fetcher.iterable:
             return map(to_tensors, fetcher.stream())
@@ -140,10 +142,10 @@ class DataLoader:
 class _WorkerIterator:
     """One iteration with workers: keeps `prefetch_factor` tasks with each and gives the batches in order."""
 
-    def __init__(self, loader: DataLoader) -> None:
+    def __init__(self, loader: DataLoader, seed: int) -> None:
         self._loader = loader
         self._indices = iter(loader._indices()) if not isinstance(loader.dataset, IterableDataset) else None
-        self._seed = int(as_generator(loader.generator).integers(2**31))
+        self._seed = seed
         self._number = 0
         self._pending: deque[tuple[int, int]] = deque()  # (worker, number), oldest first
         self._active = list(range(loader.num_workers))

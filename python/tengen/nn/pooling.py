@@ -69,8 +69,7 @@ class _AvgPool(Module):
                              self._rank)
 
     def extra_repr(self) -> str:
-        text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-        return text + (f", ceil_mode={self.ceil_mode}, count_include_pad={self.count_include_pad}" if self._rank == 1 else "")
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class AvgPool1d(_AvgPool):

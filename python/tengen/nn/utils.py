@@ -40,7 +40,7 @@ def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0, er
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(f"[clip_grad_norm_] the gradients' norm is {total.item()}")
     with tg.no_grad():
-        scale = (max_norm / (total + 1e-6)).clip(None, 1.0)
+        scale = (max_norm / (total + 1e-6)).clip(0.0, 1.0)
         for g in grads:
             g.mul_(scale.to(g.device).to(g.dtype))
     return total

@@ -176,8 +176,9 @@ class OneCycleLR(LRScheduler):
         raise AssertionError
 
     def _rates(self, epoch: int) -> list[float]:
-        if epoch >= self.total_steps and epoch > 0:
-            raise ValueError(f"[OneCycleLR] step {epoch + 1} of a cycle of {self.total_steps}")
+        if epoch > self.total_steps:
+            raise ValueError(f"[OneCycleLR] expected at most {self.total_steps} steps (total_steps), got one more")
+        epoch = min(epoch, self.total_steps - 1)  # the step after the last batch changes nothing
         if self.cycle_momentum:
             momentum = self._at(epoch, self.momenta)
             for group in self.optimizer.param_groups:

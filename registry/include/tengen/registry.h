@@ -30,13 +30,14 @@
 
 namespace tg::registry {
 
-// ---- dtypes and dtype patterns ----------------------------------------------------------------------------------------
+// ---- dtypes and dtype patterns
+// ----------------------------------------------------------------------------------------
 
 // Position in the masks of rows (TG_DT_*), -1 for a dtype without one. Names as in manifests: "f32", "bool".
 int dtype_position(tg_dtype dtype);
-const char* dtype_name(int position);            // "?" outside the list
+const char* dtype_name(int position);  // "?" outside the list
 std::optional<int> find_dtype(std::string_view name);
-tg_dtype dtype_at(int position);                 // position in [0, kDtypeCount)
+tg_dtype dtype_at(int position);  // position in [0, kDtypeCount)
 inline constexpr int kDtypeCount = TG_DT_U4 + 1;
 
 // Name of a TG_MAP_* opcode as manifests write it ("gelu_tanh"), nullptr outside the list.
@@ -63,8 +64,8 @@ class DtypePattern {
 
  private:
   struct Token {
-    uint64_t mask = 0;   // bit per TG_DT_*; bit 63: dtypes outside the list too
-    int letter = -1;     // 0..25: equal dtype wherever the letter stands
+    uint64_t mask = 0;  // bit per TG_DT_*; bit 63: dtypes outside the list too
+    int letter = -1;    // 0..25: equal dtype wherever the letter stands
   };
   struct Binding;
   uint64_t allowed(const Token& t) const { return t.letter < 0 ? t.mask : letters_[t.letter]; }
@@ -77,7 +78,8 @@ class DtypePattern {
   uint64_t letters_[26] = {};
 };
 
-// ---- manifest -----------------------------------------------------------------------------------------------------------
+// ---- manifest
+// -----------------------------------------------------------------------------------------------------------
 
 struct ManifestRow {
   std::string op, name, dtypes;
@@ -114,10 +116,11 @@ std::string abi_text(uint32_t version);                                   // "0.
 // "" if a host of `host` may load a plugin built for [min, max]; else a sentence.
 std::string abi_refusal(uint32_t min, uint32_t max, uint32_t host = TG_ABI_VERSION);
 
-// ---- what can be learnt of a library without loading it ----------------------------------------------------------------
+// ---- what can be learnt of a library without loading it
+// ----------------------------------------------------------------
 
 struct ElfInfo {
-  int bits = 0;                         // 32 or 64
+  int bits = 0;  // 32 or 64
   bool little_endian = true;
   uint16_t type = 0, machine = 0;       // e_type, e_machine
   bool has_symbols = false;             // a dynamic symbol table was found
@@ -129,44 +132,46 @@ ElfInfo read_elf(const std::filesystem::path& file);
 std::string machine_name(uint16_t e_machine);
 uint16_t native_machine();
 
-// ---- this machine -------------------------------------------------------------------------------------------------------
+// ---- this machine
+// -------------------------------------------------------------------------------------------------------
 
-const char* cpu_architecture();                     // "x86_64", "aarch64", ...
-bool cpu_has(std::string_view feature);             // also enabled by the operating system; "avx512_vnni" == "avx512vnni"
-const std::vector<std::string>& cpu_features();     // present ones, for people
+const char* cpu_architecture();                  // "x86_64", "aarch64", ...
+bool cpu_has(std::string_view feature);          // also enabled by the operating system; "avx512_vnni" == "avx512vnni"
+const std::vector<std::string>& cpu_features();  // present ones, for people
 // The features of a space-separated list that are absent, "" if none.
 std::string missing_cpu_features(std::string_view list);
 
-// ---- candidates ---------------------------------------------------------------------------------------------------------
+// ---- candidates
+// ---------------------------------------------------------------------------------------------------------
 
 enum class Source { kExplicit, kEnvironment, kExtra, kUser, kSystem };
 enum class Status {
-  kFound,         // passed every check that needs no loading
-  kLoaded,        // open has succeeded
-  kShadowed,      // an earlier directory has a plugin of that name
-  kNotALibrary,   // no file, not ELF, not a shared library, no tg_plugin_query
+  kFound,        // passed every check that needs no loading
+  kLoaded,       // open has succeeded
+  kShadowed,     // an earlier directory has a plugin of that name
+  kNotALibrary,  // no file, not ELF, not a shared library, no tg_plugin_query
   kWrongMachine,
-  kBadManifest,   // none, or not valid, or beside and embedded differ
+  kBadManifest,  // none, or not valid, or beside and embedded differ
   kWrongAbi,
   kMissingCpu,
-  kUnsafe,        // the file or its directory is writable by others
-  kProbeFailed,   // crashed, hung or exited in the subprocess
-  kLoadFailed,    // dlopen, query, table or open
-  kClosed,        // shut down
+  kUnsafe,       // the file or its directory is writable by others
+  kProbeFailed,  // crashed, hung or exited in the subprocess
+  kLoadFailed,   // dlopen, query, table or open
+  kClosed,       // shut down
 };
 const char* to_string(Source source);
 const char* to_string(Status status);  // one or two words
 
 struct Candidate {
-  std::string name;               // from the manifest, else from the file
-  std::filesystem::path library;  // absolute, links resolved; empty if none was found
+  std::string name;                     // from the manifest, else from the file
+  std::filesystem::path library;        // absolute, links resolved; empty if none was found
   std::filesystem::path manifest_file;  // empty: the embedded one is used
   std::optional<Manifest> manifest;     // absent if it could not be read
   Source source = Source::kExplicit;
-  std::string origin;             // the directory or path that led here, as given
+  std::string origin;  // the directory or path that led here, as given
   Status status = Status::kFound;
-  std::string reason;             // a sentence where status is not kFound or kLoaded
-  std::vector<std::string> notes; // what people should know though the plugin works
+  std::string reason;              // a sentence where status is not kFound or kLoaded
+  std::vector<std::string> notes;  // what people should know though the plugin works
 
   bool usable() const { return status == Status::kFound || status == Status::kLoaded; }
 };
@@ -183,7 +188,8 @@ struct ScanOptions {
 // is kShadowed. The working directory is never searched: relative entries count as refused.
 std::vector<Candidate> scan(const ScanOptions& options = {});
 
-// ---- probing ------------------------------------------------------------------------------------------------------------
+// ---- probing
+// ------------------------------------------------------------------------------------------------------------
 
 enum class ProbePolicy { kAuto, kAlways, kNever };  // kAuto: only what the cache does not know
 
@@ -192,8 +198,8 @@ struct ProbeOptions {
   std::filesystem::path executable;  // tengen-probe; empty: a forked child of this process does it
   std::filesystem::path cache;       // probe.json; empty: no cache
   double timeout_seconds = 10;
-  // TENGEN_PROBE, TENGEN_PROBE_TIMEOUT, TENGEN_PROBE_EXECUTABLE, $XDG_CACHE_HOME; tengen-probe is also looked for beside
-  // this library and this program (., ../bin, ../libexec/tengen).
+  // TENGEN_PROBE, TENGEN_PROBE_TIMEOUT, TENGEN_PROBE_EXECUTABLE, $XDG_CACHE_HOME; tengen-probe is also looked for
+  // beside this library and this program (., ../bin, ../libexec/tengen).
   static ProbeOptions from_environment();
 };
 
@@ -203,10 +209,10 @@ struct ProbedDevice {
 };
 
 struct ProbeResult {
-  bool safe = false;      // query and open returned (open may have said no: then open_error is set)
+  bool safe = false;  // query and open returned (open may have said no: then open_error is set)
   bool cached = false;
-  std::string failure;    // if not safe: "was killed by signal 11 (Segmentation fault) in open"
-  std::string refusal;    // safe, but it cannot be loaded: dlopen, query or its table said so
+  std::string failure;  // if not safe: "was killed by signal 11 (Segmentation fault) in open"
+  std::string refusal;  // safe, but it cannot be loaded: dlopen, query or its table said so
   uint32_t abi = 0;
   std::string name, open_error;
   std::vector<ProbedDevice> devices;
@@ -219,7 +225,8 @@ int probe_child(const char* library, int fd);
 std::string sha256_hex(std::string_view bytes);
 std::string sha256_file(const std::filesystem::path& file);  // throws std::runtime_error
 
-// ---- loaded plugins -----------------------------------------------------------------------------------------------------
+// ---- loaded plugins
+// -----------------------------------------------------------------------------------------------------
 
 struct Row {
   tg_kernel_row row{};  // a copy; its strings live in the plugin, for ever. `domain`, `features` may be NULL
@@ -232,12 +239,12 @@ class LoadedPlugin {
   std::string name;
   std::filesystem::path library;
   Manifest manifest;
-  tg_plugin table{};        // own copy; its `kernels` and `devices` point at the copies below (or are NULL)
+  tg_plugin table{};  // own copy; its `kernels` and `devices` point at the copies below (or are NULL)
   tg_kernel_api kernels{};
   tg_device_api devices{};
-  uint32_t abi = 0;         // negotiated
-  void* instance = nullptr; // open's; NULL after shutdown (and in a plugin without state)
-  std::vector<Row> rows;    // index = tg_call::row
+  uint32_t abi = 0;          // negotiated
+  void* instance = nullptr;  // open's; NULL after shutdown (and in a plugin without state)
+  std::vector<Row> rows;     // index = tg_call::row
 
   bool brings_devices() const { return table.devices != nullptr; }
   bool brings_kernels() const { return table.kernels != nullptr; }
@@ -272,7 +279,7 @@ class Registry {
   // Probe, dlopen, query, validate, open. nullptr on failure, with status and reason set in the candidate. A candidate
   // that is loaded returns its plugin again. `host` outlives shutdown_all.
   LoadedPlugin* load(Candidate& candidate, const tg_host* host);
-  std::vector<LoadedPlugin*> loaded() const;      // open ones, in loading order
+  std::vector<LoadedPlugin*> loaded() const;  // open ones, in loading order
   LoadedPlugin* find(std::string_view name) const;
   // In reverse order of loading; the libraries stay mapped. A plugin cannot be opened a second time in one process.
   void shutdown_all();
@@ -285,7 +292,8 @@ class Registry {
   std::vector<std::unique_ptr<LoadedPlugin>> plugins_;
 };
 
-// ---- ranking ------------------------------------------------------------------------------------------------------------
+// ---- ranking
+// ------------------------------------------------------------------------------------------------------------
 
 struct Provider {
   std::string name;
@@ -293,9 +301,9 @@ struct Provider {
 };
 
 struct RankPolicy {
-  std::vector<std::string> pin;       // the user's order, TENGEN_PLUGIN
-  std::vector<std::string> prefer;    // the application's order
-  std::string device_provider;        // owner of the memory domain; "": host
+  std::vector<std::string> pin;     // the user's order, TENGEN_PLUGIN
+  std::vector<std::string> prefer;  // the application's order
+  std::string device_provider;      // owner of the memory domain; "": host
   // Measured time of a provider for the question at hand; nullopt: not measured. Unmeasured ones follow measured ones.
   std::function<std::optional<double>(const std::string& plugin)> measured;
 };

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random numbers: the bits against Philox itself, the distributions against their moments, and that a recorded call keeps
+its numbers."""
+from __future__ import annotations
+
+import numpy as np
+
+from record import Record
+
+RECORDS: dict[str, Record] = {}
+N = 20000
+
+
+def philox(seed: int, block: int) -> list[int]:
+    """Philox4x32-10 (Salmon et al. 2011), of a 64-bit key and counter."""
+    low = 0xFFFFFFFF
+    x, k = [block & low, block >> 32 & low, 0, 0], [seed & low, seed >> 32 & low]
+    for _ in range(10):
+        a, b = 0xD2511F53 * x[0], 0xCD9E8D57 * x[2]
+        x = [b >> 32 ^ x[1] ^ k[0], b & low, a >> 32 ^ x[3] ^ k[1], a & low]
+        k = [(k[0] + 0x9E3779B9) & low, (k[1] + 0xBB67AE85) & low]
+    return x
+
+
+def _bits(tg, device):
+    tg.manual_seed(0)
+    words = tg.random_bits((2, 3), device=device).cpu().numpy().ravel().tolist()
+    assert [f"{w:08x}" for w in words[:4]] == ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]
+    assert words == (philox(0, 0) + philox(0, 1))[:6]
+    again = tg.random_bits((1,), device=device).cpu().numpy().tolist()
+    assert again == philox(0, 2)[:1], "the next call begins with the next block"
+    tg.manual_seed(2**40 + 3)
+    assert tg.random_bits((4,), device=device).cpu().numpy().tolist() == philox(2**40 + 3, 0)
+
+
+RECORDS["random_bits"] = Record(check=_bits)
+
+
+def sample(tg, f):
+    tg.manual_seed(11)
+    a = f()
+    tg.manual_seed(11)
+    assert (a == f()).all().item(), "equal seeds, equal numbers"
+    assert not (a == f()).all().item()
+    return a.to(tg.float64).cpu().numpy()
+
+
+def moments(x, mean, std):
+    """Mean and standard deviation within six standard errors."""
+    assert abs(x.mean() - mean) < 6 * std / np.sqrt(x.size)
+    assert abs(x.std() - std) < 6 * std * np.sqrt((np.mean((x - x.mean()) ** 4) / x.std() ** 4 - 1) / (4 * x.size)) + 1e-12
+
+
+def _uniform(tg, device):
+    for dtype in (tg.float32, tg.float64, tg.float16, tg.bfloat16):
+        x = sample(tg, lambda: tg.uniform((N,), dtype=dtype, device=device))
+        assert x.min() >= 0 and x.max() < 1
+        moments(x, 0.5 - {tg.float16: 2.0**-12, tg.bfloat16: 2.0**-9}.get(dtype, 0), np.sqrt(1 / 12))
+    x = sample(tg, lambda: tg.uniform((N,), -3.0, 5.0, device=device))
+    assert x.min() >= -3 and x.max() <= 5
+    moments(x, 1, np.sqrt(64 / 12))
+    tg.manual_seed(5)
+    word = philox(5, 0)[0]
+    tg.manual_seed(5)
+    assert tg.uniform((1,), device=device).item() == (word >> 8) / 2.0**24
+
+
+RECORDS["uniform"] = Record(check=_uniform)
+
+
+def _normal(tg, device):
+    for dtype in (tg.float32, tg.float64):
+        x = sample(tg, lambda: tg.normal((N,), dtype=dtype, device=device))
+        moments(x, 0, 1)
+        assert abs(np.mean(x**3)) < 6 * np.sqrt(15 / N) and abs(np.mean(x**4) - 3) < 6 * np.sqrt(96 / N) and np.isfinite(x).all()
+    moments(sample(tg, lambda: tg.normal((N,), 3.0, 0.5, device=device)), 3, 0.5)
+
+
+RECORDS["normal"] = Record(check=_normal)
+
+
+def _randint(tg, device):
+    from tengen import _core
+
+    f = lambda low, high, shape: _core.ops["randint"](low, high, shape, device=device)  # noqa: E731
+    x = sample(tg, lambda: f(-3, 7, (N,)))
+    assert x.min() == -3 and x.max() == 6
+    counts = np.bincount((x + 3).astype(int), minlength=10)
+    assert np.all(np.abs(counts - N / 10) < 6 * np.sqrt(N * 0.09))
+    big = sample(tg, lambda: f(0, 2**62, (1000,)))
+    assert big.max() > 2**61 and big.min() >= 0
+
+
+RECORDS["randint"] = Record(check=_randint)
+
+
+def _randperm(tg, device):
+    x = sample(tg, lambda: tg.randperm(1000, device=device))
+    assert sorted(x.tolist()) == list(range(1000)) and not np.array_equal(x, np.arange(1000))
+
+
+RECORDS["randperm"] = Record(check=_randperm)
+
+
+def _bernoulli(tg, device):
+    p = tg.full((N,), 0.3, device=device)
+    x = sample(tg, lambda: tg.bernoulli(p))
+    assert set(np.unique(x)) == {0.0, 1.0}
+    moments(x, 0.3, np.sqrt(0.21))
+
+
+RECORDS["bernoulli"] = Record(check=_bernoulli)
+
+
+def _dropout(tg, device):
+    for dtype in (tg.float32, tg.float64):
+        x = tg.ones((N,), dtype=dtype, device=device).requires_grad_()
+        y = tg.dropout(x, 0.25)
+        values = y.detach().to(tg.float64).cpu().numpy()
+        one = np.float32(1 / 0.75) if dtype == tg.float32 else 1 / 0.75
+        assert set(np.unique(values)) == {0.0, float(one)}
+        moments((values > 0).astype(float), 0.75, np.sqrt(0.1875))
+        y.sum().backward()
+        np.testing.assert_array_equal(x.grad.to(tg.float64).cpu().numpy(), values)  # the same mask
+        assert not (tg.dropout(x, 0.25) == y).all().item()
+    x = tg.tensor([1.0, -2.0], device=device)
+    assert tg.dropout(x, 0.0).tolist() == [1.0, -2.0] and tg.dropout(x, 1.0).tolist() == [0.0, 0.0]
+    import pytest
+
+    with pytest.raises(ValueError, match=r"dropout.*expected p between 0 and 1, got 1\.5"):
+        tg.dropout(x, 1.5)
+
+
+RECORDS["dropout"] = Record(check=_dropout)
+RECORDS["dropout_at"] = Record(covered_by="dropout")
+RECORDS["dropout_apply"] = Record(covered_by="dropout")
+RECORDS["unit_from_bits"] = Record(covered_by="uniform normal")
