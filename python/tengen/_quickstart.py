@@ -73,7 +73,7 @@ def build_net(size: tuple[int, int], classes: int) -> nn.Module:
         nn.Linear(64 if small else 128, classes))
 
 
-# ---- what it says ------------------------------------------------------------------------------------------------------
+# ---- what it says ----------------------------------------------------------------------------------------------------
 
 
 class Progress:
@@ -106,7 +106,7 @@ def say_devices(device: Any, pinned: bool) -> None:
     print(f"using {device.name}, asked for with --device" if pinned else f"using {tg.default_device_reason()}")
 
 
-# ---- the learning curve ------------------------------------------------------------------------------------------------
+# ---- the learning curve ----------------------------------------------------------------------------------------------
 
 
 def draw_svg(path: Path, title: str, history: list[dict[str, float]]) -> None:
@@ -167,7 +167,7 @@ def draw_png(path: Path, title: str, history: list[dict[str, float]]) -> bool:
     return True
 
 
-# ---- training ----------------------------------------------------------------------------------------------------------
+# ---- training --------------------------------------------------------------------------------------------------------
 
 
 def evaluate(net: nn.Module, loader: DataLoader, device: Any) -> float:
@@ -230,11 +230,15 @@ def train(data: ImageSet, device: Any, epochs: int | None = None, seed: int = 0,
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tengen._quickstart", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", metavar="DIR", help="a directory with MNIST's four files (default: the embedded digits)")
+    parser.add_argument(
+        "--data", metavar="DIR", help="a directory with MNIST's four files (default: the embedded digits)"
+    )
     parser.add_argument("--device", help="where to train (default: the best device found)")
     parser.add_argument("--epochs", type=int, help="how often to go through the data")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights, order and augmentation")
-    parser.add_argument("--out", metavar="DIR", default="tengen-quickstart", help="where results go (default: %(default)s)")
+    parser.add_argument(
+        "--out", metavar="DIR", default="tengen-quickstart", help="where results go (default: %(default)s)"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare batches")
     options = parser.parse_args(argv)
     if options.epochs is not None and options.epochs < 1:
@@ -250,7 +254,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"quickstart: {error}", file=sys.stderr)
         return 2
     say_devices(device, bool(options.device))
-    print(f"data {data.name}: {len(data.train_images):,} images to train, {len(data.test_images):,} held out - {data.source}")
+    print(
+        f"data {data.name}: {len(data.train_images):,} images to train, {len(data.test_images):,} held out - {data.source}"
+    )
     begin = time.monotonic()
     net, optimizer, history = train(data, device, options.epochs, options.seed, options.workers)
     accuracy = history[-1]["accuracy"]

@@ -44,7 +44,7 @@ _DTYPES = {
 _NAME_OF = {np.dtype(carrier): name for name, (_, carrier) in _DTYPES.items() if name != "BF16"}
 
 
-# ---- structure -----------------------------------------------------------------------------------------------------------
+# ---- structure -------------------------------------------------------------------------------------------------------
 
 
 class _Saver:
@@ -97,8 +97,10 @@ class _Saver:
         if isinstance(value, (list, tuple)):
             items = [self.walk(item, f"{join}{i}", depth + 1) for i, item in enumerate(value)]
             return items if isinstance(value, list) else {"tuple": items}
-        raise TypeError(f"[save] cannot save {type(value).__name__} at {path or 'the top'}: expected tensors, NumPy arrays, "
-                        f"numbers, strings, None, and dicts, lists and tuples of them (for a module, save its state_dict())")
+        raise TypeError(
+            f"[save] cannot save {type(value).__name__} at {path or 'the top'}: expected tensors, NumPy arrays, "
+            f"numbers, strings, None, and dicts, lists and tuples of them (for a module, save its state_dict())"
+        )
 
 
 def _to_bytes(name: str, value: Any) -> tuple[str, np.ndarray]:
@@ -148,7 +150,7 @@ def _rebuild(node: Any, get: Callable[[str, bool], Any], fail: Callable[[str], E
     raise fail(f"its structure has an unknown entry {kind!r}")
 
 
-# ---- writing ---------------------------------------------------------------------------------------------------------------
+# ---- writing ---------------------------------------------------------------------------------------------------------
 
 
 def _is_flat(obj: Any) -> bool:
@@ -252,7 +254,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Any], None]) -> N
         os.close(fd)
 
 
-# ---- reading ---------------------------------------------------------------------------------------------------------------
+# ---- reading ---------------------------------------------------------------------------------------------------------
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -327,12 +329,16 @@ def _open(path: str | os.PathLike) -> tuple[dict, dict, Any, Callable[[str], Exc
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < 8:
-            raise fail(f"expected a safetensors file, which begins with an 8-byte header length; the file has {size} bytes")
+            raise fail(
+                f"expected a safetensors file, which begins with an 8-byte header length; the file has {size} bytes"
+            )
         length = int.from_bytes(file.read(8), "little")
         if length > MAX_HEADER:
             raise fail(f"claims a header of {length} bytes; at most {MAX_HEADER} are allowed (not a safetensors file?)")
         if length > size - 8:
-            raise fail(f"claims a header of {length} bytes, but only {size - 8} follow (truncated, or not a safetensors file?)")
+            raise fail(
+                f"claims a header of {length} bytes, but only {size - 8} follow (truncated, or not a safetensors file?)"
+            )
         text = file.read(length)
         header = _parse_json(text, fail, "header") if text[:1] == b"{" else None
         if not isinstance(header, dict):

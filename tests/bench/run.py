@@ -29,11 +29,15 @@ from pathlib import Path
 
 # Machines set these for their own reasons; they make NumPy's OpenBLAS slower or faster than it comes.
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# Set with one thread: CPU time instead of seconds, which other programs on the machine disturb least. See timing.h.
+now = time.process_time if "BENCH_CPU_TIME" in os.environ else time.perf_counter
 
 
 def pin(threads: int) -> None:
     """Restarts this program with a number of threads: libraries read it when they are loaded."""
     wanted = {k: v for k, v in os.environ.items() if k not in UNSET}
+    if threads == 1:
+        wanted["BENCH_CPU_TIME"] = "1"
     wanted |= {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), "TENGEN_DEVICE": "cpu"}
     if wanted != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], wanted)
@@ -76,11 +80,11 @@ class Program:
 def time_calls(call: Callable[[], object], seconds: float) -> tuple[float, float]:
     """(best, median) of single calls, for work far above the clock's resolution."""
     call()
-    times, start = Samples(), time.perf_counter()
-    while len(times) < 5 or time.perf_counter() - start < seconds:
-        begin = time.perf_counter()
+    times, start = Samples(), now()
+    while len(times) < 5 or now() - start < seconds:
+        begin = now()
         call()
-        times.append(time.perf_counter() - begin)
+        times.append(now() - begin)
     return times.best, times.median
 
 
@@ -132,7 +136,7 @@ class Bench:
         loops = 20000
 
         def python(a: object, b: object) -> Callable[[], tuple[float, float]]:
-            timer = timeit.Timer("a + b", globals={"a": a, "b": b})
+            timer = timeit.Timer("a + b", timer=now, globals={"a": a, "b": b})
 
             def run() -> tuple[float, float]:
                 times = Samples(t / loops for t in timer.repeat(5, loops))
@@ -291,8 +295,9 @@ def machine(threads: int) -> str:
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     flags = Path("/proc/cpuinfo").read_text()
     isa = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "no AVX2")
+    clock = "1 thread, CPU time" if threads == 1 else f"{threads} threads"
     load = " ".join(f"{x:.1f}" for x in os.getloadavg())
-    return f"{model[1] if model else 'unknown CPU'}, {os.cpu_count()} cores, {isa}; {threads} threads; load {load}"
+    return f"{model[1] if model else 'unknown CPU'}, {os.cpu_count()} cores, {isa}; {clock}; load {load}"
 
 
 def main() -> int:
@@ -303,8 +308,8 @@ def main() -> int:
     parser.add_argument("--wheel", metavar="FILE", help="also the size of this wheel")
     parser.add_argument("--rounds", type=int, default=5, help="turns that each side of a comparison takes (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="1 still tells overheads where others use the machine "
-                        "(default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="with 1, CPU time is taken: it tells overheads "
+                        "while others use the machine (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args()
     pin(options.threads)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
-
 from record import ALL, FLOATS, INTS, REAL, Bad, Case, Record
+from scipy import special
 
 RECORDS: dict[str, Record] = {}
 SHAPE = (3, 5)

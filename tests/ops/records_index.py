@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-
-from record import ALL, FLOATS, REAL, Bad, Case, Record
+from record import ALL, FLOATS, Bad, Case, Record
 
 RECORDS: dict[str, Record] = {}
 OUTSIDE = ("outside", "3")

@@ -6,9 +6,8 @@ import itertools
 import math
 
 import numpy as np
-from scipy import special
-
 from record import FLOATS, Bad, Case, Record
+from scipy import special
 
 RECORDS: dict[str, Record] = {}
 

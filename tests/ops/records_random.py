@@ -4,7 +4,6 @@ its numbers."""
 from __future__ import annotations
 
 import numpy as np
-
 from record import Record
 
 RECORDS: dict[str, Record] = {}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-
-from record import ALL, FLOATS, INTS, REAL, Bad, Case, Record
+from record import ALL, FLOATS, REAL, Bad, Case, Record
 
 RECORDS: dict[str, Record] = {}
 AXES = ({}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, 2)}, {"axis": (2, 0), "keepdims": True})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from record import ALL, FLOATS, REAL, Bad, Case, Record
 
 RECORDS: dict[str, Record] = {}

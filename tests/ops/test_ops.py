@@ -10,12 +10,10 @@ import zlib
 
 import numpy as np
 import pytest
-
 import tengen as tg
-from tengen import _core
-
 from record import EPS, FLOATS, Case, Record
 from records import RECORDS
+from tengen import _core
 
 TABLE = {op["name"]: op for op in json.loads(_core._op_table_json())}
 DEVICES = [d.name for d in tg.devices() if d.usable]

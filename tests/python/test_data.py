@@ -12,14 +12,30 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-
 import tengen as tg
-from tengen.data import (BatchSampler, ConcatDataset, DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler,
-                         Subset, SubsetRandomSampler, TensorDataset, WeightedRandomSampler, default_collate,
-                         get_worker_info, load_digits, load_idx_directory, random_split, read_idx, stratified_split,
-                         write_idx)
+from tengen.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+    get_worker_info,
+    load_digits,
+    load_idx_directory,
+    random_split,
+    read_idx,
+    stratified_split,
+    write_idx,
+)
 
-# ---- datasets and samplers (module level: workers must be able to import them) ----------------------------------------------
+# ---- datasets and samplers (module level: workers must be able to import them) ---------------------------------------
 
 
 class Squares(Dataset):
@@ -175,7 +191,7 @@ def test_samplers():
         WeightedRandomSampler([-1, 2], 3)
 
 
-# ---- collate -------------------------------------------------------------------------------------------------------------
+# ---- collate ---------------------------------------------------------------------------------------------------------
 
 
 def test_collate_types():
@@ -201,7 +217,7 @@ def test_collate_errors():
         default_collate([np.array("a"), np.array("b")])
 
 
-# ---- the loader in this process ----------------------------------------------------------------------------------------------
+# ---- the loader in this process --------------------------------------------------------------------------------------
 
 
 def test_serial_order_and_shapes():
@@ -250,17 +266,24 @@ def test_iterable():
         len(DataLoader(Stream(5)))
 
 
-@pytest.mark.parametrize("wrong, message", [
-    ({"num_workers": -1}, "num_workers >= 0"), ({"prefetch_factor": 2}, "prefetch_factor needs"),
-    ({"persistent_workers": True}, "persistent_workers needs"), ({"shuffle": True, "sampler": [1]}, "exclude each other"),
-    ({"batch_sampler": [[1]], "batch_size": 4}, "batch_sampler excludes"), ({"batch_size": 0}, "positive integer"),
-    ({"timeout": -1}, "timeout >= 0")])
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"num_workers": -1}, "num_workers >= 0"),
+        ({"prefetch_factor": 2}, "prefetch_factor needs"),
+        ({"persistent_workers": True}, "persistent_workers needs"),
+        ({"shuffle": True, "sampler": [1]}, "exclude each other"),
+        ({"batch_sampler": [[1]], "batch_size": 4}, "batch_sampler excludes"),
+        ({"batch_size": 0}, "positive integer"),
+        ({"timeout": -1}, "timeout >= 0"),
+    ],
+)
 def test_wrong_arguments(wrong, message):
     with pytest.raises(ValueError, match=message):
         DataLoader(Squares(3), **wrong)
 
 
-# ---- workers -------------------------------------------------------------------------------------------------------------
+# ---- workers ---------------------------------------------------------------------------------------------------------
 
 
 def alive(pids):
@@ -425,7 +448,7 @@ def test_killed_parent_leaves_no_worker():
     assert wait_gone(pids)
 
 
-# ---- IDX -----------------------------------------------------------------------------------------------------------------
+# ---- IDX -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a.idx", "a.idx.gz"])

@@ -8,7 +8,6 @@ import xml.dom.minidom
 
 import numpy as np
 import pytest
-
 import tengen as tg
 from tengen import _quickstart as quickstart
 from tengen.data import load_digits, write_idx
@@ -17,8 +16,14 @@ ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
 def run(*args, **kw):
-    return subprocess.run([sys.executable, "-m", "tengen._quickstart", *map(str, args)], env=ENV, capture_output=True, text=True,
-                          timeout=300, **kw)
+    return subprocess.run(
+        [sys.executable, "-m", "tengen._quickstart", *map(str, args)],
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **kw,
+    )
 
 
 def test_reads_the_digits_held_out(tmp_path):
@@ -49,8 +54,12 @@ def test_terminal_has_one_updating_line(tmp_path):
     import threading
 
     leader, follower = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "tengen._quickstart", "--epochs", "2", "--out", str(tmp_path)], env=ENV,
-                               stdout=follower, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tengen._quickstart", "--epochs", "2", "--out", str(tmp_path)],
+        env=ENV,
+        stdout=follower,
+        stderr=subprocess.PIPE,
+    )
     os.close(follower)
     chunks = []
 
@@ -92,7 +101,11 @@ def test_other_data_with_workers(tmp_path):
 
 def test_mistakes(tmp_path):
     done = run("--data", tmp_path / "nowhere")
-    assert done.returncode == 2 and "holds none of train-images-idx3-ubyte" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 2
+        and "holds none of train-images-idx3-ubyte" in done.stderr
+        and "Traceback" not in done.stderr
+    )
     done = run("--device", "abacus:0", "--out", tmp_path)
     assert done.returncode == 2 and "abacus" in done.stderr and "Traceback" not in done.stderr
     assert run("--epochs", "0").returncode == 2

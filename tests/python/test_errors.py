@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 
 import pytest
-
 import tengen as tg
 
 

@@ -7,7 +7,6 @@ import pickle
 
 import numpy as np
 import pytest
-
 import tengen as tg
 import tengen.nn.functional as F
 from tengen import nn
@@ -42,7 +41,7 @@ class Net(nn.Module):
         return self.head(self.bn(self.conv1(x)).relu()) * self.scale
 
 
-# ---- the protocol ------------------------------------------------------------------------------------------------------------
+# ---- the protocol ----------------------------------------------------------------------------------------------------
 
 NAMES = ["scale", "conv1.weight", "conv1.bias", "bn.weight", "bn.bias", "head.1.weight", "head.1.bias"]
 
@@ -55,9 +54,18 @@ def test_names():
                                                    "bn.num_batches_tracked"]
     assert [n for n, _ in net.named_modules()] == ["", "conv1", "bn", "head", "head.0", "head.1"]
     assert [n for n, _ in net.named_children()] == ["conv1", "bn", "head"]
-    assert [type(m).__name__ for m in net.modules()] == ["Net", "Conv2d", "BatchNorm2d", "Sequential", "Flatten", "Linear"]
+    assert [type(m).__name__ for m in net.modules()] == [
+        "Net",
+        "Conv2d",
+        "BatchNorm2d",
+        "Sequential",
+        "Flatten",
+        "Linear",
+    ]
     assert net.get_submodule("head.1") is net.head[1]
-    assert net.get_parameter("head.1.bias") is net.head[1].bias and net.get_buffer("bn.running_var") is net.bn.running_var
+    assert (
+        net.get_parameter("head.1.bias") is net.head[1].bias and net.get_buffer("bn.running_var") is net.bn.running_var
+    )
     with pytest.raises(AttributeError, match="has no submodule 'head.7': Sequential has no '7', only 0, 1"):
         net.get_submodule("head.7")
 
@@ -73,7 +81,9 @@ def test_attributes():
     net = Net()
     with pytest.raises(AttributeError, match="'Net' object has no attribute 'conv'; did you mean 'conv1'?"):
         net.conv
-    with pytest.raises(TypeError, match="cannot assign Tensor to parameter 'scale' of Net: expected nn.Parameter or None"):
+    with pytest.raises(
+        TypeError, match="cannot assign Tensor to parameter 'scale' of Net: expected nn.Parameter or None"
+    ):
         net.scale = tg.ones((1,))
     with pytest.raises(TypeError, match="cannot assign int to module 'bn'"):
         net.bn = 3
@@ -247,30 +257,41 @@ Outer(
 )"""
 
 
-@pytest.mark.parametrize("layer, text", [
-    (lambda: nn.Conv1d(4, 8, 3, groups=2, dilation=2), "Conv1d(4, 8, kernel_size=(3,), stride=(1,), dilation=(2,), groups=2)"),
-    (lambda: nn.Conv2d(1, 1, 3, padding="same"), "Conv2d(1, 1, kernel_size=(3, 3), stride=(1, 1), padding=same)"),
-    (lambda: nn.ConvTranspose2d(2, 4, 2, stride=2), "ConvTranspose2d(2, 4, kernel_size=(2, 2), stride=(2, 2))"),
-    (lambda: nn.LayerNorm(5), "LayerNorm((5,), eps=1e-05, elementwise_affine=True)"),
-    (lambda: nn.GroupNorm(2, 4), "GroupNorm(2, 4, eps=1e-05, affine=True)"),
-    (lambda: nn.RMSNorm(4), "RMSNorm((4,), eps=None, elementwise_affine=True)"),
-    (lambda: nn.AvgPool2d(2), "AvgPool2d(kernel_size=2, stride=2, padding=0)"),
-    (lambda: nn.AvgPool1d(2), "AvgPool1d(kernel_size=(2,), stride=(2,), padding=(0,))"),
-    (lambda: nn.AdaptiveAvgPool2d((1, 1)), "AdaptiveAvgPool2d(output_size=(1, 1))"),
-    (lambda: nn.Flatten(), "Flatten(start_dim=1, end_dim=-1)"),
-    (lambda: nn.Unflatten(1, (2, 3)), "Unflatten(dim=1, unflattened_size=(2, 3))"),
-    (lambda: nn.Softmax(dim=1), "Softmax(dim=1)"), (lambda: nn.LogSoftmax(-1), "LogSoftmax(dim=-1)"),
-    (lambda: nn.LeakyReLU(0.2), "LeakyReLU(negative_slope=0.2)"), (lambda: nn.SiLU(), "SiLU()"),
-    (lambda: nn.Sigmoid(), "Sigmoid()"), (lambda: nn.Tanh(), "Tanh()"), (lambda: nn.ReLU(), "ReLU()"),
-    (lambda: nn.CrossEntropyLoss(), "CrossEntropyLoss()"), (lambda: nn.MSELoss(), "MSELoss()"),
-    (lambda: nn.Linear(1, 2, bias=False), "Linear(in_features=1, out_features=2, bias=False)"),
-    (lambda: nn.Sequential(), "Sequential()"),
-])
+@pytest.mark.parametrize(
+    "layer, text",
+    [
+        (
+            lambda: nn.Conv1d(4, 8, 3, groups=2, dilation=2),
+            "Conv1d(4, 8, kernel_size=(3,), stride=(1,), dilation=(2,), groups=2)",
+        ),
+        (lambda: nn.Conv2d(1, 1, 3, padding="same"), "Conv2d(1, 1, kernel_size=(3, 3), stride=(1, 1), padding=same)"),
+        (lambda: nn.ConvTranspose2d(2, 4, 2, stride=2), "ConvTranspose2d(2, 4, kernel_size=(2, 2), stride=(2, 2))"),
+        (lambda: nn.LayerNorm(5), "LayerNorm((5,), eps=1e-05, elementwise_affine=True)"),
+        (lambda: nn.GroupNorm(2, 4), "GroupNorm(2, 4, eps=1e-05, affine=True)"),
+        (lambda: nn.RMSNorm(4), "RMSNorm((4,), eps=None, elementwise_affine=True)"),
+        (lambda: nn.AvgPool2d(2), "AvgPool2d(kernel_size=2, stride=2, padding=0)"),
+        (lambda: nn.AvgPool1d(2), "AvgPool1d(kernel_size=(2,), stride=(2,), padding=(0,))"),
+        (lambda: nn.AdaptiveAvgPool2d((1, 1)), "AdaptiveAvgPool2d(output_size=(1, 1))"),
+        (lambda: nn.Flatten(), "Flatten(start_dim=1, end_dim=-1)"),
+        (lambda: nn.Unflatten(1, (2, 3)), "Unflatten(dim=1, unflattened_size=(2, 3))"),
+        (lambda: nn.Softmax(dim=1), "Softmax(dim=1)"),
+        (lambda: nn.LogSoftmax(-1), "LogSoftmax(dim=-1)"),
+        (lambda: nn.LeakyReLU(0.2), "LeakyReLU(negative_slope=0.2)"),
+        (lambda: nn.SiLU(), "SiLU()"),
+        (lambda: nn.Sigmoid(), "Sigmoid()"),
+        (lambda: nn.Tanh(), "Tanh()"),
+        (lambda: nn.ReLU(), "ReLU()"),
+        (lambda: nn.CrossEntropyLoss(), "CrossEntropyLoss()"),
+        (lambda: nn.MSELoss(), "MSELoss()"),
+        (lambda: nn.Linear(1, 2, bias=False), "Linear(in_features=1, out_features=2, bias=False)"),
+        (lambda: nn.Sequential(), "Sequential()"),
+    ],
+)
 def test_repr_of_layers(layer, text):
     assert repr(layer()) == text
 
 
-# ---- hooks -------------------------------------------------------------------------------------------------------------------
+# ---- hooks -----------------------------------------------------------------------------------------------------------
 
 
 def test_forward_hooks():
@@ -353,7 +374,7 @@ def test_full_backward_hook_sees_two_inputs_together():
     assert [g.item() for g in seen[0][0]] == [22, 17] and [g.item() for g in seen[0][1]] == [5, 7]
 
 
-# ---- containers --------------------------------------------------------------------------------------------------------------
+# ---- containers ------------------------------------------------------------------------------------------------------
 
 
 def test_sequential():
@@ -396,7 +417,7 @@ def test_module_list_and_dict():
     assert p[0].tolist() == [0, 0] and len(p[1:]) == 2
 
 
-# ---- initial values ----------------------------------------------------------------------------------------------------------
+# ---- initial values --------------------------------------------------------------------------------------------------
 
 
 def test_default_initial_values():
@@ -432,7 +453,9 @@ def test_init_functions():
     assert stats(init.xavier_uniform_)[3] == pytest.approx(math.sqrt(6 / 300), rel=0.01)
     assert stats(init.xavier_normal_, 2)[1] == pytest.approx(2 * math.sqrt(2 / 300), rel=0.03)
     assert stats(init.kaiming_uniform_, nonlinearity="relu")[3] == pytest.approx(math.sqrt(6 / 100), rel=0.01)
-    assert stats(init.kaiming_normal_, mode="fan_out", nonlinearity="relu")[1] == pytest.approx(math.sqrt(2 / 200), rel=0.03)
+    assert stats(init.kaiming_normal_, mode="fan_out", nonlinearity="relu")[1] == pytest.approx(
+        math.sqrt(2 / 200), rel=0.03
+    )
     mean, std, low, high = stats(init.trunc_normal_, 0, 1, -1, 1)
     assert -1 <= low < -0.99 and 0.99 < high <= 1 and std == pytest.approx(0.5396, rel=0.02)
     init.orthogonal_(x, 2)
@@ -446,7 +469,7 @@ def test_init_functions():
     assert init.calculate_gain("leaky_relu", 1) == 1 and init.calculate_gain("tanh") == 5 / 3
 
 
-# ---- linear, embedding, shape ------------------------------------------------------------------------------------------------
+# ---- linear, embedding, shape ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lead", [(), (5,), (2, 3)])
@@ -494,7 +517,7 @@ def test_one_hot_and_pad():
     close(F.pad(t(x), (0, 1, 2, 0), value=7.0), np.pad(x, [(2, 0), (0, 1)], constant_values=7))
 
 
-# ---- convolution and pooling -------------------------------------------------------------------------------------------------
+# ---- convolution and pooling -----------------------------------------------------------------------------------------
 
 
 def np_windows(x, kernel, stride, dilation):
@@ -600,7 +623,9 @@ def test_conv_transpose(cls, shape, options):
                 for g in range(layer.groups):
                     ci, co = shape[1] // layer.groups, want.shape[1] // layer.groups
                     wk = w[(slice(g * ci, (g + 1) * ci), slice(None), *k)]
-                    want[(slice(None), slice(g * co, (g + 1) * co), *at)] += x[(slice(None), slice(g * ci, (g + 1) * ci), *i)] @ wk
+                    want[(slice(None), slice(g * co, (g + 1) * co), *at)] += (
+                        x[(slice(None), slice(g * ci, (g + 1) * ci), *i)] @ wk
+                    )
     if b is not None:
         want += b.reshape(-1, *[1] * len(size))
     xt = t(x, grad=True)
@@ -679,11 +704,18 @@ def test_adaptive_avg_pool(shape, out):
     assert xt.grad.numpy().sum() == pytest.approx(want.size, rel=1e-5)
 
 
-# ---- normalisation -----------------------------------------------------------------------------------------------------------
+# ---- normalisation ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls, shape", [(nn.BatchNorm1d, (6, 3)), (nn.BatchNorm1d, (4, 3, 5)), (nn.BatchNorm2d, (4, 3, 5, 2)),
-                                        (nn.BatchNorm3d, (2, 3, 2, 3, 2))])
+@pytest.mark.parametrize(
+    "cls, shape",
+    [
+        (nn.BatchNorm1d, (6, 3)),
+        (nn.BatchNorm1d, (4, 3, 5)),
+        (nn.BatchNorm2d, (4, 3, 5, 2)),
+        (nn.BatchNorm3d, (2, 3, 2, 3, 2)),
+    ],
+)
 def test_batch_norm(cls, shape):
     layer, x = cls(3), rand(*shape) * 2 + 1
     with tg.no_grad():
@@ -773,7 +805,7 @@ def test_rms_and_group_norm():
     close(F.normalize(t(x), dim=2), x / np.sqrt((x * x).sum(2, keepdims=True)))
 
 
-# ---- activations -------------------------------------------------------------------------------------------------------------
+# ---- activations -----------------------------------------------------------------------------------------------------
 
 erf = np.vectorize(math.erf)
 
@@ -846,7 +878,7 @@ def test_attention(causal, mask):
     close(got, np_softmax(scores, -1) @ v, 1e-5)
 
 
-# ---- losses ------------------------------------------------------------------------------------------------------------------
+# ---- losses ----------------------------------------------------------------------------------------------------------
 
 
 def np_cross_entropy(x, y, w, ignore, reduction, smooth):
@@ -908,7 +940,11 @@ def test_other_losses():
     for reduction, reduce in [("mean", np.mean), ("sum", np.sum), ("none", lambda a: a)]:
         close(nn.MSELoss(reduction)(t(x), t(y)), reduce((x - y) ** 2))
         close(nn.L1Loss(reduction)(t(x), t(y)), reduce(np.abs(x - y)))
-        p, pw, w = RNG.rand(4, 3).astype(np.float32), RNG.rand(3).astype(np.float32) + 0.5, RNG.rand(4, 3).astype(np.float32)
+        p, pw, w = (
+            RNG.rand(4, 3).astype(np.float32),
+            RNG.rand(3).astype(np.float32) + 0.5,
+            RNG.rand(4, 3).astype(np.float32),
+        )
         s = 1 / (1 + np.exp(-x))
         close(nn.BCEWithLogitsLoss(reduction=reduction)(t(x), t(p)), reduce(-(p * np.log(s) + (1 - p) * np.log(1 - s))))
         want = reduce(-w * (pw * p * np.log(s) + (1 - p) * np.log(1 - s)))
@@ -922,7 +958,7 @@ def test_other_losses():
         F.mse_loss(t(x), t(rand(4, 1)))
 
 
-# ---- utils -------------------------------------------------------------------------------------------------------------------
+# ---- utils -----------------------------------------------------------------------------------------------------------
 
 
 def test_clip_grad():

@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-
 import tengen as tg
 from tengen import nn, optim
 from tengen.optim import lr_scheduler as ls
@@ -24,7 +23,9 @@ def np_sgd(p, grads, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=
     return p
 
 
-def np_adam(p, grads, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=None, maximize=False, decoupled=False, amsgrad=False):
+def np_adam(
+    p, grads, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=None, maximize=False, decoupled=False, amsgrad=False
+):
     weight_decay = (0.01 if decoupled else 0) if weight_decay is None else weight_decay
     m = v = top = np.zeros_like(p)
     for i, g in enumerate(grads, 1):
@@ -91,7 +92,9 @@ def test_strided_parameter_and_gradient():
     for g in grads:
         p.grad = tg.tensor(g).transpose(0, 1)
         optimizer.step()
-    np.testing.assert_allclose(p.detach().numpy().T, np_adam(start.astype(np.float64), grads, lr=0.1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        p.detach().numpy().T, np_adam(start.astype(np.float64), grads, lr=0.1), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_parameters_without_gradient_are_left():
@@ -135,13 +138,21 @@ def test_closure_and_zero_grad():
     assert p.grad is None
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda p: optim.SGD([], 0.1), "empty list of parameters"), (lambda p: optim.SGD(p, 0.1), "got one tensor"),
-    (lambda p: optim.SGD([p, p], 0.1), "is given twice"), (lambda p: optim.SGD([p * 1], 0.1), "result of an op"),
-    (lambda p: optim.SGD([3], 0.1), "expected tensors as parameters, got int"), (lambda p: optim.SGD([p], -1), "expected lr >= 0"),
-    (lambda p: optim.SGD([p], 0.1, nesterov=True), "nesterov needs momentum"),
-    (lambda p: optim.Adam([p], betas=(0.9, 1.0)), "betas"), (lambda p: optim.Adam([p], eps=-1), "expected eps >= 0"),
-    (lambda p: optim.AdamW([{"lr": 1}]), "a dict with 'params'")])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda p: optim.SGD([], 0.1), "empty list of parameters"),
+        (lambda p: optim.SGD(p, 0.1), "got one tensor"),
+        (lambda p: optim.SGD([p, p], 0.1), "is given twice"),
+        (lambda p: optim.SGD([p * 1], 0.1), "result of an op"),
+        (lambda p: optim.SGD([3], 0.1), "expected tensors as parameters, got int"),
+        (lambda p: optim.SGD([p], -1), "expected lr >= 0"),
+        (lambda p: optim.SGD([p], 0.1, nesterov=True), "nesterov needs momentum"),
+        (lambda p: optim.Adam([p], betas=(0.9, 1.0)), "betas"),
+        (lambda p: optim.Adam([p], eps=-1), "expected eps >= 0"),
+        (lambda p: optim.AdamW([{"lr": 1}]), "a dict with 'params'"),
+    ],
+)
 def test_wrong_arguments(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make(nn.Parameter(tg.ones((2,))))
@@ -160,7 +171,7 @@ Parameter Group 0
 )"""
 
 
-# ---- state -----------------------------------------------------------------------------------------------------------------
+# ---- state -----------------------------------------------------------------------------------------------------------
 
 
 def run(optimizer, p, grads):
@@ -204,12 +215,14 @@ def test_load_state_dict_errors():
         optim.SGD([nn.Parameter(tg.ones((3,)))], lr=0.1).load_state_dict(state)
 
 
-# ---- schedules ---------------------------------------------------------------------------------------------------------------
+# ---- schedules -------------------------------------------------------------------------------------------------------
 
 
 def rates(make, n, lr=1.0):
     p = nn.Parameter(tg.ones((1,)))
-    optimizer = optim.SGD([{"params": [p]}, {"params": [nn.Parameter(tg.ones((1,)))], "lr": lr / 2}], lr=lr, momentum=0.9)
+    optimizer = optim.SGD(
+        [{"params": [p]}, {"params": [nn.Parameter(tg.ones((1,)))], "lr": lr / 2}], lr=lr, momentum=0.9
+    )
     scheduler = make(optimizer)
     out = []
     for _ in range(n):
@@ -249,8 +262,19 @@ def test_one_cycle():
     assert optimizer.param_groups[0]["lr"] == got[-1]
     with pytest.raises(ValueError, match="expected at most 10 steps"):
         scheduler.step()
-    linear = rates(lambda o: ls.OneCycleLR(o, [1.0, 0.5], epochs=2, steps_per_epoch=4, pct_start=0.5, anneal_strategy="linear",
-                                           div_factor=4, final_div_factor=1), 7)
+    linear = rates(
+        lambda o: ls.OneCycleLR(
+            o,
+            [1.0, 0.5],
+            epochs=2,
+            steps_per_epoch=4,
+            pct_start=0.5,
+            anneal_strategy="linear",
+            div_factor=4,
+            final_div_factor=1,
+        ),
+        7,
+    )
     assert linear == pytest.approx([0.25, 0.5, 0.75, 1, 0.8125, 0.625, 0.4375])
     with pytest.raises(ValueError, match="expected total_steps, or epochs"):
         ls.OneCycleLR(optimizer, 1.0)
@@ -287,12 +311,19 @@ def test_scheduler_state_dict(tmp_path):
     assert a.param_groups[0]["lr"] == b.param_groups[0]["lr"] and first.get_last_lr() == second.get_last_lr()
 
 
-# ---- plans -------------------------------------------------------------------------------------------------------------------
+# ---- plans -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls, options", [(optim.SGD, {}), (optim.SGD, dict(momentum=0.9, nesterov=True, weight_decay=0.1)),
-                                          (optim.Adam, dict(weight_decay=0.1)), (optim.AdamW, {}),
-                                          (optim.AdamW, dict(amsgrad=True))])
+@pytest.mark.parametrize(
+    "cls, options",
+    [
+        (optim.SGD, {}),
+        (optim.SGD, dict(momentum=0.9, nesterov=True, weight_decay=0.1)),
+        (optim.Adam, dict(weight_decay=0.1)),
+        (optim.AdamW, {}),
+        (optim.AdamW, dict(amsgrad=True)),
+    ],
+)
 def test_a_changing_rate_makes_no_new_plans(cls, options):
     """The learning rate, Adam's step and bias corrections are run attributes: only the first steps may plan."""
     p = nn.Parameter(tg.ones((8, 8)))

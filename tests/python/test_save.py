@@ -11,7 +11,6 @@ import time
 
 import numpy as np
 import pytest
-
 import tengen as tg
 from tengen import _serialization as ser
 
@@ -35,7 +34,7 @@ def compose(header, data, pad=0):
     return len(text).to_bytes(8, "little") + text + data
 
 
-# ---- round trips -----------------------------------------------------------------------------------------------------------
+# ---- round trips -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -116,7 +115,7 @@ def test_what_cannot_be_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-# ---- the format --------------------------------------------------------------------------------------------------------------
+# ---- the format ------------------------------------------------------------------------------------------------------
 
 
 def test_layout(tmp_path):
@@ -145,12 +144,16 @@ def test_file_by_hand(tmp_path):
 
 
 def test_against_the_safetensors_package(tmp_path):
-    theirs = pytest.importorskip("safetensors.numpy", reason="the safetensors package is not installed: no other reader")
+    theirs = pytest.importorskip(
+        "safetensors.numpy", reason="the safetensors package is not installed: no other reader"
+    )
     rng = np.random.RandomState(0)
     arrays = {d: (rng.randn(3, 5) * 3).astype(d) for d in DTYPES}
     tg.save({k: tg.tensor(v) for k, v in arrays.items()}, tmp_path / "ours")
     read = theirs.load_file(tmp_path / "ours")
-    assert set(read) == set(arrays) and all((read[k] == arrays[k]).all() and read[k].dtype == arrays[k].dtype for k in read)
+    assert set(read) == set(arrays) and all(
+        (read[k] == arrays[k]).all() and read[k].dtype == arrays[k].dtype for k in read
+    )
     tg.save({"nested": [tg.tensor(arrays["float32"]), 3]}, tmp_path / "nested")
     assert (theirs.load_file(tmp_path / "nested")["nested.0"] == arrays["float32"]).all()
     theirs.save_file(arrays, tmp_path / "theirs", metadata={"by": "them"})
@@ -185,15 +188,30 @@ BAD = {
     "too long": (compose({"a": ENTRY}, b"." * 9), "1 bytes that belong to no tensor"),
     "backwards": (compose({"a": {**ENTRY, "data_offsets": [8, 0]}}, b"." * 8), "tensor 'a': data_offsets"),
     "three": (compose({"a": {**ENTRY, "data_offsets": [0, 8, 9]}}, b"." * 8), "tensor 'a': expected data_offsets"),
-    "hole": (compose({"a": {**ENTRY, "data_offsets": [4, 12]}}, b"." * 12), "tensor 'a': begins at byte 4 .* hole after 'the header'"),
-    "overlap": (compose({"a": ENTRY, "b": {**ENTRY, "data_offsets": [4, 12]}}, b"." * 12), "tensor 'b': .* overlaps 'a'"),
+    "hole": (
+        compose({"a": {**ENTRY, "data_offsets": [4, 12]}}, b"." * 12),
+        "tensor 'a': begins at byte 4 .* hole after 'the header'",
+    ),
+    "overlap": (
+        compose({"a": ENTRY, "b": {**ENTRY, "data_offsets": [4, 12]}}, b"." * 12),
+        "tensor 'b': .* overlaps 'a'",
+    ),
     "metadata": (compose({"__metadata__": {"a": 1}}, b""), "__metadata__ must map"),
-    "bool bytes": (compose({"a": {"dtype": "BOOL", "shape": [2], "data_offsets": [0, 2]}}, b"\1\2"), "BOOL bytes other"),
+    "bool bytes": (
+        compose({"a": {"dtype": "BOOL", "shape": [2], "data_offsets": [0, 2]}}, b"\1\2"),
+        "BOOL bytes other",
+    ),
     "structure json": (compose({"__metadata__": {"tengen.structure": "{"}}, b""), "structure is no valid JSON"),
     "structure name": (compose({"__metadata__": {"tengen.structure": '{"tensor": "a"}'}}, b""), "'a', which is not in"),
-    "structure kind": (compose({"__metadata__": {"tengen.structure": '{"call": "os.system"}'}}, b""), "unknown entry 'call'"),
+    "structure kind": (
+        compose({"__metadata__": {"tengen.structure": '{"call": "os.system"}'}}, b""),
+        "unknown entry 'call'",
+    ),
     "structure keys": (compose({"__metadata__": {"tengen.structure": '{"a": 1, "b": 2}'}}, b""), "object with keys"),
-    "structure twice": (compose({"__metadata__": {"tengen.structure": '{"dict": [["a", 1], ["a", 2]]}'}}, b""), "twice"),
+    "structure twice": (
+        compose({"__metadata__": {"tengen.structure": '{"dict": [["a", 1], ["a", 2]]}'}}, b""),
+        "twice",
+    ),
     "structure deep": (compose({"__metadata__": {"tengen.structure": "[" * 200 + "]" * 200}}, b""), "nested more than"),
 }
 
@@ -262,7 +280,7 @@ def test_no_pickle_is_read(tmp_path):
         tg.load(tmp_path / "p")
 
 
-# ---- writing ----------------------------------------------------------------------------------------------------------------
+# ---- writing ---------------------------------------------------------------------------------------------------------
 
 
 def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):

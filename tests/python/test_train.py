@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-
 import tengen as tg
 import tengen.nn.functional as F
 from tengen import nn, optim
@@ -115,7 +114,10 @@ def test_checkpoint_goes_on_exactly(tmp_path):
     net = conv_net()
     optimizer = optim.AdamW(net.parameters(), lr=1e-2)
     fit(net, optimizer, 2, DataLoader(images(), 16, shuffle=True))
-    tg.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "random": tg.random.get_rng_state()}, tmp_path / "c")
+    tg.save(
+        {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "random": tg.random.get_rng_state()},
+        tmp_path / "c",
+    )
     saved = tg.load(tmp_path / "c")
     again = conv_net()
     again.load_state_dict(saved["net"])
@@ -161,8 +163,14 @@ EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "python", "exampl
 
 def run_example(name, *args, cwd=None):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run([sys.executable, os.path.abspath(os.path.join(EXAMPLES, name)), *map(str, args)], env=env, cwd=cwd,
-                          capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, os.path.abspath(os.path.join(EXAMPLES, name)), *map(str, args)],
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datasets, samplers and loaders."""
 from .collate import default_collate
-from .dataset import (ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split, stratified_split)
+from .dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split, stratified_split
 from .digits import load_digits
 from .idx import ImageSet, load_idx_directory, read_idx, write_idx
 from .loader import DataLoader
-from .sampler import (BatchSampler, RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler,
-                      WeightedRandomSampler)
+from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
 from .worker import WorkerInfo, get_worker_info
 
 __all__ = [

@@ -96,8 +96,10 @@ def collate_marks(batch: Sequence[Any]) -> Any:
                              + ", ".join(map(str, sorted({len(item) for item in batch}))))
         parts = [collate_marks(part) for part in zip(*batch)]
         return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
-    raise TypeError(f"[default_collate] expected tensors, arrays, numbers, strings or mappings and sequences of them, got "
-                    f"{type(first).__name__}; give the loader a collate_fn")
+    raise TypeError(
+        f"[default_collate] expected tensors, arrays, numbers, strings or mappings and sequences of them, got "
+        f"{type(first).__name__}; give the loader a collate_fn"
+    )
 
 
 def default_collate(batch: Sequence[Any]) -> Any:

@@ -118,7 +118,9 @@ def as_generator(generator: Any = None) -> np.random.Generator:
         generator = int(tg.randint(0, 2**31 - 1, (1,), dtype=tg.int64).item())
     if isinstance(generator, (int, np.integer)):
         return np.random.default_rng(int(generator))
-    raise TypeError(f"expected generator to be None, a seed or a numpy.random.Generator, got {type(generator).__name__}")
+    raise TypeError(
+        f"expected generator to be None, a seed or a numpy.random.Generator, got {type(generator).__name__}"
+    )
 
 
 def random_split(dataset: Dataset, lengths: Sequence[float], generator: Any = None) -> list[Subset]:

@@ -49,7 +49,9 @@ def _header(stream, path: str | os.PathLike) -> tuple[np.dtype, tuple[int, ...]]
     if len(head) < 4:
         raise _fail(path, f"expected a 4-byte IDX magic number, got {len(head)} bytes")
     if head[0] or head[1]:
-        raise _fail(path, f"expected the magic number to begin with two zero bytes, got {head.hex(' ')} (not an IDX file?)")
+        raise _fail(
+            path, f"expected the magic number to begin with two zero bytes, got {head.hex(' ')} (not an IDX file?)"
+        )
     if head[2] not in _DTYPES:
         raise _fail(path, f"unknown type code 0x{head[2]:02x}; known are {', '.join(f'0x{c:02x}' for c in _DTYPES)}")
     rank = head[3]
@@ -113,7 +115,9 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
                     dtype, shape = _header(stream, path)
                     claimed = math.prod(shape) * dtype.itemsize
                     if claimed > size * _MAX_GZIP_RATIO:
-                        raise _fail(path, f"claims {claimed} bytes of elements, more than {size} compressed bytes can hold")
+                        raise _fail(
+                            path, f"claims {claimed} bytes of elements, more than {size} compressed bytes can hold"
+                        )
                     data = _body(stream, claimed, path)
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
                 raise _fail(path, f"bad gzip data: {error}") from error
@@ -164,6 +168,8 @@ def load_idx_directory(directory: str | os.PathLike) -> ImageSet:
                 raise ValueError(f"[load_idx_directory] {path}: expected uint8 of rank {rank}, "
                                  f"got {array.dtype} of shape {array.shape}")
         if len(images) != len(labels):
-            raise ValueError(f"[load_idx_directory] {paths[0]} has {len(images)} images, {paths[1]} has {len(labels)} labels")
+            raise ValueError(
+                f"[load_idx_directory] {paths[0]} has {len(images)} images, {paths[1]} has {len(labels)} labels"
+            )
         parts += [images, labels]
     return ImageSet(*parts, scale=255, name=directory.resolve().name, source=str(directory))

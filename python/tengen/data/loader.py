@@ -10,8 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from .collate import to_tensors
-from .collate import default_collate
+from .collate import default_collate, to_tensors
 from .dataset import Dataset, IterableDataset, as_generator
 from .fetch import Fetcher
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler

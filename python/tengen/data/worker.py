@@ -52,7 +52,7 @@ class WorkerTraceback(Exception):
         return "\n" + self.args[0]
 
 
-# ---- the pipe: a pickle whose arrays travel beside it ------------------------------------------------------------------
+# ---- the pipe: a pickle whose arrays travel beside it ----------------------------------------------------------------
 
 
 def _send(pipe: Connection, epoch: int, number: int, kind: int, value: Any) -> None:
@@ -77,7 +77,7 @@ def _receive(pipe: Connection) -> tuple[int, int, int, list[np.ndarray]]:
     return epoch, number, kind, parts
 
 
-# ---- in the worker -------------------------------------------------------------------------------------------------------
+# ---- in the worker ---------------------------------------------------------------------------------------------------
 
 
 def _error(worker: int, error: BaseException) -> tuple:
@@ -90,7 +90,9 @@ def _error(worker: int, error: BaseException) -> tuple:
     return pickled, f"{type(error).__name__}: {error}", text
 
 
-def worker_main(worker: int, num_workers: int, pickled: bytes, init: bytes, tasks: Connection, results: Connection) -> None:
+def worker_main(
+    worker: int, num_workers: int, pickled: bytes, init: bytes, tasks: Connection, results: Connection
+) -> None:
     """Answers every task with a batch, an end or an error, until the tasks end."""
     global _info
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and decides
@@ -136,7 +138,7 @@ def worker_main(worker: int, num_workers: int, pickled: bytes, init: bytes, task
         results.close()
 
 
-# ---- in the loader's process ---------------------------------------------------------------------------------------------
+# ---- in the loader's process -----------------------------------------------------------------------------------------
 
 
 class _State:
@@ -195,8 +197,10 @@ class WorkerPool:
         try:
             pickled, init = pickle.dumps(fetcher, 5), pickle.dumps(init_fn)
         except Exception as error:
-            raise TypeError(f"[DataLoader] the dataset, collate_fn and worker_init_fn must be picklable when num_workers > 0 "
-                            f"(no lambdas or local functions): {error}") from error
+            raise TypeError(
+                f"[DataLoader] the dataset, collate_fn and worker_init_fn must be picklable when num_workers > 0 "
+                f"(no lambdas or local functions): {error}"
+            ) from error
         self.size = num_workers
         self.timeout = timeout
         self.state = state = _State()
@@ -239,8 +243,10 @@ class WorkerPool:
                 if worker in state.gone:
                     process = state.processes[worker]
                     process.join(1)
-                    raise RuntimeError(f"[DataLoader] worker {worker} (process {process.pid}) died unexpectedly, exit code "
-                                       f"{process.exitcode}" + _death_hint(process.exitcode))
+                    raise RuntimeError(
+                        f"[DataLoader] worker {worker} (process {process.pid}) died unexpectedly, exit code "
+                        f"{process.exitcode}" + _death_hint(process.exitcode)
+                    )
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise RuntimeError(f"[DataLoader] worker {worker} gave no batch within timeout = {self.timeout} s")
@@ -258,5 +264,7 @@ def _death_hint(code: int | None) -> str:
     if code == -9:
         return " (killed, perhaps for memory: use fewer workers or smaller batches)"
     if code == 1 and sys.modules.get("__main__") is not None:
-        return ' (see its message above; a script that uses workers needs `if __name__ == "__main__":` around its start)'
+        return (
+            ' (see its message above; a script that uses workers needs `if __name__ == "__main__":` around its start)'
+        )
     return ""

@@ -84,7 +84,9 @@ class _Conv(_ConvBase):
         self._op_padding = F.conv_padding(self.padding, self.kernel_size, self.dilation)
 
     def forward(self, x: Any) -> Any:
-        return F.conv_op(x, self.weight, self.bias, self.stride, self._op_padding, self.dilation, self.groups, self._rank)
+        return F.conv_op(
+            x, self.weight, self.bias, self.stride, self._op_padding, self.dilation, self.groups, self._rank
+        )
 
 
 class Conv1d(_Conv):
@@ -123,8 +125,17 @@ class _ConvTranspose(_ConvBase):
                          output_padding, device=device, dtype=dtype)
 
     def forward(self, x: Any) -> Any:
-        return F.conv_transpose_op(x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups,
-                                   self.dilation, self._rank)
+        return F.conv_transpose_op(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
+            self.dilation,
+            self._rank,
+        )
 
 
 class ConvTranspose1d(_ConvTranspose):

@@ -11,7 +11,7 @@ from typing import Any
 
 import tengen as tg
 
-# ---- arguments -----------------------------------------------------------------------------------------------------------
+# ---- arguments -------------------------------------------------------------------------------------------------------
 
 
 def sizes(value: Any, n: int, op: str, what: str, least: int) -> tuple[int, ...]:
@@ -26,7 +26,9 @@ def sizes(value: Any, n: int, op: str, what: str, least: int) -> tuple[int, ...]
         if len(out) == 1 and n > 1:
             out *= n
     if len(out) != n or any(v < least for v in out):
-        raise ValueError(f"[{op}] expected {what} to be an integer or {n} of them, each at least {least}, got {value!r}")
+        raise ValueError(
+            f"[{op}] expected {what} to be an integer or {n} of them, each at least {least}, got {value!r}"
+        )
     return out
 
 
@@ -48,7 +50,7 @@ def _with_batch(fn: Any, x: Any, rank: int, op: str) -> Any:
     raise ValueError(f"[{op}] expected {rank + 2} dimensions (or {rank + 1}, unbatched), got shape {tuple(x.shape)}")
 
 
-# ---- linear, embedding, shape ------------------------------------------------------------------------------------------------
+# ---- linear, embedding, shape ----------------------------------------------------------------------------------------
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -78,7 +80,9 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     if n == 0:
         return input.reshape((1,))
     if not 0 <= start <= end < n:
-        raise ValueError(f"[flatten] start_dim = {start_dim} and end_dim = {end_dim} do not fit shape {tuple(input.shape)}")
+        raise ValueError(
+            f"[flatten] start_dim = {start_dim} and end_dim = {end_dim} do not fit shape {tuple(input.shape)}"
+        )
     shape = tuple(input.shape)
     return input.reshape((*shape[:start], math.prod(shape[start:end + 1]), *shape[end + 1:]))
 
@@ -95,7 +99,7 @@ def pad(input: Any, pad: tuple[int, ...], mode: str = "constant", value: float =
     return tg.pad(input, begins + ends, value)
 
 
-# ---- convolution -------------------------------------------------------------------------------------------------------------
+# ---- convolution -----------------------------------------------------------------------------------------------------
 
 
 def conv_padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
@@ -150,7 +154,9 @@ def conv_transpose_op(x: Any, weight: Any, bias: Any, stride: Any, padding: Any,
     """The data gradient of the convolution whose weight is `weight` and whose output has x's shape."""
     op = f"conv_transpose{rank}d"
     if any(o >= max(s, d) for o, s, d in zip(output_padding, stride, dilation)):
-        raise ValueError(f"[{op}] output_padding {output_padding} must be smaller than stride {stride} or dilation {dilation}")
+        raise ValueError(
+            f"[{op}] output_padding {output_padding} must be smaller than stride {stride} or dilation {dilation}"
+        )
 
     def run(b: Any) -> Any:
         spatial = tuple((n - 1) * s - 2 * p + d * (k - 1) + o + 1 for n, s, p, d, k, o in zip(
@@ -162,33 +168,74 @@ def conv_transpose_op(x: Any, weight: Any, bias: Any, stride: Any, padding: Any,
     return _with_batch(run, x, rank, op)
 
 
-def _conv_transpose(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any,
-                    rank: int) -> Any:
+def _conv_transpose(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+    rank: int,
+) -> Any:
     op = f"conv_transpose{rank}d"
-    return conv_transpose_op(x, weight, bias, sizes(stride, rank, op, "stride", 1), sizes(padding, rank, op, "padding", 0),
-                             sizes(output_padding, rank, op, "output_padding", 0), groups,
-                             sizes(dilation, rank, op, "dilation", 1), rank)
+    return conv_transpose_op(
+        x,
+        weight,
+        bias,
+        sizes(stride, rank, op, "stride", 1),
+        sizes(padding, rank, op, "padding", 0),
+        sizes(output_padding, rank, op, "output_padding", 0),
+        groups,
+        sizes(dilation, rank, op, "dilation", 1),
+        rank,
+    )
 
 
-def conv_transpose1d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-                     groups: int = 1, dilation: Any = 1) -> Any:
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
     """Transposed convolution of input[N, C, s] with weight[C, O / groups, k]."""
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 1)
 
 
-def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-                     groups: int = 1, dilation: Any = 1) -> Any:
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
     """Transposed convolution of input[N, C, h, w] with weight[C, O / groups, kh, kw]."""
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 2)
 
 
-def conv_transpose3d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-                     groups: int = 1, dilation: Any = 1) -> Any:
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
     """Transposed convolution of input[N, C, d, h, w] with weight[C, O / groups, kd, kh, kw]."""
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 3)
 
 
-# ---- pooling -----------------------------------------------------------------------------------------------------------------
+# ---- pooling ---------------------------------------------------------------------------------------------------------
 
 
 def _pool_arguments(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, rank: int,
@@ -231,7 +278,9 @@ def max_pool3d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 
     return max_pool_op(input, kernel_size, stride, padding, dilation, ceil_mode, 3)
 
 
-def avg_pool_op(x: Any, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool, rank: int) -> Any:
+def avg_pool_op(
+    x: Any, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool, rank: int
+) -> Any:
     op = f"avg_pool{rank}d"
     plain = _pool_arguments(x, kernel, stride, padding, 1, False, rank, op)
     kernel, stride, padding, _ = _pool_arguments(x, kernel, stride, padding, 1, ceil_mode, rank, op)
@@ -263,8 +312,10 @@ def adaptive_avg_pool_op(x: Any, output_size: Any, rank: int) -> Any:
     op = f"adaptive_avg_pool{rank}d"
     want = (output_size,) * rank if output_size is None or isinstance(output_size, int) else tuple(output_size)
     if len(want) != rank or x.ndim not in (rank + 1, rank + 2):
-        raise ValueError(f"[{op}] expected {rank} output sizes and {rank + 2} dimensions (or {rank + 1}, unbatched), got "
-                         f"{output_size!r} and shape {tuple(x.shape)}")
+        raise ValueError(
+            f"[{op}] expected {rank} output sizes and {rank + 2} dimensions (or {rank + 1}, unbatched), got "
+            f"{output_size!r} and shape {tuple(x.shape)}"
+        )
     have = tuple(x.shape[-rank:])
     want = tuple(h if w is None else w for h, w in zip(have, want))
     if want == have:
@@ -286,11 +337,19 @@ def adaptive_avg_pool3d(input: Any, output_size: Any) -> Any:
     return adaptive_avg_pool_op(input, output_size, 3)
 
 
-# ---- normalisation -----------------------------------------------------------------------------------------------------------
+# ---- normalisation ---------------------------------------------------------------------------------------------------
 
 
-def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, training: bool = False,
-               momentum: float = 0.1, eps: float = 1e-5) -> Any:
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
     """Normalises every channel (axis 1); in training with the batch's statistics, which then enter the running ones."""
     if not training:
         if running_mean is None or running_var is None:
@@ -298,7 +357,9 @@ def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = No
         return tg.batch_norm_infer(input, running_mean, running_var, weight, bias, eps)
     n = input.numel() // max(input.shape[1], 1)
     if n <= 1:
-        raise ValueError(f"[batch_norm] expected more than one value per channel when training, got shape {tuple(input.shape)}")
+        raise ValueError(
+            f"[batch_norm] expected more than one value per channel when training, got shape {tuple(input.shape)}"
+        )
     y, mean, var = tg.batch_norm(input, weight, bias, eps)
     if running_mean is not None:
         with tg.no_grad():
@@ -336,7 +397,7 @@ def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> A
     return input / norm.maximum(tg.full_like(norm, eps))
 
 
-# ---- activations -------------------------------------------------------------------------------------------------------------
+# ---- activations -----------------------------------------------------------------------------------------------------
 
 
 def relu(input: Any, inplace: bool = False) -> Any:
@@ -401,7 +462,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     return tg.scaled_dot_product_attention(query, key, value, attn_mask, is_causal, scale, dropout_p)
 
 
-# ---- losses ------------------------------------------------------------------------------------------------------------------
+# ---- losses ----------------------------------------------------------------------------------------------------------
 
 
 def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",

@@ -77,7 +77,7 @@ class Module:
         set_("_backward_pre_hooks", OrderedDict())
         set_("_backward_hooks", OrderedDict())
 
-    # ---- attributes ------------------------------------------------------------------------------------------------------
+    # ---- attributes --------------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
@@ -128,7 +128,9 @@ class Module:
 
     def _check_ready(self, what: str) -> None:
         if "_parameters" not in self.__dict__:
-            raise AttributeError(f"cannot assign a {what} before super().__init__() of {type(self).__name__} was called")
+            raise AttributeError(
+                f"cannot assign a {what} before super().__init__() of {type(self).__name__} was called"
+            )
 
     def _check_name(self, name: str, what: str) -> None:
         if not isinstance(name, str) or not name or "." in name:
@@ -142,7 +144,9 @@ class Module:
         self._check_ready("parameter")
         self._check_name(name, "parameter")
         if param is not None and not isinstance(param, Parameter):
-            raise TypeError(f"cannot register {type(param).__name__} as parameter {name!r}: expected nn.Parameter or None")
+            raise TypeError(
+                f"cannot register {type(param).__name__} as parameter {name!r}: expected nn.Parameter or None"
+            )
         self._buffers.pop(name, None)
         self._modules.pop(name, None)
         self._parameters[name] = param
@@ -171,7 +175,7 @@ class Module:
 
     register_module = add_module
 
-    # ---- calling ---------------------------------------------------------------------------------------------------------
+    # ---- calling -----------------------------------------------------------------------------------------------------
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
@@ -207,7 +211,7 @@ class Module:
         """`hook(module, grad_input, grad_output)` when the gradients of all inputs are there; may return other ones."""
         return self._add_hook(self._backward_hooks, hook, prepend)
 
-    # ---- walking ---------------------------------------------------------------------------------------------------------
+    # ---- walking -----------------------------------------------------------------------------------------------------
 
     def named_modules(self, memo: set | None = None, prefix: str = "",
                       remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
@@ -237,7 +241,9 @@ class Module:
 
     def _named(self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        for path, module in self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]:
+        for path, module in (
+            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
+        ):
             for name, value in getattr(module, registry).items():
                 if value is None or id(value) in seen:
                     continue
@@ -266,8 +272,10 @@ class Module:
         for part in target.split(".") if target else ():
             child = module._modules.get(part)
             if child is None:
-                raise AttributeError(f"{type(self).__name__} has no submodule {target!r}: {type(module).__name__} has no "
-                                     f"{part!r}, only {', '.join(module._modules) or 'none'}")
+                raise AttributeError(
+                    f"{type(self).__name__} has no submodule {target!r}: {type(module).__name__} has no "
+                    f"{part!r}, only {', '.join(module._modules) or 'none'}"
+                )
             module = child
         return module
 
@@ -285,7 +293,7 @@ class Module:
             raise AttributeError(f"{type(self).__name__} has no buffer {target!r}")
         return value
 
-    # ---- state -----------------------------------------------------------------------------------------------------------
+    # ---- state -------------------------------------------------------------------------------------------------------
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         for name, value in self._parameters.items():
@@ -295,14 +303,18 @@ class Module:
             if value is not None and name not in self._not_persistent:
                 destination[prefix + name] = value if keep_vars else value.detach()
 
-    def state_dict(self, *, destination: dict | None = None, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:
+    def state_dict(
+        self, *, destination: dict | None = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Any]:
         """Parameters and persistent buffers by dotted name. The tensors share memory with the module's."""
         destination = OrderedDict() if destination is None else destination
         for path, module in self.named_modules(remove_duplicate=False):
             module._save_to_state_dict(destination, prefix + (f"{path}." if path else ""), keep_vars)
         return destination
 
-    def _load_from_state_dict(self, state: Mapping, prefix: str, missing: list[str], errors: list[str], assign: bool) -> None:
+    def _load_from_state_dict(
+        self, state: Mapping, prefix: str, missing: list[str], errors: list[str], assign: bool
+    ) -> None:
         for registry in (self._parameters, self._buffers):
             for name in list(registry):
                 if registry[name] is None or name in self._not_persistent:
@@ -327,7 +339,9 @@ class Module:
                 else:
                     current.copy_(value.detach().to(current.device).to(current.dtype))
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
         """Copies tensors into parameters and buffers of the same names.
 
         Parameters
@@ -344,7 +358,9 @@ class Module:
             Names are missing or unexpected (when strict) or shapes differ; the message lists every one.
         """
         if not isinstance(state_dict, Mapping):
-            raise TypeError(f"[load_state_dict] expected a mapping of names to tensors, got {type(state_dict).__name__}")
+            raise TypeError(
+                f"[load_state_dict] expected a mapping of names to tensors, got {type(state_dict).__name__}"
+            )
         missing: list[str] = []
         errors: list[str] = []
         with tg.no_grad():
@@ -362,10 +378,12 @@ class Module:
                 hints.append(key + (f" (did you mean {near[0]}?)" if near else ""))
             lines.append("unexpected: " + ", ".join(hints))
         if lines:
-            raise RuntimeError(f"[load_state_dict] the state does not fit {type(self).__name__}:\n  " + "\n  ".join(lines))
+            raise RuntimeError(
+                f"[load_state_dict] the state does not fit {type(self).__name__}:\n  " + "\n  ".join(lines)
+            )
         return IncompatibleKeys(missing, unexpected)
 
-    # ---- changes to the whole --------------------------------------------------------------------------------------------
+    # ---- changes to the whole ----------------------------------------------------------------------------------------
 
     def apply(self, fn: Callable[[Module], None]) -> Module:
         """Calls `fn` with every module, children first."""
@@ -454,7 +472,7 @@ class Module:
                     with tg.no_grad():
                         p.grad = tg.zeros_like(p)
 
-    # ---- printing --------------------------------------------------------------------------------------------------------
+    # ---- printing ----------------------------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
         """What stands between the parentheses; override it."""

@@ -49,8 +49,10 @@ class _BatchNorm(Module):
 
     def forward(self, x: Any) -> Any:
         if x.ndim not in self._ranks:
-            raise ValueError(f"[{type(self).__name__}] expected {' or '.join(map(str, self._ranks))} dimensions, got shape "
-                             f"{tuple(x.shape)}")
+            raise ValueError(
+                f"[{type(self).__name__}] expected {' or '.join(map(str, self._ranks))} dimensions, got shape "
+                f"{tuple(x.shape)}"
+            )
         momentum = self.momentum
         if self.training and self.track_running_stats:
             with tg.no_grad():
@@ -135,8 +137,14 @@ class LayerNorm(Module):
 class RMSNorm(Module):
     """x / sqrt(mean(x^2) + eps) * weight over the last axes; eps is the dtype's own when None."""
 
-    def __init__(self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True, device: Any = None,
-                 dtype: Any = None) -> None:
+    def __init__(
+        self,
+        normalized_shape: Any,
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__()
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps = eps
@@ -171,8 +179,12 @@ class GroupNorm(Module):
         self.num_channels = num_channels
         self.eps = eps
         self.affine = affine
-        self.register_parameter("weight", Parameter(tg.ones((num_channels,), device=device, dtype=dtype)) if affine else None)
-        self.register_parameter("bias", Parameter(tg.zeros((num_channels,), device=device, dtype=dtype)) if affine else None)
+        self.register_parameter(
+            "weight", Parameter(tg.ones((num_channels,), device=device, dtype=dtype)) if affine else None
+        )
+        self.register_parameter(
+            "bias", Parameter(tg.zeros((num_channels,), device=device, dtype=dtype)) if affine else None
+        )
 
     def forward(self, x: Any) -> Any:
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)

@@ -17,7 +17,9 @@ class _MaxPool(Module):
                  return_indices: bool = False, ceil_mode: bool = False) -> None:
         super().__init__()
         if return_indices:
-            raise ValueError(f"[{type(self).__name__}] return_indices is not available; the indices serve the gradient only")
+            raise ValueError(
+                f"[{type(self).__name__}] return_indices is not available; the indices serve the gradient only"
+            )
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -29,8 +31,10 @@ class _MaxPool(Module):
         return F.max_pool_op(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self._rank)
 
     def extra_repr(self) -> str:
-        return (f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
-                f"ceil_mode={self.ceil_mode}")
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
 
 
 class MaxPool1d(_MaxPool):

@@ -63,7 +63,9 @@ def vector_to_parameters(vector: Any, parameters: Iterable[Any]) -> None:
     parameters = list(parameters)
     total = sum(p.numel() for p in parameters)
     if vector.ndim != 1 or vector.numel() != total:
-        raise ValueError(f"[vector_to_parameters] expected a vector of {total} elements, got shape {tuple(vector.shape)}")
+        raise ValueError(
+            f"[vector_to_parameters] expected a vector of {total} elements, got shape {tuple(vector.shape)}"
+        )
     at = 0
     with tg.no_grad():
         for p in parameters:

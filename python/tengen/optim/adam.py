@@ -36,12 +36,23 @@ class Adam(Optimizer):
 
     def __init__(self, params: Any, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 0, amsgrad: bool = False, *, maximize: bool = False) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
-                                  "maximize": maximize})
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+            },
+        )
 
     def _check(self, group: dict[str, Any]) -> None:
         if len(group["betas"]) != 2 or not all(0 <= b < 1 for b in group["betas"]):
-            raise ValueError(f"[{type(self).__name__}] expected betas to be two numbers in [0, 1), got {group['betas']}")
+            raise ValueError(
+                f"[{type(self).__name__}] expected betas to be two numbers in [0, 1), got {group['betas']}"
+            )
 
     def _update(self, parameters: list[Any], group: dict[str, Any]) -> None:
         # What changes from step to step goes in as numbers, which need no new plan; always floats, for the same reason.
@@ -58,8 +69,12 @@ class Adam(Optimizer):
             if group["amsgrad"]:
                 self._amsgrad(p, state, group, lr, correction1, correction2_sqrt)
             else:
-                call_into("adam_step", (p, p.grad, m, v, lr, beta1, beta2, eps, correction1, correction2_sqrt, weight_decay),
-                          flags, (p, m, v))
+                call_into(
+                    "adam_step",
+                    (p, p.grad, m, v, lr, beta1, beta2, eps, correction1, correction2_sqrt, weight_decay),
+                    flags,
+                    (p, m, v),
+                )
 
     def _amsgrad(self, p: Any, state: dict[str, Any], group: dict[str, Any], lr: float, correction1: float,
                  correction2_sqrt: float) -> None:

@@ -21,8 +21,10 @@ class LRScheduler:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
-                raise KeyError(f"[{type(self).__name__}] last_epoch = {last_epoch} needs 'initial_lr' in every group of the "
-                               f"optimizer: load its state first")
+                raise KeyError(
+                    f"[{type(self).__name__}] last_epoch = {last_epoch} needs 'initial_lr' in every group of the "
+                    f"optimizer: load its state first"
+                )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self.step()
@@ -83,8 +85,10 @@ class LinearLR(LRScheduler):
     def __init__(self, optimizer: Any, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5,
                  last_epoch: int = -1) -> None:
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1 or total_iters < 1:
-            raise ValueError(f"[LinearLR] expected 0 < start_factor <= 1, 0 <= end_factor <= 1 and total_iters >= 1, got "
-                             f"{start_factor}, {end_factor}, {total_iters}")
+            raise ValueError(
+                f"[LinearLR] expected 0 < start_factor <= 1, 0 <= end_factor <= 1 and total_iters >= 1, got "
+                f"{start_factor}, {end_factor}, {total_iters}"
+            )
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters
@@ -140,8 +144,10 @@ class OneCycleLR(LRScheduler):
                 raise ValueError("[OneCycleLR] expected total_steps, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
         if total_steps < 1 or not 0 <= pct_start <= 1 or anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"[OneCycleLR] expected total_steps >= 1, 0 <= pct_start <= 1 and anneal_strategy 'cos' or "
-                             f"'linear', got {total_steps}, {pct_start}, {anneal_strategy!r}")
+            raise ValueError(
+                f"[OneCycleLR] expected total_steps >= 1, 0 <= pct_start <= 1 and anneal_strategy 'cos' or "
+                f"'linear', got {total_steps}, {pct_start}, {anneal_strategy!r}"
+            )
         self.total_steps = total_steps
         self.anneal_strategy = anneal_strategy
         self.cycle_momentum = cycle_momentum
@@ -210,8 +216,18 @@ class ReduceLROnPlateau:
         Smaller changes of the rate are left out.
     """
 
-    def __init__(self, optimizer: Any, mode: str = "min", factor: float = 0.1, patience: int = 10, threshold: float = 1e-4,
-                 threshold_mode: str = "rel", cooldown: int = 0, min_lr: float | list[float] = 0, eps: float = 1e-8) -> None:
+    def __init__(
+        self,
+        optimizer: Any,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float | list[float] = 0,
+        eps: float = 1e-8,
+    ) -> None:
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs") or not 0 < factor < 1:
             raise ValueError(f"[ReduceLROnPlateau] expected mode 'min' or 'max', threshold_mode 'rel' or 'abs' and "
                              f"0 < factor < 1, got {mode!r}, {threshold_mode!r}, {factor}")

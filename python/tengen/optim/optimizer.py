@@ -28,7 +28,9 @@ class Optimizer:
         self.state: dict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         if isinstance(params, tg.Tensor):
-            raise TypeError(f"[{type(self).__name__}] expected an iterable of parameters, got one tensor; give [tensor]")
+            raise TypeError(
+                f"[{type(self).__name__}] expected an iterable of parameters, got one tensor; give [tensor]"
+            )
         groups = list(params)
         if not groups:
             raise ValueError(f"[{type(self).__name__}] got an empty list of parameters")
@@ -87,7 +89,7 @@ class Optimizer:
                 elif p.grad is not None:
                     p.grad = tg.zeros_like(p.detach())
 
-    # ---- state -----------------------------------------------------------------------------------------------------------
+    # ---- state -------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: {...}}, "param_groups": [{..., "params": [numbers]}]}, the numbers in order of the groups."""
@@ -112,8 +114,10 @@ class Optimizer:
         name = type(self).__name__
         groups = state_dict["param_groups"]
         if [len(g["params"]) for g in groups] != [len(g["params"]) for g in self.param_groups]:
-            raise ValueError(f"[{name}.load_state_dict] expected groups of {[len(g['params']) for g in self.param_groups]} "
-                             f"parameters, got {[len(g['params']) for g in groups]}")
+            raise ValueError(
+                f"[{name}.load_state_dict] expected groups of {[len(g['params']) for g in self.param_groups]} "
+                f"parameters, got {[len(g['params']) for g in groups]}"
+            )
         by_number: dict[int, Any] = {}
         for mine, saved in zip(self.param_groups, groups):
             by_number.update(zip(saved["params"], mine["params"]))

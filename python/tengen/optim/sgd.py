@@ -31,8 +31,17 @@ class SGD(Optimizer):
 
     _positive = ("lr", "momentum", "weight_decay")
 
-    def __init__(self, params: Any, lr: float = 1e-3, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
-                 nesterov: bool = False, *, maximize: bool = False) -> None:
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
                                   "nesterov": nesterov, "maximize": maximize})
 
@@ -55,5 +64,9 @@ class SGD(Optimizer):
             first = buffer is None
             if first:
                 buffer = state["momentum_buffer"] = tg.empty_like(p)
-            call_into("sgd_step", (p, p.grad, buffer, lr, momentum, dampening, weight_decay), (nesterov, maximize, first),
-                      (p, buffer))
+            call_into(
+                "sgd_step",
+                (p, p.grad, buffer, lr, momentum, dampening, weight_decay),
+                (nesterov, maximize, first),
+                (p, buffer),
+            )
