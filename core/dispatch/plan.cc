@@ -73,6 +73,7 @@ void KernelPlan::run(const Args& a) const {
 void KernelPlan::fail(int32_t status, tg_error* error) const {
   error->message[sizeof error->message - 1] = 0;
   if (device->host) error->launch_id = 0;
+  else if (status != TG_DEVICE_LOST) current_stream(device)->recover();
   device->fail(status, *error, op);
 }
 

@@ -45,8 +45,27 @@ void Stream::sync() {
   std::lock_guard lock(mutex);
   tg_error error{};
   const int32_t status = device->api->stream_sync(device->instance, device->provider_index, handle, &error);
-  if (status != TG_OK) device->fail(status, error, device->name);
+  if (status != TG_OK) {
+    recover();
+    device->fail(status, error, device->name);
+  }
   drop_finished();
+}
+
+void Stream::recover() {
+  if (!handle || device->lost) return;
+  std::lock_guard lock(mutex);
+  const tg_device_api* api = device->api;
+  tg_error error{};
+  const int32_t status = api->stream_query(device->instance, device->provider_index, handle, &error);
+  if (status == TG_OK || status == TG_UNAVAILABLE || status == TG_DEVICE_LOST) return;
+  void *fresh = nullptr, *fresh_native = nullptr;
+  if (api->stream_create(device->instance, device->provider_index, &fresh, &fresh_native, &error) != TG_OK) return;
+  for (auto& kept : kept_) destroy_event(kept.first);
+  kept_.clear();
+  api->stream_destroy(device->instance, device->provider_index, handle);
+  handle = fresh;
+  native = fresh_native;
 }
 
 bool Stream::idle() {

@@ -75,6 +75,20 @@ TEST_F(Chaos, GradientsFlow) {
   EXPECT_TRUE(is_host(h.grad().device()));
 }
 
+TEST_F(Chaos, AFailureIsReportedOnceAndTheDeviceGoesOn) {
+  Tensor x = make({1, 2, 3});
+  const int64_t wrong = 7;
+  Tensor index = Tensor::from_host(&wrong, Ints{1}, DType::i64, device);
+  try {
+    values(op<"index_select">({x, index}, {0}));
+    FAIL() << "an index outside the axis was accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::index) << e.what();
+  }
+  EXPECT_EQ(values(op<"add">({make({1, 2}), 1.0})), (std::vector<float>{2, 3}));
+  EXPECT_NO_THROW(synchronize(device));
+}
+
 TEST_F(Chaos, MixedDevicesAreAnError) {
   Tensor x = make({1}), h = x.to(host_device());
   EXPECT_THROW(op<"add">({x, h}), Error);
