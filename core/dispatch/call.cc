@@ -2,6 +2,7 @@
 // One call: check, infer, find the plan, allocate, launch, record.
 #include "dispatch/call.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace tg {
@@ -71,6 +72,28 @@ Device* common_device(const Op& op, std::span<const Arg> inputs, Device* device)
 Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device) {
   GradMode off(false);
   return op<"full">({}, {Ints{}, s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i), dtype}, device);
+}
+
+bool dense_permuted(const Tensor& t) {
+  int64_t n = 1;
+  for (int64_t i = 0; i < t.rank(); ++i) {
+    if (t.shape()[i] != 1 && t.strides()[i] == 0) return false;
+    n += (t.shape()[i] - 1) * t.strides()[i];
+  }
+  return n == t.numel();
+}
+
+Ints strides_like(const Tensor& like, std::span<const int64_t> shape) {
+  Ints order;  // axes, outermost in memory first
+  for (int64_t i = 0; i < like.rank(); ++i) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return like.strides()[a] > like.strides()[b]; });
+  Ints strides(shape.size(), 1);
+  int64_t step = 1;
+  for (size_t k = order.size(); k-- > 0;) {
+    strides[order[k]] = step;
+    step *= std::max<int64_t>(shape[order[k]], 1);
+  }
+  return strides;
 }
 
 bool same_place(const Tensor& a, const Tensor& b) {
@@ -221,6 +244,7 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
   Tensors results(out_specs.size());
   bool all_empty = true;
   std::vector<Ints> out_shapes;
+  const bool permuted = op.keeps_layout && in[0].defined() && !in[0].is_contiguous() && dense_permuted(in[0]);
   for (size_t i = 0; i < out_specs.size(); ++i) {
     out_shapes.push_back(concrete(out_specs[i].shape));
     if (i < outs.size() && outs[i].defined()) {
@@ -229,6 +253,8 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
       results[i] = outs[i];
     } else if (wanted >> i & 1) {
       results[i] = Tensor::empty(out_shapes[i], out_specs[i].dtype, device);
+      if (permuted && int64_t(out_shapes[i].size()) == in[0].rank())
+        results[i] = results[i].alias(out_shapes[i], strides_like(in[0], out_shapes[i]), 0);
     }
     if (results[i].defined() && results[i].numel()) all_empty = false;
   }

@@ -32,6 +32,9 @@ Attrs complete_attrs(const Op& op, std::span<const Attr> attrs);
 Device* common_device(const Op& op, std::span<const Arg> inputs, Device* device);
 Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device);
 void write_into(const Tensor& out, const Tensor& value);  // device copy of equal shape and dtype, not recorded
+bool dense_permuted(const Tensor& t);  // all elements of its memory once, axes in any order
+// Strides of a dense tensor of `shape` whose axes lie in memory in the order of `like`'s.
+Ints strides_like(const Tensor& like, std::span<const int64_t> shape);
 bool same_place(const Tensor& a, const Tensor& b);        // equal storage, offset, shape, strides
 bool tracing();
 void trace_step(const Op& op, const std::string& how);    // for why(): what a decomposition called

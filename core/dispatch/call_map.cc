@@ -58,16 +58,6 @@ Ints broadcast_strides(const Tensor& t, const Ints& shape) {
   return s;
 }
 
-// Same elements in the same dense order (a permuted layout): results keep it.
-bool dense_permuted(const Tensor& t) {
-  int64_t n = 1;
-  for (int64_t i = 0; i < t.rank(); ++i) {
-    if (t.shape()[i] != 1 && t.strides()[i] == 0) return false;
-    n += (t.shape()[i] - 1) * t.strides()[i];
-  }
-  return n == t.numel();
-}
-
 }  // namespace
 
 MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs) {

@@ -13,9 +13,12 @@ using AttrSpan = std::span<const Attr>;
 
 // A wrong dtype is a TypeError: check_type(ok, "sqrt", "floats", got)
 inline void check_type(bool ok, const char* op, const char* expected, DType got) {
-  if (!ok) [[unlikely]] raise(ErrorKind::type, "[", op, "] expected ", expected, ", got ", long_name_of(got));
+  if (!ok) [[unlikely]]
+    raise(ErrorKind::type, "[", op, "] expected ", expected, ", got ", long_name_of(got));
 }
-inline void check_type(bool ok, const std::string& op, const char* expected, DType got) { check_type(ok, op.c_str(), expected, got); }
+inline void check_type(bool ok, const std::string& op, const char* expected, DType got) {
+  check_type(ok, op.c_str(), expected, got);
+}
 
 // The dtype in which sums of t are taken.
 inline DType acc_dtype(DType t) { return t == DType::f16 || t == DType::bf16 ? DType::f32 : t; }
@@ -43,8 +46,10 @@ S reduced_shape(const S& shape, const Ints& axes, bool keep) {
   for (size_t i = 0; i < shape.size(); ++i) {
     const bool gone = k < axes.size() && axes[k] == int64_t(i);
     if (gone) ++k;
-    if (!gone) out.push_back(shape[i]);
-    else if (keep) out.push_back(1);
+    if (!gone)
+      out.push_back(shape[i]);
+    else if (keep)
+      out.push_back(1);
   }
   return out;
 }
@@ -54,7 +59,9 @@ inline int64_t count_along(const Ints& shape, const Ints& axes) {
   return n;
 }
 
-inline Tensor full(const Ints& shape, double value, DType t, Device* device) { return op<"full">({}, {shape, value, t}, device); }
+inline Tensor full(const Ints& shape, double value, DType t, Device* device) {
+  return op<"full">({}, {shape, value, t}, device);
+}
 inline Tensor zeros(const Ints& shape, DType t, Device* device) { return full(shape, 0, t, device); }
 inline Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype(), x.device()); }
 inline Tensor empty(const Ints& shape, DType t, Device* device) { return op<"empty">({}, {shape, t}, device); }
@@ -62,26 +69,34 @@ inline Tensor iota(int64_t n, double start, double step, DType t, Device* device
   if (is_floating(t)) return op<"floor_iota">({}, {n, t, start, step}, device);
   return op<"floor_iota">({}, {n, t, int64_t(start), int64_t(step)}, device);
 }
-inline Tensor reshape(const Tensor& x, const Ints& shape) { return x.shape() == shape ? x : op<"reshape">({x}, {shape}); }
+inline Tensor reshape(const Tensor& x, const Ints& shape) {
+  return x.shape() == shape ? x : op<"reshape">({x}, {shape});
+}
 inline Tensor expand(const Tensor& x, const Ints& shape) { return x.shape() == shape ? x : op<"expand">({x}, {shape}); }
 inline Tensor transpose(const Tensor& x, int64_t a = -2, int64_t b = -1) { return op<"transpose">({x}, {a, b}); }
 inline Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step = 1) {
   return op<"slice">({x}, {axis, start, stop, step});
 }
-inline Tensor sum(const Tensor& x, const Ints& axes, bool keep) { return axes.empty() ? x : op<"sum">({x}, {axes, keep}); }
+inline Tensor sum(const Tensor& x, const Ints& axes, bool keep) {
+  return axes.empty() ? x : op<"sum">({x}, {axes, keep});
+}
 
 // Products, sums, differences and quotients in gradients, whose operands may both be numbers: those stay numbers.
 inline Arg times(const Arg& a, const Arg& b) {
-  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() * b.s.as_double()) : Arg(op<"mul">({a, b}));
+  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() * b.s.as_double())
+                                                        : Arg(op<"mul">({a, b}));
 }
 inline Arg plus(const Arg& a, const Arg& b) {
-  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() + b.s.as_double()) : Arg(op<"add">({a, b}));
+  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() + b.s.as_double())
+                                                        : Arg(op<"add">({a, b}));
 }
 inline Arg minus(const Arg& a, const Arg& b) {
-  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() - b.s.as_double()) : Arg(op<"sub">({a, b}));
+  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() - b.s.as_double())
+                                                        : Arg(op<"sub">({a, b}));
 }
 inline Arg over(const Arg& a, const Arg& b) {
-  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() / b.s.as_double()) : Arg(op<"div">({a, b}));
+  return a.kind == Arg::scalar && b.kind == Arg::scalar ? Arg(a.s.as_double() / b.s.as_double())
+                                                        : Arg(op<"div">({a, b}));
 }
 
 // Writes in place inside a decomposition: target = x, target += x.

@@ -8,7 +8,8 @@ namespace tg {
 namespace {
 
 constexpr const char* kStrideDoc = "one step, or one for every spatial axis";
-constexpr const char* kPaddingDoc = "zeros around x: one size, one for every spatial axis, or all begins and then all ends";
+constexpr const char* kPaddingDoc =
+    "zeros around x: one size, one for every spatial axis, or all begins and then all ends";
 constexpr const char* kDilationDoc = "distance of the taps: one, or one for every spatial axis";
 
 void canonical(std::span<const Arg> inputs, std::span<Attr> attrs) {
@@ -18,11 +19,16 @@ void canonical(std::span<const Arg> inputs, std::span<Attr> attrs) {
   spread(attrs[2], d);
 }
 OpBuilder window_attrs(OpBuilder o) {
-  return o.family("nn").attr("stride", AttrKind::ints, Ints{1}, kStrideDoc).attr("padding", AttrKind::ints, Ints{0}, kPaddingDoc)
-      .attr("dilation", AttrKind::ints, Ints{1}, kDilationDoc).attr("groups", AttrKind::integer, 1, "channels are split into so many independent groups")
+  return o.family("nn")
+      .attr("stride", AttrKind::ints, Ints{1}, kStrideDoc)
+      .attr("padding", AttrKind::ints, Ints{0}, kPaddingDoc)
+      .attr("dilation", AttrKind::ints, Ints{1}, kDilationDoc)
+      .attr("groups", AttrKind::integer, 1, "channels are split into so many independent groups")
       .canonical(canonical);
 }
-Window window_of(AttrSpan attrs, const Ints& kernel) { return {kernel, attrs[0].ints(), attrs[1].ints(), attrs[2].ints()}; }
+Window window_of(AttrSpan attrs, const Ints& kernel) {
+  return {kernel, attrs[0].ints(), attrs[1].ints(), attrs[2].ints()};
+}
 Ints kernel_of(const Shape& w) {
   Ints k;
   for (size_t i = 2; i < w.size(); ++i) k.push_back(w[i].value());
@@ -30,7 +36,8 @@ Ints kernel_of(const Shape& w) {
 }
 void check_floats(const Inference& c, size_t other) {
   check_type(is_floating(c.input(0).dtype), c.name(), "floats", c.input(0).dtype);
-  check_type(c.input(other).dtype == c.input(0).dtype, c.name(), (std::string("operands of one dtype, ") + long_name_of(c.input(0).dtype)).c_str(), c.input(other).dtype);
+  check_type(c.input(other).dtype == c.input(0).dtype, c.name(),
+             (std::string("operands of one dtype, ") + long_name_of(c.input(0).dtype)).c_str(), c.input(other).dtype);
 }
 
 // Checks x[N, C, s...] against a window and groups; the output's spatial sizes.
@@ -45,16 +52,20 @@ Shape outputs_of(const Inference& c, const Shape& x, const Window& w) {
 void check_groups(const Inference& c, Dim channels, Dim per_group, Dim outputs) {
   const int64_t g = c.attr(3).integer();
   c.check(g >= 1, "expected at least 1 group, got ", g);
-  c.check(channels == per_group * Dim(g), "expected input channels ", per_group * Dim(g), " (weight's ", per_group, " times ", g, " groups), got ", channels);
-  c.check(!outputs.is_constant() || outputs.value() % g == 0, "expected output channels divisible by groups ", g, ", got ", outputs);
+  c.check(channels == per_group * Dim(g), "expected input channels ", per_group * Dim(g), " (weight's ", per_group,
+          " times ", g, " groups), got ", channels);
+  c.check(!outputs.is_constant() || outputs.value() % g == 0, "expected output channels divisible by groups ", g,
+          ", got ", outputs);
 }
 
 Specs infer_conv(const Inference& c) {
   const Shape &x = c.input(0).shape, &w = c.input(1).shape;
-  c.check(x.size() >= 3 && w.size() == x.size(), "expected x (N, C, spatial...) and w (O, C/groups, kernel...) of one rank, got ", str(x), " and ", str(w));
+  c.check(x.size() >= 3 && w.size() == x.size(),
+          "expected x (N, C, spatial...) and w (O, C/groups, kernel...) of one rank, got ", str(x), " and ", str(w));
   check_groups(c, x[1], w[1], w[0]);
   check_floats(c, 1);
-  c.check(!c.has(2) || c.input(2).shape == Shape{w[0]}, "expected b of shape (", w[0], ",), got ", str(c.has(2) ? c.input(2).shape : Shape{}));
+  c.check(!c.has(2) || c.input(2).shape == Shape{w[0]}, "expected b of shape (", w[0], ",), got ",
+          str(c.has(2) ? c.input(2).shape : Shape{}));
   if (c.has(2)) check_floats(c, 2);
   check_activation(c);
   Shape y{x[0], w[0]};
@@ -65,7 +76,8 @@ Specs infer_conv(const Inference& c) {
 Specs infer_backward_data(const Inference& c) {
   const Shape &dy = c.input(0).shape, &w = c.input(1).shape;
   const Ints& size = c.attr(4).ints();
-  c.check(dy.size() >= 3 && w.size() == dy.size(), "expected dy (N, O, spatial...) and w (O, C/groups, kernel...) of one rank, got ", str(dy), " and ", str(w));
+  c.check(dy.size() >= 3 && w.size() == dy.size(),
+          "expected dy (N, O, spatial...) and w (O, C/groups, kernel...) of one rank, got ", str(dy), " and ", str(w));
   c.check(dy[1] == w[0], "expected dy to have w's ", w[0], " output channels, got ", dy[1]);
   c.check(size.size() + 2 == dy.size(), "expected ", dy.size() - 2, " input sizes, got ", str(size));
   check_floats(c, 1);
@@ -74,19 +86,23 @@ Specs infer_backward_data(const Inference& c) {
   check_groups(c, x[1], w[1], w[0]);
   const Shape t = outputs_of(c, x, window_of(c.attrs, kernel_of(w)));
   for (size_t i = 0; i < t.size(); ++i)
-    c.check(t[i] == dy[2 + i], "expected input sizes whose convolution has dy's sizes ", str(dy), ", got ", str(size), ", which give ", str(t));
+    c.check(t[i] == dy[2 + i], "expected input sizes whose convolution has dy's sizes ", str(dy), ", got ", str(size),
+            ", which give ", str(t));
   return one({c.input(0).dtype, x});
 }
 
 Specs infer_backward_weight(const Inference& c) {
   const Shape &x = c.input(0).shape, &dy = c.input(1).shape;
   const int64_t g = c.attr(3).integer();
-  c.check(x.size() >= 3 && dy.size() == x.size(), "expected x (N, C, spatial...) and dy (N, O, spatial...) of one rank, got ", str(x), " and ", str(dy));
+  c.check(x.size() >= 3 && dy.size() == x.size(),
+          "expected x (N, C, spatial...) and dy (N, O, spatial...) of one rank, got ", str(x), " and ", str(dy));
   c.check(x[0] == dy[0], "expected x and dy of one batch size, got ", x[0], " and ", dy[0]);
-  c.check(g >= 1 && (!x[1].is_constant() || x[1].value() % g == 0), "expected input channels divisible by groups ", g, ", got ", x[1]);
+  c.check(g >= 1 && (!x[1].is_constant() || x[1].value() % g == 0), "expected input channels divisible by groups ", g,
+          ", got ", x[1]);
   check_floats(c, 1);
   const Shape t = outputs_of(c, x, window_of(c.attrs, c.attr(4).ints()));
-  for (size_t i = 0; i < t.size(); ++i) c.check(t[i] == dy[2 + i], "expected dy of spatial sizes ", str(t), ", got ", str(dy));
+  for (size_t i = 0; i < t.size(); ++i)
+    c.check(t[i] == dy[2 + i], "expected dy of spatial sizes ", str(t), ", got ", str(dy));
   Shape w{dy[1], floor_div(x[1], g)};
   check_groups(c, x[1], w[1], w[0]);
   for (int64_t k : c.attr(4).ints()) w.push_back(k);
@@ -199,48 +215,82 @@ Tensors decompose_backward_weight(const Call& c) {
 }  // namespace
 
 TG_OPS(conv) {
-  window_attrs(TG_OP(conv).kernel().input("x", "[N, C, s...]").input("w", "[O, C/groups, k...]").optional_input("b", "[O]"))
-      .doc("Convolution (cross-correlation) over one, two or three spatial axes, then an activation. Errors: ValueError where channels, groups or sizes do not fit.")
-      .attr("activation", AttrKind::integer, 0, kActivationDoc).output("y", "[N, O, t...], t = floor((s + padding - dilation (k - 1) - 1) / stride) + 1")
-      .infer(infer_conv).decompose(decompose_conv)
+  window_attrs(TG_OP(conv)
+                   .kernel()
+                   .keeps_layout()
+                   .input("x", "[N, C, s...]")
+                   .input("w", "[O, C/groups, k...]")
+                   .optional_input("b", "[O]"))
+      .doc(
+          "Convolution (cross-correlation) over one, two or three spatial axes, then an activation. Errors: ValueError "
+          "where channels, groups or sizes do not fit.")
+      .attr("activation", AttrKind::integer, 0, kActivationDoc)
+      .output("y", "[N, O, t...], t = floor((s + padding - dilation (k - 1) - 1) / stride) + 1")
+      .infer(infer_conv)
+      .decompose(decompose_conv)
       .grad([](const Backward& b) {
         Tensor g = b.grad();
         if (const int64_t activation = b.attr(4).integer())
-          g = activation_gradient(g, op<"conv">({b.input(0), b.input(1), b.has(2) ? b.arg(2) : Arg()}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), 0}), activation);
+          g = activation_gradient(g,
+                                  op<"conv">({b.input(0), b.input(1), b.has(2) ? b.arg(2) : Arg()},
+                                             {b.attr(0), b.attr(1), b.attr(2), b.attr(3), 0}),
+                                  activation);
         Tensors out(3);
         if (b.need(0))
-          out[0] = op<"conv_backward_data">({g, b.input(1)}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(0))});
+          out[0] = op<"conv_backward_data">({g, b.input(1)},
+                                            {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(0))});
         if (b.need(1))
-          out[1] = op<"conv_backward_weight">({b.input(0), g}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(1))});
+          out[1] = op<"conv_backward_weight">(
+              {b.input(0), g}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(1))});
         if (b.need(2)) out[2] = op<"sum">({g}, {all_axes_but(g.rank(), 1), false});
         return out;
       })
-      .saves(7, 0).bounds(1, "C/groups times the kernel's size, plus one, relative to the convolution of magnitudes")
+      .saves(7, 0)
+      .bounds(1, "C/groups times the kernel's size, plus one, relative to the convolution of magnitudes")
       .example(">>> tg.conv(tg.tensor([[[1., 2., 3.]]]), tg.tensor([[[1., 1.]]])).tolist()\n[[[3.0, 5.0]]]");
 
-  window_attrs(TG_OP(conv_backward_data).kernel().input("dy", "[N, O, t...]").input("w", "[O, C/groups, k...]"))
-      .doc("The gradient of conv with respect to x; also the transposed convolution of dy.").attr("size", AttrKind::ints, "spatial sizes of x")
-      .output("dx", "[N, C, s...]").function_only().infer(infer_backward_data).decompose(decompose_backward_data)
+  window_attrs(
+      TG_OP(conv_backward_data).kernel().keeps_layout().input("dy", "[N, O, t...]").input("w", "[O, C/groups, k...]"))
+      .doc("The gradient of conv with respect to x; also the transposed convolution of dy.")
+      .attr("size", AttrKind::ints, "spatial sizes of x")
+      .output("dx", "[N, C, s...]")
+      .function_only()
+      .infer(infer_backward_data)
+      .decompose(decompose_backward_data)
       .grad([](const Backward& b) {
         Tensors out(2);
         if (b.need(0)) out[0] = op<"conv">({b.grad(), b.input(1)}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3)});
-        if (b.need(1)) out[1] = op<"conv_backward_weight">({b.grad(), b.input(0)}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(1))});
+        if (b.need(1))
+          out[1] = op<"conv_backward_weight">(
+              {b.grad(), b.input(0)}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(1))});
         return out;
       })
-      .saves(3, 0).bounds(1, "O/groups times the kernel's size, relative to the same sum of magnitudes")
-      .example(">>> tg.conv_backward_data(tg.tensor([[[1., 1.]]]), tg.tensor([[[1., 2.]]]), size=3).tolist()\n[[[1.0, 3.0, 2.0]]]");
+      .saves(3, 0)
+      .bounds(1, "O/groups times the kernel's size, relative to the same sum of magnitudes")
+      .example(
+          ">>> tg.conv_backward_data(tg.tensor([[[1., 1.]]]), tg.tensor([[[1., 2.]]]), size=3).tolist()\n[[[1.0, 3.0, "
+          "2.0]]]");
 
   window_attrs(TG_OP(conv_backward_weight).kernel().input("x", "[N, C, s...]").input("dy", "[N, O, t...]"))
-      .doc("The gradient of conv with respect to w.").attr("kernel", AttrKind::ints, "spatial sizes of w").output("dw", "[O, C/groups, k...]").function_only()
-      .infer(infer_backward_weight).decompose(decompose_backward_weight)
+      .doc("The gradient of conv with respect to w.")
+      .attr("kernel", AttrKind::ints, "spatial sizes of w")
+      .output("dw", "[O, C/groups, k...]")
+      .function_only()
+      .infer(infer_backward_weight)
+      .decompose(decompose_backward_weight)
       .grad([](const Backward& b) {
         Tensors out(2);
-        if (b.need(0)) out[0] = op<"conv_backward_data">({b.input(1), b.grad()}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(0))});
+        if (b.need(0))
+          out[0] = op<"conv_backward_data">({b.input(1), b.grad()},
+                                            {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(0))});
         if (b.need(1)) out[1] = op<"conv">({b.input(0), b.grad()}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3)});
         return out;
       })
-      .saves(3, 0).bounds(1, "N times the outputs' positions, relative to the same sum of magnitudes")
-      .example(">>> tg.conv_backward_weight(tg.tensor([[[1., 2., 3.]]]), tg.tensor([[[1., 1.]]]), kernel=2).tolist()\n[[[3.0, 5.0]]]");
+      .saves(3, 0)
+      .bounds(1, "N times the outputs' positions, relative to the same sum of magnitudes")
+      .example(
+          ">>> tg.conv_backward_weight(tg.tensor([[[1., 2., 3.]]]), tg.tensor([[[1., 1.]]]), "
+          "kernel=2).tolist()\n[[[3.0, 5.0]]]");
 }
 
 }  // namespace tg

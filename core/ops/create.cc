@@ -65,51 +65,97 @@ Specs like(const Inference& c) {
 }  // namespace
 
 TG_OPS(create) {
-  TG_OP(empty).internal().family("creation").doc("An uninitialised tensor.").attr("shape", AttrKind::ints, "sizes")
-      .attr("dtype", AttrKind::dtype, DType::f32, "element type").output("y", "the tensor").infer(from_shape)
+  TG_OP(empty)
+      .internal()
+      .family("creation")
+      .doc("An uninitialised tensor.")
+      .attr("shape", AttrKind::ints, "sizes")
+      .attr("dtype", AttrKind::dtype, DType::f32, "element type")
+      .output("y", "the tensor")
+      .infer(from_shape)
       .decompose([](const Call& c) { return Tensors{Tensor::empty(c.attr(0).ints(), c.attr(1).dtype(), c.device)}; })
       .no_grad();
 
-  TG_OP(full).family("creation").doc("A tensor of the given shape filled with one value. Errors: ValueError for a negative size.")
-      .attr("shape", AttrKind::ints, "sizes").attr("value", AttrKind::floating, "the value")
-      .attr("dtype", AttrKind::dtype, DType::f32, "element type").output("y", "the tensor").infer(from_shape)
+  TG_OP(full)
+      .family("creation")
+      .doc("A tensor of the given shape filled with one value. Errors: ValueError for a negative size.")
+      .attr("shape", AttrKind::ints, "sizes")
+      .attr("value", AttrKind::floating, "the value")
+      .attr("dtype", AttrKind::dtype, DType::f32, "element type")
+      .output("y", "the tensor")
+      .infer(from_shape)
       .decompose([](const Call& c) {
         infer_now(c);
         return Tensors{op<"floor_fill">({}, {c.attr(0), c.attr(2), c.attr(1)}, c.device)};
       })
-      .no_grad().function_only().bounds(0, "exact").example(">>> tg.full((2, 2), 7.0).tolist()\n[[7.0, 7.0], [7.0, 7.0]]");
+      .no_grad()
+      .function_only()
+      .bounds(0, "exact")
+      .example(">>> tg.full((2, 2), 7.0).tolist()\n[[7.0, 7.0], [7.0, 7.0]]");
 
-  TG_OP(full_like).family("creation").doc("A tensor of x's shape, dtype and device filled with one value.")
-      .input("x", "any tensor").attr("value", AttrKind::floating, "the value")
-      .optional_attr("dtype", AttrKind::dtype, "element type; x's by default").infer(like)
+  TG_OP(full_like)
+      .family("creation")
+      .doc("A tensor of x's shape, dtype and device filled with one value.")
+      .input("x", "any tensor")
+      .attr("value", AttrKind::floating, "the value")
+      .optional_attr("dtype", AttrKind::dtype, "element type; x's by default")
+      .infer(like)
       .decompose([](const Call& c) {
         return Tensors{op<"floor_fill">({}, {c.input(0).shape(), infer_now(c)[0].dtype, c.attr(0)}, c.device)};
       })
-      .no_grad().bounds(0, "exact").example(">>> tg.full_like(tg.tensor([1, 2]), 5).tolist()\n[5, 5]");
+      .no_grad()
+      .bounds(0, "exact")
+      .example(">>> tg.full_like(tg.tensor([1, 2]), 5).tolist()\n[5, 5]");
 
-  TG_OP(zeros_like).family("creation").doc("Zeros of x's shape, dtype and device.").input("x", "any tensor")
-      .optional_attr("dtype", AttrKind::dtype, "element type; x's by default").infer(like).decompose(filled_like<0>)
-      .no_grad().bounds(0, "exact").example(">>> tg.zeros_like(tg.tensor([1., 2.])).tolist()\n[0.0, 0.0]");
-  TG_OP(ones_like).family("creation").doc("Ones of x's shape, dtype and device.").input("x", "any tensor")
-      .optional_attr("dtype", AttrKind::dtype, "element type; x's by default").infer(like).decompose(filled_like<1>)
-      .no_grad().bounds(0, "exact").example(">>> tg.ones_like(tg.tensor([1., 2.])).tolist()\n[1.0, 1.0]");
+  TG_OP(zeros_like)
+      .family("creation")
+      .doc("Zeros of x's shape, dtype and device.")
+      .input("x", "any tensor")
+      .optional_attr("dtype", AttrKind::dtype, "element type; x's by default")
+      .infer(like)
+      .decompose(filled_like<0>)
+      .no_grad()
+      .bounds(0, "exact")
+      .example(">>> tg.zeros_like(tg.tensor([1., 2.])).tolist()\n[0.0, 0.0]");
+  TG_OP(ones_like)
+      .family("creation")
+      .doc("Ones of x's shape, dtype and device.")
+      .input("x", "any tensor")
+      .optional_attr("dtype", AttrKind::dtype, "element type; x's by default")
+      .infer(like)
+      .decompose(filled_like<1>)
+      .no_grad()
+      .bounds(0, "exact")
+      .example(">>> tg.ones_like(tg.tensor([1., 2.])).tolist()\n[1.0, 1.0]");
 
-  TG_OP(arange).family("creation")
-      .doc("start, start + step, ... below stop (above it for a negative step), rank 1. i64 for integer arguments, else f32. "
-           "Errors: ValueError for step 0.")
-      .attr("start", AttrKind::floating, "first value").attr("stop", AttrKind::floating, "end, not included")
-      .attr("step", AttrKind::floating, 1, "difference").optional_attr("dtype", AttrKind::dtype, "element type")
-      .output("y", "[n]").infer(infer_arange)
+  TG_OP(arange)
+      .family("creation")
+      .doc(
+          "start, start + step, ... below stop (above it for a negative step), rank 1. i64 for integer arguments, else "
+          "f32. "
+          "Errors: ValueError for step 0.")
+      .attr("start", AttrKind::floating, "first value")
+      .attr("stop", AttrKind::floating, "end, not included")
+      .attr("step", AttrKind::floating, 1, "difference")
+      .optional_attr("dtype", AttrKind::dtype, "element type")
+      .output("y", "[n]")
+      .infer(infer_arange)
       .decompose([](const Call& c) {
         const TensorSpec y = infer_now(c)[0];
         return Tensors{op<"floor_iota">({}, {y.shape[0].value(), y.dtype, c.attr(0), c.attr(2)}, c.device)};
       })
-      .no_grad().function_only().bounds(2, "one rounding of the product and one of the sum")
+      .no_grad()
+      .function_only()
+      .bounds(2, "one rounding of the product and one of the sum")
       .example(">>> tg.arange(0, 6, 2).tolist()\n[0, 2, 4]");
 
-  TG_OP(linspace).family("creation").doc("n evenly spaced values from start to stop, both included, rank 1.")
-      .attr("start", AttrKind::floating, "first value").attr("stop", AttrKind::floating, "last value")
-      .attr("n", AttrKind::integer, "how many").attr("dtype", AttrKind::dtype, DType::f32, "a floating dtype")
+  TG_OP(linspace)
+      .family("creation")
+      .doc("n evenly spaced values from start to stop, both included, rank 1.")
+      .attr("start", AttrKind::floating, "first value")
+      .attr("stop", AttrKind::floating, "last value")
+      .attr("n", AttrKind::integer, "how many")
+      .attr("dtype", AttrKind::dtype, DType::f32, "a floating dtype")
       .output("y", "[n]")
       .infer([](const Inference& c) {
         c.check(c.attr(2).integer() >= 0, "expected n of 0 or more, got ", c.attr(2).integer());
@@ -126,12 +172,19 @@ TG_OPS(create) {
         const Tensor y = op<"add">({op<"mul">({op<"sub">({1.0, w}), a}), op<"mul">({w, z})});
         return Tensors{y.cast(c.attr(3).dtype())};
       })
-      .no_grad().function_only().bounds(4, "four roundings, relative to max(|start|, |stop|)")
+      .no_grad()
+      .function_only()
+      .bounds(4, "four roundings, relative to max(|start|, |stop|)")
       .example(">>> tg.linspace(0., 1., 5).tolist()\n[0.0, 0.25, 0.5, 0.75, 1.0]");
 
-  TG_OP(eye).family("creation").doc("The n by m identity: ones on the k-th diagonal.").attr("n", AttrKind::integer, "rows")
-      .optional_attr("m", AttrKind::integer, "columns; n by default").attr("k", AttrKind::integer, 0, "0 main, 1 above it, -1 below")
-      .attr("dtype", AttrKind::dtype, DType::f32, "element type").output("y", "[n, m]")
+  TG_OP(eye)
+      .family("creation")
+      .doc("The n by m identity: ones on the k-th diagonal.")
+      .attr("n", AttrKind::integer, "rows")
+      .optional_attr("m", AttrKind::integer, "columns; n by default")
+      .attr("k", AttrKind::integer, 0, "0 main, 1 above it, -1 below")
+      .attr("dtype", AttrKind::dtype, DType::f32, "element type")
+      .output("y", "[n, m]")
       .infer([](const Inference& c) {
         const int64_t n = c.attr(0).integer(), m = c.attr(1).given() ? c.attr(1).integer() : n;
         c.check(n >= 0 && m >= 0, "expected sizes of 0 or more, got ", n, " and ", m);
@@ -139,17 +192,33 @@ TG_OPS(create) {
       })
       .decompose([](const Call& c) {
         const Ints shape = concrete(infer_now(c)[0].shape);
-        const Tensor rows = reshape(iota(shape[0], double(c.attr(2).integer()), 1, DType::i64, c.device), {shape[0], 1});
+        const Tensor rows =
+            reshape(iota(shape[0], double(c.attr(2).integer()), 1, DType::i64, c.device), {shape[0], 1});
         return Tensors{op<"eq">({rows, iota(shape[1], 0, 1, DType::i64, c.device)}).cast(c.attr(3).dtype())};
       })
-      .no_grad().function_only().bounds(0, "exact").example(">>> tg.eye(2).tolist()\n[[1.0, 0.0], [0.0, 1.0]]");
+      .no_grad()
+      .function_only()
+      .bounds(0, "exact")
+      .example(">>> tg.eye(2).tolist()\n[[1.0, 0.0], [0.0, 1.0]]");
 
-  TG_OP(tril).family("creation").doc("The lower triangle of the last two axes, zeros above it.").input("x", "[..., m, n]")
-      .attr("k", AttrKind::integer, 0, "the diagonal that is kept last").infer(matrices).decompose(keep_triangle<true>)
-      .bounds(0, "exact").example(">>> tg.tril(tg.full((2, 2), 1.0)).tolist()\n[[1.0, 0.0], [1.0, 1.0]]");
-  TG_OP(triu).family("creation").doc("The upper triangle of the last two axes, zeros below it.").input("x", "[..., m, n]")
-      .attr("k", AttrKind::integer, 0, "the diagonal that is kept first").infer(matrices).decompose(keep_triangle<false>)
-      .bounds(0, "exact").example(">>> tg.triu(tg.full((2, 2), 1.0)).tolist()\n[[1.0, 1.0], [0.0, 1.0]]");
+  TG_OP(tril)
+      .family("creation")
+      .doc("The lower triangle of the last two axes, zeros above it.")
+      .input("x", "[..., m, n]")
+      .attr("k", AttrKind::integer, 0, "the diagonal that is kept last")
+      .infer(matrices)
+      .decompose(keep_triangle<true>)
+      .bounds(0, "exact")
+      .example(">>> tg.tril(tg.full((2, 2), 1.0)).tolist()\n[[1.0, 0.0], [1.0, 1.0]]");
+  TG_OP(triu)
+      .family("creation")
+      .doc("The upper triangle of the last two axes, zeros below it.")
+      .input("x", "[..., m, n]")
+      .attr("k", AttrKind::integer, 0, "the diagonal that is kept first")
+      .infer(matrices)
+      .decompose(keep_triangle<false>)
+      .bounds(0, "exact")
+      .example(">>> tg.triu(tg.full((2, 2), 1.0)).tolist()\n[[1.0, 1.0], [0.0, 1.0]]");
 }
 
 }  // namespace tg

@@ -14,11 +14,13 @@ Shape off_axis(Shape s, int64_t axis) {
 Specs infer_matmul(const Inference& c) {
   const TensorSpec &a = c.input(0), &b = c.input(1);
   const size_t r = a.shape.size();
-  c.check(r >= 2 && b.shape.size() == r, "expected operands of one rank of at least 2, got shapes ", str(a.shape), " and ", str(b.shape));
+  c.check(r >= 2 && b.shape.size() == r, "expected operands of one rank of at least 2, got shapes ", str(a.shape),
+          " and ", str(b.shape));
   Shape y = a.shape;
   for (size_t i = 0; i + 2 < r; ++i)
     c.check(a.shape[i] == b.shape[i], "expected equal batch sizes, got shapes ", str(a.shape), " and ", str(b.shape));
-  c.check(a.shape[r - 1] == b.shape[r - 2], "expected equal inner sizes, got shapes ", str(a.shape), " and ", str(b.shape));
+  c.check(a.shape[r - 1] == b.shape[r - 2], "expected equal inner sizes, got shapes ", str(a.shape), " and ",
+          str(b.shape));
   check_type(a.dtype == b.dtype, c.name(), "operands of one dtype", b.dtype);
   y[r - 1] = b.shape[r - 1];
   return one({a.dtype, y});
@@ -38,14 +40,17 @@ Tensor prod_gradient(const Tensor& g, const Tensor& x, const Tensor& y, const In
 Tensors reduce_gradient(const Backward& b) {
   const Ints& axes = b.attr(1).ints();
   switch (b.attr(0).integer()) {
-    case TG_REDUCE_SUM: return {expand(b.grad(), b.input_shape(0))};
-    case TG_REDUCE_PROD: return {prod_gradient(b.grad(), b.input(0), b.output(), axes)};
+    case TG_REDUCE_SUM:
+      return {expand(b.grad(), b.input_shape(0))};
+    case TG_REDUCE_PROD:
+      return {prod_gradient(b.grad(), b.input(0), b.output(), axes)};
     case TG_REDUCE_MAX:
     case TG_REDUCE_MIN: {  // equals share
       const Tensor mask = op<"cast">({op<"eq">({b.input(0), b.output()})}, {b.input_dtype(0)});
       return {op<"mul">({op<"div">({b.grad(), sum(mask, axes, true)}), mask})};
     }
-    default: return {Tensor()};
+    default:
+      return {Tensor()};
   }
 }
 
@@ -69,25 +74,55 @@ TG_OPS(floor) {
   const auto make = [](const Inference& c, size_t shape, size_t dtype) {
     return one({c.attr(dtype).dtype(), symbolic(c.attr(shape).ints())});
   };
-  TG_OP(floor_fill).floor().kernel("fill").family("floor").doc("A tensor of one value.")
-      .attr("shape", AttrKind::ints, "sizes").attr("dtype", AttrKind::dtype, "element type")
+  TG_OP(floor_fill)
+      .floor()
+      .kernel("fill")
+      .family("floor")
+      .doc("A tensor of one value.")
+      .attr("shape", AttrKind::ints, "sizes")
+      .attr("dtype", AttrKind::dtype, "element type")
       .run_attr("value", AttrKind::floating, 0.0, "the value, a float or an integer")
-      .infer([make](const Inference& c) { return make(c, 0, 1); }).no_grad().bounds(0, "exact");
+      .infer([make](const Inference& c) { return make(c, 0, 1); })
+      .no_grad()
+      .bounds(0, "exact");
 
-  TG_OP(floor_iota).floor().kernel("iota").family("floor").doc("y[k] = start + k * step, rank 1.")
-      .attr("n", AttrKind::integer, "length").attr("dtype", AttrKind::dtype, "element type")
-      .run_attr("start", AttrKind::floating, 0.0, "first value").run_attr("step", AttrKind::floating, 1.0, "difference")
-      .infer([](const Inference& c) { return one({c.attr(1).dtype(), Shape{c.attr(0).integer()}}); })
-      .no_grad().bounds(1, "exact for integers; one rounding of start + k * step for floats");
+  TG_OP(floor_iota)
+      .floor()
+      .kernel("iota")
+      .family("floor")
+      .doc("y[k] = start + k * step, rank 1.")
+      .attr("n", AttrKind::integer, "length")
+      .attr("dtype", AttrKind::dtype, "element type")
+      .run_attr("start", AttrKind::floating, 0.0, "first value")
+      .run_attr("step", AttrKind::floating, 1.0, "difference")
+      .infer([](const Inference& c) {
+        return one({c.attr(1).dtype(), Shape{c.attr(0).integer()}});
+      })
+      .no_grad()
+      .bounds(1, "exact for integers; one rounding of start + k * step for floats");
 
-  TG_OP(floor_random).floor().kernel("random").family("floor").doc("Philox4x32-10 words, u32.")
+  TG_OP(floor_random)
+      .floor()
+      .kernel("random")
+      .family("floor")
+      .doc("Philox4x32-10 words, u32.")
       .optional_input("state", "i64[2]: seed and offset, instead of the attributes")
       .attr("shape", AttrKind::ints, "sizes")
-      .run_attr("seed", AttrKind::integer, 0, "key").run_attr("offset", AttrKind::integer, 0, "first block of four words")
-      .infer([](const Inference& c) { return one({DType::u32, symbolic(c.attr(0).ints())}); }).no_grad().bounds(0, "exact");
+      .run_attr("seed", AttrKind::integer, 0, "key")
+      .run_attr("offset", AttrKind::integer, 0, "first block of four words")
+      .infer([](const Inference& c) {
+        return one({DType::u32, symbolic(c.attr(0).ints())});
+      })
+      .no_grad()
+      .bounds(0, "exact");
 
-  TG_OP(floor_reduce).floor().kernel("reduce").family("floor").doc("Reduces over axes, which stay with size 1.")
-      .input("x", "any tensor").attr("kind", AttrKind::integer, "TG_REDUCE_*")
+  TG_OP(floor_reduce)
+      .floor()
+      .kernel("reduce")
+      .family("floor")
+      .doc("Reduces over axes, which stay with size 1.")
+      .input("x", "any tensor")
+      .attr("kind", AttrKind::integer, "TG_REDUCE_*")
       .attr("axes", AttrKind::ints, "normalised, ascending")
       .infer([](const Inference& c) {
         const int64_t kind = c.attr(0).integer();
@@ -96,63 +131,102 @@ TG_OPS(floor) {
         if (kind == TG_REDUCE_ARGMAX || kind == TG_REDUCE_ARGMIN) y.dtype = DType::i64;
         return one(y);
       })
-      .grad(reduce_gradient).bounds(1, "the number of elements summed, times eps of the accumulation dtype");
+      .grad(reduce_gradient)
+      .bounds(1, "the number of elements summed, times eps of the accumulation dtype");
 
-  TG_OP(floor_scan).floor().kernel("scan").family("floor").doc("Running sum, product, maximum or minimum.")
-      .input("x", "any tensor").attr("kind", AttrKind::integer, "TG_REDUCE_SUM, PROD, MAX or MIN")
-      .attr("axis", AttrKind::integer, "normalised").attr("exclusive", AttrKind::boolean, false, "without the element itself")
-      .attr("reverse", AttrKind::boolean, false, "from the end").infer(same_as_first).grad(scan_gradient)
+  TG_OP(floor_scan)
+      .floor()
+      .kernel("scan")
+      .family("floor")
+      .doc("Running sum, product, maximum or minimum.")
+      .input("x", "any tensor")
+      .attr("kind", AttrKind::integer, "TG_REDUCE_SUM, PROD, MAX or MIN")
+      .attr("axis", AttrKind::integer, "normalised")
+      .attr("exclusive", AttrKind::boolean, false, "without the element itself")
+      .attr("reverse", AttrKind::boolean, false, "from the end")
+      .infer(same_as_first)
+      .grad(scan_gradient)
       .bounds(1, "position along the axis times eps");
 
-  TG_OP(floor_matmul).floor().kernel("matmul").family("floor")
+  TG_OP(floor_matmul)
+      .floor()
+      .kernel("matmul")
+      .family("floor")
       .doc("Batched product of equal ranks and batch sizes; with beta = 1 it is added to the output.")
-      .input("a", "[..., m, k]").input("b", "[..., k, n]").attr("beta", AttrKind::integer, 0, "0 or 1").infer(infer_matmul)
+      .input("a", "[..., m, k]")
+      .input("b", "[..., k, n]")
+      .attr("beta", AttrKind::integer, 0, "0 or 1")
+      .infer(infer_matmul)
       .grad([](const Backward& b) {
         return Tensors{b.need(0) ? op<"floor_matmul">({b.grad(), transpose(b.input(1))}, {0}) : Tensor(),
                        b.need(1) ? op<"floor_matmul">({transpose(b.input(0)), b.grad()}, {0}) : Tensor()};
       })
-      .saves(3, 0).bounds(1, "k times eps of the accumulation dtype");
+      .saves(3, 0)
+      .bounds(1, "k times eps of the accumulation dtype");
 
-  TG_OP(floor_gather).floor().kernel("gather").family("floor").doc("y[.., j, ..] = x[.., index[.., j, ..], ..].")
-      .input("x", "any tensor").input("index", "i32 or i64, x's sizes off the axis").attr("axis", AttrKind::integer, "normalised")
+  TG_OP(floor_gather)
+      .floor()
+      .kernel("gather")
+      .family("floor")
+      .doc("y[.., j, ..] = x[.., index[.., j, ..], ..].")
+      .input("x", "any tensor")
+      .input("index", "i32 or i64, x's sizes off the axis")
+      .attr("axis", AttrKind::integer, "normalised")
       .infer([](const Inference& c) {
         const TensorSpec &x = c.input(0), &index = c.input(1);
         const int64_t axis = c.attr(0).integer();
         c.check(x.shape.size() == index.shape.size() && off_axis(x.shape, axis) == off_axis(index.shape, axis),
-                "expected an index with x's sizes off axis ", axis, ", got ", str(index.shape), " for x ", str(x.shape));
+                "expected an index with x's sizes off axis ", axis, ", got ", str(index.shape), " for x ",
+                str(x.shape));
         return one({x.dtype, index.shape});
       })
       .grad([](const Backward& b) {
         const Tensor base = zeros(b.input_shape(0), b.input_dtype(0), b.grad().device());
         return Tensors{op<"scatter_add">({base, b.input(1), b.grad()}, {b.attr(0)})};
       })
-      .saves(2, 0).bounds(0, "exact");
+      .saves(2, 0)
+      .bounds(0, "exact");
 
-  TG_OP(floor_scatter).floor().kernel("scatter").family("floor")
+  TG_OP(floor_scatter)
+      .floor()
+      .kernel("scatter")
+      .family("floor")
       .doc("Updates its output: y[.., index[.., j, ..], ..] gets u[.., j, ..].")
-      .input("index", "i32 or i64").input("u", "index's shape").attr("axis", AttrKind::integer, "normalised")
+      .input("index", "i32 or i64")
+      .input("u", "index's shape")
+      .attr("axis", AttrKind::integer, "normalised")
       .attr("kind", AttrKind::integer, "TG_SCATTER_*")
       .run_attr("size", AttrKind::integer, 0, "of y along the axis; for inference, kernels see it in y")
       .infer([](const Inference& c) {
-        c.check(c.input(0).shape == c.input(1).shape, "expected u with the index's shape ", str(c.input(0).shape), ", got ",
-                str(c.input(1).shape));
+        c.check(c.input(0).shape == c.input(1).shape, "expected u with the index's shape ", str(c.input(0).shape),
+                ", got ", str(c.input(1).shape));
         TensorSpec y = c.input(1);
         y.shape[size_t(c.attr(0).integer())] = c.attr(2).integer();
         return one(y);
       })
-      .no_grad().bounds(1, "the number of terms times eps of the accumulation dtype");
+      .no_grad()
+      .bounds(1, "the number of terms times eps of the accumulation dtype");
 
-  TG_OP(floor_sort).floor().kernel("sort").family("floor").doc("Stable sort along an axis; NaN last.")
-      .input("x", "any tensor of rank 1 or more").attr("axis", AttrKind::integer, "normalised")
+  TG_OP(floor_sort)
+      .floor()
+      .kernel("sort")
+      .family("floor")
+      .doc("Stable sort along an axis; NaN last.")
+      .input("x", "any tensor of rank 1 or more")
+      .attr("axis", AttrKind::integer, "normalised")
       .attr("descending", AttrKind::boolean, false, "largest first")
-      .output("values", "x's shape").output("index", "i64: where each came from")
-      .infer([](const Inference& c) { return Specs{c.input(0), {DType::i64, c.input(0).shape}}; })
+      .output("values", "x's shape")
+      .output("index", "i64: where each came from")
+      .infer([](const Inference& c) {
+        return Specs{c.input(0), {DType::i64, c.input(0).shape}};
+      })
       .grad([](const Backward& b) {
         if (!b.grad(0).defined()) return Tensors{Tensor()};
         const Tensor base = zeros(b.input_shape(0), b.input_dtype(0), b.grad().device());
         return Tensors{op<"scatter">({base, b.output(1), b.grad()}, {b.attr(0)})};
       })
-      .saves(0, 2).bounds(0, "exact");
+      .saves(0, 2)
+      .bounds(0, "exact");
 }
 
 }  // namespace tg

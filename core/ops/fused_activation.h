@@ -14,26 +14,41 @@ inline void check_activation(const Inference& c) {
 
 inline Tensor activate(const Tensor& x, int64_t kind) {
   switch (kind) {
-    case 1: return op<"relu">({x});
-    case 2: return op<"gelu">({x});
-    case 3: return op<"gelu">({x}, {"tanh"});
-    case 4: return op<"silu">({x});
-    case 5: return op<"sigmoid">({x});
-    case 6: return op<"tanh">({x});
-    default: return x;
+    case 1:
+      return op<"relu">({x});
+    case 2:
+      return op<"gelu">({x});
+    case 3:
+      return op<"gelu">({x}, {"tanh"});
+    case 4:
+      return op<"silu">({x});
+    case 5:
+      return op<"sigmoid">({x});
+    case 6:
+      return op<"tanh">({x});
+    default:
+      return x;
   }
 }
 
-// The gradient before the activation, whose operand was x. (It is computed again: an activation that is fused is not saved.)
+// The gradient before the activation, whose operand was x. (It is computed again: an activation that is fused is not
+// saved.)
 inline Tensor activation_gradient(const Tensor& g, const Tensor& x, int64_t kind) {
   switch (kind) {
-    case 1: return op<"relu_backward">({g, x});
-    case 2: return op<"gelu_backward">({g, x}, {"none"});
-    case 3: return op<"gelu_backward">({g, x}, {"tanh"});
-    case 4: return op<"silu_backward">({g, x});
-    case 5: return op<"sigmoid_backward">({g, op<"sigmoid">({x})});
-    case 6: return op<"tanh_backward">({g, op<"tanh">({x})});
-    default: return g;
+    case 1:
+      return op<"relu_backward">({g, x});
+    case 2:
+      return op<"gelu_backward">({g, x}, {"none"});
+    case 3:
+      return op<"gelu_backward">({g, x}, {"tanh"});
+    case 4:
+      return op<"silu_backward">({g, x});
+    case 5:
+      return op<"sigmoid_backward">({g, op<"sigmoid">({x})});
+    case 6:
+      return op<"tanh_backward">({g, op<"tanh">({x})});
+    default:
+      return g;
   }
 }
 

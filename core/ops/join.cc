@@ -30,8 +30,10 @@ Specs infer_stack(const Inference& c) {
   c.check(!c.inputs.empty(), "expected at least one tensor, got none");
   TensorSpec y{common_dtype(c), c.input(0).shape};
   for (size_t i = 1; i < c.inputs.size(); ++i)
-    c.check(c.input(i).shape == y.shape, "expected tensors of equal shape, got ", str(y.shape), " and ", str(c.input(i).shape));
-  y.shape.insert(size_t(normalize_axis(c.name(), c.attr(0).integer(), int64_t(y.shape.size()) + 1)), Dim(int64_t(c.inputs.size())));
+    c.check(c.input(i).shape == y.shape, "expected tensors of equal shape, got ", str(y.shape), " and ",
+            str(c.input(i).shape));
+  y.shape.insert(size_t(normalize_axis(c.name(), c.attr(0).integer(), int64_t(y.shape.size()) + 1)),
+                 Dim(int64_t(c.inputs.size())));
   return one(y);
 }
 
@@ -63,8 +65,14 @@ Specs infer_tile(const Inference& c) {
 }  // namespace
 
 TG_OPS(join) {
-  TG_OP(concat).family("shape").doc("Tensors one after the other along an axis, in their promoted dtype. Errors: ValueError where other sizes differ.")
-      .variadic_input("xs", "tensors of one rank").attr("axis", AttrKind::integer, 0, "the axis").infer(infer_concat)
+  TG_OP(concat)
+      .family("shape")
+      .doc(
+          "Tensors one after the other along an axis, in their promoted dtype. Errors: ValueError where other sizes "
+          "differ.")
+      .variadic_input("xs", "tensors of one rank")
+      .attr("axis", AttrKind::integer, 0, "the axis")
+      .infer(infer_concat)
       .decompose([](const Call& c) {
         const TensorSpec y = infer_now(c)[0];
         const int64_t axis = normalize_axis("concat", c.attr(0).integer(), int64_t(y.shape.size()));
@@ -88,10 +96,16 @@ TG_OPS(join) {
         }
         return out;
       })
-      .saves(0, 0).bounds(0, "exact").example(">>> tg.concat([tg.tensor([1, 2]), tg.tensor([3])]).tolist()\n[1, 2, 3]");
+      .saves(0, 0)
+      .bounds(0, "exact")
+      .example(">>> tg.concat([tg.tensor([1, 2]), tg.tensor([3])]).tolist()\n[1, 2, 3]");
 
-  TG_OP(stack).family("shape").doc("Tensors of one shape along a new axis. Errors: ValueError where shapes differ.").variadic_input("xs", "tensors of one shape")
-      .attr("axis", AttrKind::integer, 0, "the new axis of the result").infer(infer_stack)
+  TG_OP(stack)
+      .family("shape")
+      .doc("Tensors of one shape along a new axis. Errors: ValueError where shapes differ.")
+      .variadic_input("xs", "tensors of one shape")
+      .attr("axis", AttrKind::integer, 0, "the new axis of the result")
+      .infer(infer_stack)
       .decompose([](const Call& c) {
         const TensorSpec y = infer_now(c)[0];
         const int64_t axis = normalize_axis("stack", c.attr(0).integer(), int64_t(y.shape.size()));
@@ -106,10 +120,17 @@ TG_OPS(join) {
           out.push_back(i >= 64 || b.need(size_t(i)) ? op<"select">({b.grad()}, {b.attr(0), i}) : Tensor());
         return out;
       })
-      .saves(0, 0).bounds(0, "exact").example(">>> tg.stack([tg.tensor([1, 2]), tg.tensor([3, 4])]).tolist()\n[[1, 2], [3, 4]]");
+      .saves(0, 0)
+      .bounds(0, "exact")
+      .example(">>> tg.stack([tg.tensor([1, 2]), tg.tensor([3, 4])]).tolist()\n[[1, 2], [3, 4]]");
 
-  TG_OP(pad).family("shape").doc("x with `value` around it. Errors: ValueError for negative paddings.").input("x", "any tensor")
-      .attr("padding", AttrKind::ints, "for every axis: all begins, then all ends").attr("value", AttrKind::floating, 0.0, "what is put there").infer(infer_pad)
+  TG_OP(pad)
+      .family("shape")
+      .doc("x with `value` around it. Errors: ValueError for negative paddings.")
+      .input("x", "any tensor")
+      .attr("padding", AttrKind::ints, "for every axis: all begins, then all ends")
+      .attr("value", AttrKind::floating, 0.0, "what is put there")
+      .infer(infer_pad)
       .decompose([](const Call& c) {
         const Ints shape = concrete(infer_now(c)[0].shape);
         const Tensor& x = c.input(0);
@@ -127,10 +148,16 @@ TG_OPS(join) {
           if (shape[i] != g.shape()[i]) g = slice(g, int64_t(i), b.attr(0).ints()[i], b.attr(0).ints()[i] + shape[i]);
         return Tensors{g};
       })
-      .saves(0, 0).bounds(0, "exact").example(">>> tg.pad(tg.tensor([1, 2]), (1, 2)).tolist()\n[0, 1, 2, 0, 0]");
+      .saves(0, 0)
+      .bounds(0, "exact")
+      .example(">>> tg.pad(tg.tensor([1, 2]), (1, 2)).tolist()\n[0, 1, 2, 0, 0]");
 
-  TG_OP(tile).family("shape").doc("x repeated along its axes, as a copy.").input("x", "any tensor")
-      .attr("reps", AttrKind::ints, "how often, for the last axes; more than x has add axes in front").infer(infer_tile)
+  TG_OP(tile)
+      .family("shape")
+      .doc("x repeated along its axes, as a copy.")
+      .input("x", "any tensor")
+      .attr("reps", AttrKind::ints, "how often, for the last axes; more than x has add axes in front")
+      .infer(infer_tile)
       .decompose([](const Call& c) {
         const Ints shape = concrete(infer_now(c)[0].shape), &reps = c.attr(0).ints();
         const Tensor& x = c.input(0);
@@ -144,10 +171,15 @@ TG_OPS(join) {
         const Tensor y = reshape(expand(reshape(x, split), spread), shape);
         return Tensors{y.storage() == x.storage() ? op<"copy">({y}) : y};
       })
-      .bounds(0, "exact").example(">>> tg.tile(tg.tensor([1, 2]), (2,)).tolist()\n[1, 2, 1, 2]");
+      .bounds(0, "exact")
+      .example(">>> tg.tile(tg.tensor([1, 2]), (2,)).tolist()\n[1, 2, 1, 2]");
 
-  TG_OP(repeat_interleave).family("shape").doc("Every index of an axis several times in a row.").input("x", "at least one axis")
-      .attr("repeats", AttrKind::integer, "how often").attr("axis", AttrKind::integer, 0, "the axis")
+  TG_OP(repeat_interleave)
+      .family("shape")
+      .doc("Every index of an axis several times in a row.")
+      .input("x", "at least one axis")
+      .attr("repeats", AttrKind::integer, "how often")
+      .attr("axis", AttrKind::integer, 0, "the axis")
       .infer([](const Inference& c) {
         TensorSpec y = c.input(0);
         c.check(c.attr(0).integer() >= 0, "expected repeats of 0 or more, got ", c.attr(0).integer());
@@ -164,9 +196,13 @@ TG_OPS(join) {
         const Tensor y = reshape(expand(x, spread), shape);
         return Tensors{y.storage() == x.storage() ? op<"copy">({y}) : y};
       })
-      .bounds(0, "exact").example(">>> tg.repeat_interleave(tg.tensor([1, 2]), 2).tolist()\n[1, 1, 2, 2]");
+      .bounds(0, "exact")
+      .example(">>> tg.repeat_interleave(tg.tensor([1, 2]), 2).tolist()\n[1, 1, 2, 2]");
 
-  TG_OP(flip).family("shape").doc("x with the order along the axes reversed, as a copy.").input("x", "any tensor")
+  TG_OP(flip)
+      .family("shape")
+      .doc("x with the order along the axes reversed, as a copy.")
+      .input("x", "any tensor")
       .attr("axes", AttrKind::ints, Ints{}, "which axes; all by default")
       .infer([](const Inference& c) {
         normalize_axes(c.name(), c.attr(0).ints(), int64_t(c.input(0).shape.size()));
@@ -175,14 +211,21 @@ TG_OPS(join) {
       .decompose([](const Call& c) {
         Tensor y = c.input(0);
         for (int64_t axis : normalize_axes("flip", c.attr(0).ints(), y.rank()))
-          if (y.size(axis) > 1) y = op<"index_select">({y, iota(y.size(axis), double(y.size(axis) - 1), -1, DType::i64, c.device)}, {axis});
+          if (y.size(axis) > 1)
+            y = op<"index_select">({y, iota(y.size(axis), double(y.size(axis) - 1), -1, DType::i64, c.device)}, {axis});
         return Tensors{same(y, c.input(0)) ? op<"copy">({y}) : y};
       })
-      .grad([](const Backward& b) { return Tensors{op<"flip">({b.grad()}, {b.attr(0)})}; }).saves(0, 0).bounds(0, "exact")
+      .grad([](const Backward& b) { return Tensors{op<"flip">({b.grad()}, {b.attr(0)})}; })
+      .saves(0, 0)
+      .bounds(0, "exact")
       .example(">>> tg.flip(tg.tensor([1, 2, 3]), 0).tolist()\n[3, 2, 1]");
 
-  TG_OP(roll).family("shape").doc("x moved along an axis; what leaves at one end enters at the other.").input("x", "any tensor")
-      .attr("shift", AttrKind::integer, "by how much; negative: towards the front").attr("axis", AttrKind::integer, "the axis")
+  TG_OP(roll)
+      .family("shape")
+      .doc("x moved along an axis; what leaves at one end enters at the other.")
+      .input("x", "any tensor")
+      .attr("shift", AttrKind::integer, "by how much; negative: towards the front")
+      .attr("axis", AttrKind::integer, "the axis")
       .infer([](const Inference& c) {
         normalize_axis(c.name(), c.attr(1).integer(), int64_t(c.input(0).shape.size()));
         return one(c.input(0));
@@ -195,7 +238,8 @@ TG_OPS(join) {
         if (s == 0) return Tensors{op<"copy">({x})};
         return Tensors{op<"concat">({slice(x, axis, n - s, n), slice(x, axis, 0, n - s)}, {axis})};
       })
-      .bounds(0, "exact").example(">>> tg.roll(tg.tensor([1, 2, 3]), 1, 0).tolist()\n[3, 1, 2]");
+      .bounds(0, "exact")
+      .example(">>> tg.roll(tg.tensor([1, 2, 3]), 1, 0).tolist()\n[3, 1, 2]");
 }
 
 }  // namespace tg

@@ -20,16 +20,28 @@ Tensor apply(const Tensor& x, const Tensor& w, const Tensor& bias) {
 }  // namespace
 
 TG_OPS(linear) {
-  TG_OP(linear).kernel().family("nn").doc("x @ w^T + b, then an activation. Errors: ValueError where the feature sizes differ.").input("x", "[..., k]")
-      .input("w", "[n, k]").optional_input("b", "[n]").attr("activation", AttrKind::integer, 0, kActivationDoc).output("y", "[..., n]")
+  TG_OP(linear)
+      .kernel()
+      .family("nn")
+      .doc("x @ w^T + b, then an activation. Errors: ValueError where the feature sizes differ.")
+      .input("x", "[..., k]")
+      .input("w", "[n, k]")
+      .optional_input("b", "[n]")
+      .attr("activation", AttrKind::integer, 0, kActivationDoc)
+      .output("y", "[..., n]")
       .infer([](const Inference& c) {
         const Shape &x = c.input(0).shape, &w = c.input(1).shape;
         c.check(w.size() == 2, "expected w of shape (n, k), got ", str(w));
-        c.check(!x.empty() && x.back() == w[1], "expected x's last size to be the ", w[1], " input features of w ", str(w), ", got x ", str(x));
-        c.check(!c.has(2) || c.input(2).shape == Shape{w[0]}, "expected b of shape (", w[0], ",), got ", str(c.has(2) ? c.input(2).shape : Shape{}));
+        c.check(!x.empty() && x.back() == w[1], "expected x's last size to be the ", w[1], " input features of w ",
+                str(w), ", got x ", str(x));
+        c.check(!c.has(2) || c.input(2).shape == Shape{w[0]}, "expected b of shape (", w[0], ",), got ",
+                str(c.has(2) ? c.input(2).shape : Shape{}));
         check_type(is_floating(c.input(0).dtype), c.name(), "floats", c.input(0).dtype);
-        check_type(c.input(1).dtype == c.input(0).dtype, c.name(), (std::string("a weight of x's dtype ") + long_name_of(c.input(0).dtype)).c_str(), c.input(1).dtype);
-        if (c.has(2)) check_type(c.input(2).dtype == c.input(0).dtype, c.name(), (std::string("a bias of x's dtype ") + long_name_of(c.input(0).dtype)).c_str(), c.input(2).dtype);
+        check_type(c.input(1).dtype == c.input(0).dtype, c.name(),
+                   (std::string("a weight of x's dtype ") + long_name_of(c.input(0).dtype)).c_str(), c.input(1).dtype);
+        if (c.has(2))
+          check_type(c.input(2).dtype == c.input(0).dtype, c.name(),
+                     (std::string("a bias of x's dtype ") + long_name_of(c.input(0).dtype)).c_str(), c.input(2).dtype);
         check_activation(c);
         Shape y = x;
         y.back() = w[0];
@@ -43,7 +55,9 @@ TG_OPS(linear) {
       .grad([](const Backward& b) {
         const int64_t activation = b.attr(0).integer();
         Tensor g = b.grad();
-        if (activation) g = activation_gradient(g, op<"linear">({b.input(0), b.input(1), b.has(2) ? b.arg(2) : Arg()}, {0}), activation);
+        if (activation)
+          g = activation_gradient(g, op<"linear">({b.input(0), b.input(1), b.has(2) ? b.arg(2) : Arg()}, {0}),
+                                  activation);
         Tensors out(3);
         const int64_t rows = rows_of(g);
         if (b.need(0)) out[0] = op<"matmul">({g, b.input(1)});
@@ -53,7 +67,9 @@ TG_OPS(linear) {
         if (b.need(2)) out[2] = op<"sum">({flat}, {Ints{0}, false});
         return out;
       })
-      .saves(7, 0).bounds(1, "k + 1, relative to |x| @ |w|^T + |b|").example(">>> tg.linear(tg.tensor([[1., 2.]]), tg.tensor([[3., 4.]]), tg.tensor([1.])).tolist()\n[[12.0]]");
+      .saves(7, 0)
+      .bounds(1, "k + 1, relative to |x| @ |w|^T + |b|")
+      .example(">>> tg.linear(tg.tensor([[1., 2.]]), tg.tensor([[3., 4.]]), tg.tensor([1.])).tolist()\n[[12.0]]");
 }
 
 }  // namespace tg

@@ -11,10 +11,11 @@ struct Product {
 };
 Product infer_product(const Inference& c) {
   const Shape &a = c.input(0).shape, &b = c.input(1).shape;
-  c.check(!a.empty() && !b.empty(), "expected operands of at least one axis, got shapes ", str(a), " and ", str(b), "; use mul for scalars");
+  c.check(!a.empty() && !b.empty(), "expected operands of at least one axis, got shapes ", str(a), " and ", str(b),
+          "; use mul for scalars");
   const Dim ka = a.back(), kb = b.size() == 1 ? b[0] : b[b.size() - 2];
-  c.check(ka == kb, "expected the last size of a to equal the ", b.size() == 1 ? "size" : "second last size", " of b, got ", ka, " and ", kb,
-          " (shapes ", str(a), " and ", str(b), ")");
+  c.check(ka == kb, "expected the last size of a to equal the ", b.size() == 1 ? "size" : "second last size",
+          " of b, got ", ka, " and ", kb, " (shapes ", str(a), " and ", str(b), ")");
   const DType t = promote(c.input(0).dtype, c.input(1).dtype);
   check_type(t != DType::boolean, c.name(), "numbers", t);
   Shape ba, bb;
@@ -80,22 +81,38 @@ Tensors matmul_gradient(const Backward& b) {
 }  // namespace
 
 TG_OPS(matmul) {
-  TG_OP(matmul).family("linear algebra").doc("The matrix product over the last two axes; other axes broadcast. A vector counts as a row on the left, as a "
-      "column on the right, and its axis goes. 16-bit floats accumulate in f32. Errors: ValueError for inner sizes that differ, TypeError for bools.")
-      .input("a", "[..., m, k] or [k]").input("b", "[..., k, n] or [k]").infer(infer_matmul).decompose(decompose_matmul).grad(matmul_gradient).saves(3, 0)
-      .bounds(1, "k, relative to |a| @ |b|").example(">>> tg.matmul(tg.tensor([[1., 2.]]), tg.tensor([[3.], [4.]])).tolist()\n[[11.0]]");
+  TG_OP(matmul)
+      .family("linear algebra")
+      .doc(
+          "The matrix product over the last two axes; other axes broadcast. A vector counts as a row on the left, as a "
+          "column on the right, and its axis goes. 16-bit floats accumulate in f32. Errors: ValueError for inner sizes "
+          "that differ, TypeError for bools.")
+      .input("a", "[..., m, k] or [k]")
+      .input("b", "[..., k, n] or [k]")
+      .infer(infer_matmul)
+      .decompose(decompose_matmul)
+      .grad(matmul_gradient)
+      .saves(3, 0)
+      .bounds(1, "k, relative to |a| @ |b|")
+      .example(">>> tg.matmul(tg.tensor([[1., 2.]]), tg.tensor([[3.], [4.]])).tolist()\n[[11.0]]");
 
-  TG_OP(outer).family("linear algebra").doc("All products x[i] * y[j]. Errors: ValueError unless both have one axis.").input("x", "[m]").input("y", "[n]")
+  TG_OP(outer)
+      .family("linear algebra")
+      .doc("All products x[i] * y[j]. Errors: ValueError unless both have one axis.")
+      .input("x", "[m]")
+      .input("y", "[n]")
       .infer([](const Inference& c) {
         const Shape &x = c.input(0).shape, &y = c.input(1).shape;
-        c.check(x.size() == 1 && y.size() == 1, "expected two tensors of one axis, got shapes ", str(x), " and ", str(y));
+        c.check(x.size() == 1 && y.size() == 1, "expected two tensors of one axis, got shapes ", str(x), " and ",
+                str(y));
         return one({promote(c.input(0).dtype, c.input(1).dtype), Shape{x[0], y[0]}});
       })
       .decompose([](const Call& c) {
         infer_now(c);
         return Tensors{op<"mul">({op<"unsqueeze">({c.input(0)}, {Ints{1}}), c.input(1)})};
       })
-      .bounds(0.5, "one rounding").example(">>> tg.outer(tg.tensor([1, 2]), tg.tensor([3, 4])).tolist()\n[[3, 4], [6, 8]]");
+      .bounds(0.5, "one rounding")
+      .example(">>> tg.outer(tg.tensor([1, 2]), tg.tensor([3, 4])).tolist()\n[[3, 4], [6, 8]]");
 }
 
 }  // namespace tg

@@ -9,20 +9,22 @@ Tensor add(const Arg& a, const Arg& b) { return op<"add">({a, b}); }
 Tensor sub(const Arg& a, const Arg& b) { return op<"sub">({a, b}); }
 Tensor mul(const Arg& a, const Arg& b) { return op<"mul">({a, b}); }
 
-void check_floats(const Inference& c, const TensorSpec& x) { check_type(is_floating(x.dtype), c.name(), "floats", x.dtype); }
+void check_floats(const Inference& c, const TensorSpec& x) {
+  check_type(is_floating(x.dtype), c.name(), "floats", x.dtype);
+}
 // Weight and bias: x's dtype, or that of the statistics.
 void check_affine(const Inference& c, size_t i, const TensorSpec& x, const Shape& shape, const char* what) {
   if (!c.has(i)) return;
   c.check(c.input(i).shape == shape, "expected ", what, " of shape ", str(shape), ", got ", str(c.input(i).shape));
-  check_type(c.input(i).dtype == x.dtype || c.input(i).dtype == acc_dtype(x.dtype), c.name(), (std::string("a ") + what + " of x's dtype " + long_name_of(x.dtype)).c_str(),
-             c.input(i).dtype);
+  check_type(c.input(i).dtype == x.dtype || c.input(i).dtype == acc_dtype(x.dtype), c.name(),
+             (std::string("a ") + what + " of x's dtype " + long_name_of(x.dtype)).c_str(), c.input(i).dtype);
 }
 
 // How a normalisation lies in x: over which axes the statistics are taken, and how they and the weights line up with x.
 struct Layout {
-  Ints axes;       // of the statistics' mean
-  Ints stat;       // shape of statistics, against x
-  Ints affine;     // shape of weight and bias, against x
+  Ints axes;         // of the statistics' mean
+  Ints stat;         // shape of statistics, against x
+  Ints affine;       // shape of weight and bias, against x
   Ints affine_axes;  // summed over for their gradients
   double count;
 };
@@ -40,14 +42,17 @@ Layout inner(const Ints& x, int64_t n) {
   const int64_t outer = int64_t(x.size()) - n;
   l.stat = Ints(x.size(), 1);
   for (int64_t i = 0; i < int64_t(x.size()); ++i) {
-    if (i < outer) l.stat[i] = x[i], l.affine_axes.push_back(i);
-    else l.axes.push_back(i), l.affine.push_back(x[i]);
+    if (i < outer)
+      l.stat[i] = x[i], l.affine_axes.push_back(i);
+    else
+      l.axes.push_back(i), l.affine.push_back(x[i]);
   }
   l.count = double(count_along(x, l.axes));
   return l;
 }
 
-Tensor scaled(const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& weight, const Tensor& bias, const Layout& l, double eps) {
+Tensor scaled(const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& weight, const Tensor& bias,
+              const Layout& l, double eps) {
   const DType acc = x.dtype();
   Tensor y = mul(sub(x, reshape(mean.cast(acc), l.stat)), op<"rsqrt">({add(reshape(var.cast(acc), l.stat), eps)}));
   if (weight.defined()) y = mul(y, reshape(weight.cast(acc), l.affine));
@@ -74,7 +79,8 @@ Tensors normalize_backward(const Call& c, const Layout& l, double eps) {
   Tensors out(3);
   Ints affine;  // without the axes of size 1 that line it up
   for (size_t i = 0; i < x.shape().size(); ++i)
-    if (std::find(l.affine_axes.begin(), l.affine_axes.end(), int64_t(i)) == l.affine_axes.end()) affine.push_back(x.shape()[i]);
+    if (std::find(l.affine_axes.begin(), l.affine_axes.end(), int64_t(i)) == l.affine_axes.end())
+      affine.push_back(x.shape()[i]);
   if (c.wants(1)) out[1] = reshape(sum(mul(dy, xhat), l.affine_axes, true), affine).cast(tw);
   if (c.wants(2)) out[2] = reshape(sum(dy, l.affine_axes, true), affine).cast(tw);
   if (c.wants(0)) {
@@ -106,7 +112,8 @@ Tensors forward_gradient(const Backward& b, const Op& backward, const Layout& l,
       if (b.need(i)) out[i] = d[i];
   }
   if (b.need(0))
-    if (const Tensor g = through_statistics(b, l); g.defined()) out[0] = out[0].defined() ? add(out[0], g.cast(out[0].dtype())) : g;
+    if (const Tensor g = through_statistics(b, l); g.defined())
+      out[0] = out[0].defined() ? add(out[0], g.cast(out[0].dtype())) : g;
   return out;
 }
 
@@ -134,7 +141,8 @@ Specs infer_layer_norm(const Inference& c) {
 }
 // dy, x, mean, var, weight?
 Specs infer_backward(const Inference& c, const Shape& stat, const Shape& affine) {
-  c.check(c.input(0).shape == c.input(1).shape, "expected dy of x's shape ", str(c.input(1).shape), ", got ", str(c.input(0).shape));
+  c.check(c.input(0).shape == c.input(1).shape, "expected dy of x's shape ", str(c.input(1).shape), ", got ",
+          str(c.input(0).shape));
   for (size_t i = 2; i < 4; ++i)
     c.check(c.input(i).shape == stat, "expected statistics of shape ", str(stat), ", got ", str(c.input(i).shape));
   check_affine(c, 4, c.input(1), affine, "weight");
@@ -143,29 +151,75 @@ Specs infer_backward(const Inference& c, const Shape& stat, const Shape& affine)
 }
 
 OpBuilder backward_of(OpBuilder o) {
-  return o.kernel().internal().family("nn").input("dy", "gradient of y").input("x", "the forward op's").input("mean", "its statistics").input("var", "its statistics")
-      .optional_input("weight", "the forward op's").hidden_output("dx", "gradient of x").hidden_output("dweight", "gradient of weight").hidden_output("dbias", "gradient of bias");
+  return o.kernel()
+      .keeps_layout()
+      .internal()
+      .family("nn")
+      .input("dy", "gradient of y")
+      .input("x", "the forward op's")
+      .input("mean", "its statistics")
+      .input("var", "its statistics")
+      .optional_input("weight", "the forward op's")
+      .hidden_output("dx", "gradient of x")
+      .hidden_output("dweight", "gradient of weight")
+      .hidden_output("dbias", "gradient of bias");
 }
 constexpr const char* kWhy = "elements of a statistic, relative to |weight| (|x| + |mean|) rstd + |bias|";
 
 }  // namespace
 
 TG_OPS(norm) {
-  TG_OP(batch_norm).kernel().family("nn").doc("(x - mean) / sqrt(var + eps) * weight + bias for every channel (axis 1), with the mean and the biased variance of this "
-      "batch, which are returned, too. Errors: ValueError where sizes do not fit, TypeError for integers.").input("x", "[N, C, ...]").optional_input("weight", "[C]")
-      .optional_input("bias", "[C]").attr("eps", AttrKind::floating, 1e-5, "added to the variance").output("y", "x's shape and dtype")
-      .output("mean", "[C]; f32 for 16-bit x").output("var", "[C], biased").function_only().infer(infer_batch_norm)
-      .decompose([](const Call& c) { return normalize(c, channels(c.input(0).shape()), {c.input(0).size(1)}, c.attr(0).floating()); })
-      .grad([](const Backward& b) { return forward_gradient(b, op_named<"batch_norm_backward">(), channels(b.input_shape(0)), b.attrs); }).saves(3, 6).bounds(8, kWhy)
+  TG_OP(batch_norm)
+      .kernel()
+      .keeps_layout()
+      .family("nn")
+      .doc(
+          "(x - mean) / sqrt(var + eps) * weight + bias for every channel (axis 1), with the mean and the biased "
+          "variance of this "
+          "batch, which are returned, too. Errors: ValueError where sizes do not fit, TypeError for integers.")
+      .input("x", "[N, C, ...]")
+      .optional_input("weight", "[C]")
+      .optional_input("bias", "[C]")
+      .attr("eps", AttrKind::floating, 1e-5, "added to the variance")
+      .output("y", "x's shape and dtype")
+      .output("mean", "[C]; f32 for 16-bit x")
+      .output("var", "[C], biased")
+      .function_only()
+      .infer(infer_batch_norm)
+      .decompose([](const Call& c) {
+        return normalize(c, channels(c.input(0).shape()), {c.input(0).size(1)}, c.attr(0).floating());
+      })
+      .grad([](const Backward& b) {
+        return forward_gradient(b, op_named<"batch_norm_backward">(), channels(b.input_shape(0)), b.attrs);
+      })
+      .saves(3, 6)
+      .bounds(8, kWhy)
       .example(">>> tg.batch_norm(tg.tensor([[1.], [3.]]), eps=0.0).y.tolist()\n[[-1.0], [1.0]]");
 
-  backward_of(TG_OP(batch_norm_backward)).doc("The gradients of batch_norm.").attr("eps", AttrKind::floating, "as batch_norm")
-      .infer([](const Inference& c) { return infer_backward(c, Shape{c.input(1).shape[1]}, Shape{c.input(1).shape[1]}); })
-      .decompose([](const Call& c) { return normalize_backward(c, channels(c.input(1).shape()), c.attr(0).floating()); }).bounds(16, kWhy);
+  backward_of(TG_OP(batch_norm_backward))
+      .doc("The gradients of batch_norm.")
+      .attr("eps", AttrKind::floating, "as batch_norm")
+      .infer(
+          [](const Inference& c) { return infer_backward(c, Shape{c.input(1).shape[1]}, Shape{c.input(1).shape[1]}); })
+      .decompose(
+          [](const Call& c) { return normalize_backward(c, channels(c.input(1).shape()), c.attr(0).floating()); })
+      .bounds(16, kWhy);
 
-  TG_OP(batch_norm_infer).kernel().family("nn").doc("(x - mean) / sqrt(var + eps) * weight + bias for every channel (axis 1), with given statistics. "
-      "Errors: ValueError where sizes do not fit.").input("x", "[N, C, ...]").input("mean", "[C]").input("var", "[C]").optional_input("weight", "[C]")
-      .optional_input("bias", "[C]").attr("eps", AttrKind::floating, 1e-5, "added to the variance").output("y", "x's shape and dtype").function_only()
+  TG_OP(batch_norm_infer)
+      .kernel()
+      .keeps_layout()
+      .family("nn")
+      .doc(
+          "(x - mean) / sqrt(var + eps) * weight + bias for every channel (axis 1), with given statistics. "
+          "Errors: ValueError where sizes do not fit.")
+      .input("x", "[N, C, ...]")
+      .input("mean", "[C]")
+      .input("var", "[C]")
+      .optional_input("weight", "[C]")
+      .optional_input("bias", "[C]")
+      .attr("eps", AttrKind::floating, 1e-5, "added to the variance")
+      .output("y", "x's shape and dtype")
+      .function_only()
       .infer([](const Inference& c) {
         const TensorSpec& x = c.input(0);
         check_floats(c, x);
@@ -177,16 +231,29 @@ TG_OPS(norm) {
       .decompose([](const Call& c) {
         infer_now(c);
         const DType t = c.input(0).dtype();
-        return Tensors{scaled(c.input(0).cast(acc_dtype(t)), c.input(1), c.input(2), c.has(3) ? c.input(3) : Tensor(), c.has(4) ? c.input(4) : Tensor(),
-                              channels(c.input(0).shape()), c.attr(0).floating()).cast(t)};
+        return Tensors{scaled(c.input(0).cast(acc_dtype(t)), c.input(1), c.input(2), c.has(3) ? c.input(3) : Tensor(),
+                              c.has(4) ? c.input(4) : Tensor(), channels(c.input(0).shape()), c.attr(0).floating())
+                           .cast(t)};
       })
       .bounds(8, "five roundings, relative to |weight| (|x| + |mean|) rstd + |bias|")
-      .example(">>> tg.batch_norm_infer(tg.tensor([[3.]]), tg.tensor([1.]), tg.tensor([4.]), eps=0.0).tolist()\n[[1.0]]");
+      .example(
+          ">>> tg.batch_norm_infer(tg.tensor([[3.]]), tg.tensor([1.]), tg.tensor([4.]), eps=0.0).tolist()\n[[1.0]]");
 
-  TG_OP(layer_norm).kernel().family("nn").doc("(x - mean) / sqrt(var + eps) * weight + bias over the last axes. Errors: ValueError where sizes do not fit, "
-      "TypeError for integers.").input("x", "[outer..., inner...]").optional_input("weight", "[inner...]").optional_input("bias", "[inner...]")
-      .attr("inner_axes", AttrKind::integer, 1, "how many last axes are normalised over").attr("eps", AttrKind::floating, 1e-5, "added to the variance")
-      .output("y", "x's shape and dtype").hidden_output("mean", "[outer...]; f32 for 16-bit x").hidden_output("var", "[outer...], biased").function_only()
+  TG_OP(layer_norm)
+      .kernel()
+      .family("nn")
+      .doc(
+          "(x - mean) / sqrt(var + eps) * weight + bias over the last axes. Errors: ValueError where sizes do not fit, "
+          "TypeError for integers.")
+      .input("x", "[outer..., inner...]")
+      .optional_input("weight", "[inner...]")
+      .optional_input("bias", "[inner...]")
+      .attr("inner_axes", AttrKind::integer, 1, "how many last axes are normalised over")
+      .attr("eps", AttrKind::floating, 1e-5, "added to the variance")
+      .output("y", "x's shape and dtype")
+      .hidden_output("mean", "[outer...]; f32 for 16-bit x")
+      .hidden_output("var", "[outer...], biased")
+      .function_only()
       .infer(infer_layer_norm)
       .decompose([](const Call& c) {
         const Ints& s = c.input(0).shape();
@@ -194,27 +261,45 @@ TG_OPS(norm) {
         return normalize(c, inner(s, n), Ints(s.data(), s.size() - size_t(n)), c.attr(1).floating());
       })
       .grad([](const Backward& b) {
-        return forward_gradient(b, op_named<"layer_norm_backward">(), inner(b.input_shape(0), b.attr(0).integer()), b.attrs);
+        return forward_gradient(b, op_named<"layer_norm_backward">(), inner(b.input_shape(0), b.attr(0).integer()),
+                                b.attrs);
       })
-      .saves(3, 6).bounds(8, kWhy).example(">>> tg.layer_norm(tg.tensor([1., 3.]), eps=0.0).tolist()\n[-1.0, 1.0]");
+      .saves(3, 6)
+      .bounds(8, kWhy)
+      .example(">>> tg.layer_norm(tg.tensor([1., 3.]), eps=0.0).tolist()\n[-1.0, 1.0]");
 
-  backward_of(TG_OP(layer_norm_backward)).doc("The gradients of layer_norm.").attr("inner_axes", AttrKind::integer, "as layer_norm").attr("eps", AttrKind::floating, "as layer_norm")
+  backward_of(TG_OP(layer_norm_backward))
+      .doc("The gradients of layer_norm.")
+      .attr("inner_axes", AttrKind::integer, "as layer_norm")
+      .attr("eps", AttrKind::floating, "as layer_norm")
       .infer([](const Inference& c) {
         const Shape& x = c.input(1).shape;
         const size_t n = size_t(c.attr(0).integer());
         return infer_backward(c, outer_shape(x, int64_t(n)), Shape(x.data() + (x.size() - n), n));
       })
-      .decompose([](const Call& c) { return normalize_backward(c, inner(c.input(1).shape(), c.attr(0).integer()), c.attr(1).floating()); }).bounds(16, kWhy);
+      .decompose([](const Call& c) {
+        return normalize_backward(c, inner(c.input(1).shape(), c.attr(0).integer()), c.attr(1).floating());
+      })
+      .bounds(16, kWhy);
 
-  TG_OP(group_norm).family("nn").doc("layer_norm over each of `groups` groups of channels of every item, then * weight + bias per channel. "
-      "Errors: ValueError unless groups divide the channels.").input("x", "[N, C, ...]").optional_input("weight", "[C]").optional_input("bias", "[C]")
-      .attr("groups", AttrKind::integer, "how many").attr("eps", AttrKind::floating, 1e-5, "added to the variance").function_only()
+  TG_OP(group_norm)
+      .family("nn")
+      .doc(
+          "layer_norm over each of `groups` groups of channels of every item, then * weight + bias per channel. "
+          "Errors: ValueError unless groups divide the channels.")
+      .input("x", "[N, C, ...]")
+      .optional_input("weight", "[C]")
+      .optional_input("bias", "[C]")
+      .attr("groups", AttrKind::integer, "how many")
+      .attr("eps", AttrKind::floating, 1e-5, "added to the variance")
+      .function_only()
       .infer([](const Inference& c) {
         const TensorSpec& x = c.input(0);
         check_floats(c, x);
         const int64_t g = c.attr(0).integer();
         c.check(x.shape.size() >= 2, "expected x of shape (N, C, ...), got ", str(x.shape));
-        c.check(g >= 1 && (!x.shape[1].is_constant() || x.shape[1].value() % g == 0), "expected groups that divide the ", x.shape[1], " channels, got ", g);
+        c.check(g >= 1 && (!x.shape[1].is_constant() || x.shape[1].value() % g == 0),
+                "expected groups that divide the ", x.shape[1], " channels, got ", g);
         check_affine(c, 1, x, Shape{x.shape[1]}, "weight");
         check_affine(c, 2, x, Shape{x.shape[1]}, "bias");
         return one(x);
@@ -225,18 +310,26 @@ TG_OPS(norm) {
         const DType t = x.dtype(), acc = acc_dtype(t);
         const int64_t g = c.attr(0).integer(), per_item = x.size(0) ? x.numel() / x.size(0) : 0;
         if (!x.numel()) return Tensors{op<"copy">({x})};
-        Tensor y = reshape(op<"layer_norm">({reshape(x.cast(acc), {x.size(0), g, per_item / g}), Arg(), Arg()}, {1, c.attr(1)}), x.shape());
+        Tensor y = reshape(
+            op<"layer_norm">({reshape(x.cast(acc), {x.size(0), g, per_item / g}), Arg(), Arg()}, {1, c.attr(1)}),
+            x.shape());
         Ints line(x.shape().size() - 1, 1);
         line[0] = x.size(1);
         if (c.has(1)) y = mul(y, reshape(c.input(1).cast(acc), line));
         if (c.has(2)) y = add(y, reshape(c.input(2).cast(acc), line));
         return Tensors{y.cast(t)};
       })
-      .bounds(8, kWhy).example(">>> tg.group_norm(tg.tensor([[1., 3.]]), groups=1, eps=0.0).tolist()\n[[-1.0, 1.0]]");
+      .bounds(8, kWhy)
+      .example(">>> tg.group_norm(tg.tensor([[1., 3.]]), groups=1, eps=0.0).tolist()\n[[-1.0, 1.0]]");
 
-  TG_OP(rms_norm).family("nn").doc("x / sqrt(mean(x^2) + eps) * weight over the last axes. Errors: ValueError where sizes do not fit.").input("x", "[outer..., inner...]")
-      .optional_input("weight", "[inner...]").attr("inner_axes", AttrKind::integer, 1, "how many last axes are normalised over")
-      .attr("eps", AttrKind::floating, 1e-6, "added to the mean square").function_only()
+  TG_OP(rms_norm)
+      .family("nn")
+      .doc("x / sqrt(mean(x^2) + eps) * weight over the last axes. Errors: ValueError where sizes do not fit.")
+      .input("x", "[outer..., inner...]")
+      .optional_input("weight", "[inner...]")
+      .attr("inner_axes", AttrKind::integer, 1, "how many last axes are normalised over")
+      .attr("eps", AttrKind::floating, 1e-6, "added to the mean square")
+      .function_only()
       .infer([](const Inference& c) {
         const TensorSpec& x = c.input(0);
         const int64_t n = c.attr(0).integer(), rank = int64_t(x.shape.size());
@@ -254,7 +347,8 @@ TG_OPS(norm) {
         if (c.has(1)) y = mul(y, c.input(1).cast(acc));
         return Tensors{y.cast(t)};
       })
-      .bounds(8, "inner elements, relative").example(">>> tg.rms_norm(tg.tensor([3., 3.]), eps=0.0).tolist()\n[1.0, 1.0]");
+      .bounds(8, "inner elements, relative")
+      .example(">>> tg.rms_norm(tg.tensor([3., 3.]), eps=0.0).tolist()\n[1.0, 1.0]");
 }
 
 }  // namespace tg

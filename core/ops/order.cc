@@ -9,32 +9,47 @@ int64_t axis_of(const char* op, const Attr& axis, int64_t rank) { return normali
 
 template <int kind>
 void running(OpBuilder o, const char* doc, const char* example) {
-  o.family("scan").doc(doc).input("x", "a tensor of numbers or bools").attr("axis", AttrKind::integer, "the axis")
+  o.family("scan")
+      .doc(doc)
+      .input("x", "a tensor of numbers or bools")
+      .attr("axis", AttrKind::integer, "the axis")
       .infer([](const Inference& c) {
         axis_of(c.name(), c.attr(0), int64_t(c.input(0).shape.size()));
         const DType t = c.input(0).dtype;
-        return one({is_floating(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64, c.input(0).shape});
+        return one({is_floating(t)                      ? t
+                    : kind_of(t) == DKind::unsigned_int ? DType::u64
+                                                        : DType::i64,
+                    c.input(0).shape});
       })
       .decompose([](const Call& c) {
         const DType t = infer_now(c)[0].dtype;
-        return Tensors{op<"floor_scan">({c.input(0).cast(t)}, {kind, axis_of(c.op.name.c_str(), c.attr(0), c.input(0).rank()), false, false})};
+        return Tensors{op<"floor_scan">(
+            {c.input(0).cast(t)}, {kind, axis_of(c.op.name.c_str(), c.attr(0), c.input(0).rank()), false, false})};
       })
-      .bounds(1, "position along the axis, relative to the magnitudes before it").example(example);
+      .bounds(1, "position along the axis, relative to the magnitudes before it")
+      .example(example);
 }
 
 OpBuilder sorting(OpBuilder o) {
-  return o.family("order").input("x", "a tensor of at least one axis").attr("axis", AttrKind::integer, -1, "the axis")
+  return o.family("order")
+      .input("x", "a tensor of at least one axis")
+      .attr("axis", AttrKind::integer, -1, "the axis")
       .attr("descending", AttrKind::boolean, false, "largest first");
 }
 
 }  // namespace
 
 TG_OPS(order) {
-  running<TG_REDUCE_SUM>(TG_OP(cumsum), "y[i] = x[0] + ... + x[i] along an axis; dtypes as sum.", ">>> tg.cumsum(tg.tensor([1, 2, 3]), 0).tolist()\n[1, 3, 6]");
-  running<TG_REDUCE_PROD>(TG_OP(cumprod), "y[i] = x[0] * ... * x[i] along an axis; dtypes as sum. (The gradient of an element that is 0 is not computed.)",
-                          ">>> tg.cumprod(tg.tensor([1, 2, 3]), 0).tolist()\n[1, 2, 6]");
+  running<TG_REDUCE_SUM>(TG_OP(cumsum), "y[i] = x[0] + ... + x[i] along an axis; dtypes as sum.",
+                         ">>> tg.cumsum(tg.tensor([1, 2, 3]), 0).tolist()\n[1, 3, 6]");
+  running<TG_REDUCE_PROD>(
+      TG_OP(cumprod),
+      "y[i] = x[0] * ... * x[i] along an axis; dtypes as sum. (The gradient of an element that is 0 is not computed.)",
+      ">>> tg.cumprod(tg.tensor([1, 2, 3]), 0).tolist()\n[1, 2, 6]");
 
-  sorting(TG_OP(sort)).doc("Sorts along an axis: the values, and where each was. Stable; NaN last.").output("values", "x's shape and dtype")
+  sorting(TG_OP(sort))
+      .doc("Sorts along an axis: the values, and where each was. Stable; NaN last.")
+      .output("values", "x's shape and dtype")
       .output("indices", "i64, x's shape")
       .infer([](const Inference& c) {
         axis_of(c.name(), c.attr(0), int64_t(c.input(0).shape.size()));
@@ -43,22 +58,36 @@ TG_OPS(order) {
       .decompose([](const Call& c) {
         return ops<"floor_sort">({c.input(0)}, {axis_of("sort", c.attr(0), c.input(0).rank()), c.attr(1)});
       })
-      .bounds(0, "exact").example(">>> tg.sort(tg.tensor([3, 1, 2])).values.tolist()\n[1, 2, 3]");
+      .bounds(0, "exact")
+      .example(">>> tg.sort(tg.tensor([3, 1, 2])).values.tolist()\n[1, 2, 3]");
 
-  sorting(TG_OP(argsort)).doc("The indices that sort x along an axis. Stable; NaN last.").output("indices", "i64, x's shape")
+  sorting(TG_OP(argsort))
+      .doc("The indices that sort x along an axis. Stable; NaN last.")
+      .output("indices", "i64, x's shape")
       .infer([](const Inference& c) {
         axis_of(c.name(), c.attr(0), int64_t(c.input(0).shape.size()));
         return one({DType::i64, c.input(0).shape});
       })
       .decompose([](const Call& c) {
-        return Tensors{ops<"floor_sort">({c.input(0)}, {axis_of("argsort", c.attr(0), c.input(0).rank()), c.attr(1)})[1]};
+        return Tensors{
+            ops<"floor_sort">({c.input(0)}, {axis_of("argsort", c.attr(0), c.input(0).rank()), c.attr(1)})[1]};
       })
-      .no_grad().bounds(0, "exact").example(">>> tg.argsort(tg.tensor([3, 1, 2])).tolist()\n[1, 2, 0]");
+      .no_grad()
+      .bounds(0, "exact")
+      .example(">>> tg.argsort(tg.tensor([3, 1, 2])).tolist()\n[1, 2, 0]");
 
-  TG_OP(topk).family("order").doc("The k largest (or smallest) elements along an axis, in order, and where they were. NaN counts as last both ways. "
-      "Errors: ValueError for k beyond the axis.").input("x", "a tensor of at least one axis").attr("k", AttrKind::integer, "how many")
-      .attr("axis", AttrKind::integer, -1, "the axis").attr("largest", AttrKind::boolean, true, "False: the smallest")
-      .output("values", "size k on the axis").output("indices", "i64")
+  TG_OP(topk)
+      .family("order")
+      .doc(
+          "The k largest (or smallest) elements along an axis, in order, and where they were. NaN counts as last both "
+          "ways. "
+          "Errors: ValueError for k beyond the axis.")
+      .input("x", "a tensor of at least one axis")
+      .attr("k", AttrKind::integer, "how many")
+      .attr("axis", AttrKind::integer, -1, "the axis")
+      .attr("largest", AttrKind::boolean, true, "False: the smallest")
+      .output("values", "size k on the axis")
+      .output("indices", "i64")
       .infer([](const Inference& c) {
         TensorSpec y = c.input(0);
         Dim& n = y.shape[size_t(axis_of(c.name(), c.attr(1), int64_t(y.shape.size())))];
@@ -73,7 +102,8 @@ TG_OPS(order) {
         const Tensors sorted = ops<"floor_sort">({c.input(0)}, {axis, c.attr(2)});
         return Tensors{slice(sorted[0], axis, 0, c.attr(0).integer()), slice(sorted[1], axis, 0, c.attr(0).integer())};
       })
-      .bounds(0, "exact").example(">>> tg.topk(tg.tensor([3, 1, 2]), 2).values.tolist()\n[3, 2]");
+      .bounds(0, "exact")
+      .example(">>> tg.topk(tg.tensor([3, 1, 2]), 2).values.tolist()\n[3, 2]");
 }
 
 }  // namespace tg

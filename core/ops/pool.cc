@@ -30,8 +30,9 @@ Shape pooled(const Inference& c, const Shape& x, const Window& w) {
   check_window(c, w, d);
   Shape y{x[0], x[1]};
   for (size_t i = 0; i < d; ++i) {
-    c.check(w.padding[i] < w.extent(i) && w.padding[d + i] < w.extent(i), "expected paddings below the kernel's extent ", w.extent(i), " on spatial axis ", i,
-            ", got ", w.padding[i], " and ", w.padding[d + i]);
+    c.check(w.padding[i] < w.extent(i) && w.padding[d + i] < w.extent(i),
+            "expected paddings below the kernel's extent ", w.extent(i), " on spatial axis ", i, ", got ", w.padding[i],
+            " and ", w.padding[d + i]);
     y.push_back(window_count(c, w, i, x[2 + i]));
   }
   return y;
@@ -40,7 +41,8 @@ Shape pooled(const Inference& c, const Shape& x, const Window& w) {
 Shape unpooled(const Inference& c, const Window& w) {
   const Shape& dy = c.input(0).shape;
   const Ints& size = c.attr(4).ints();
-  c.check(dy.size() >= 3 && size.size() + 2 == dy.size(), "expected dy (N, C, spatial...) and a size for every spatial axis, got ", str(dy), " and ", str(size));
+  c.check(dy.size() >= 3 && size.size() + 2 == dy.size(),
+          "expected dy (N, C, spatial...) and a size for every spatial axis, got ", str(dy), " and ", str(size));
   Shape x{dy[0], dy[1]};
   for (int64_t s : size) x.push_back(s);
   c.check(pooled(c, x, w) == dy, "expected dy of the pooled shape ", str(pooled(c, x, w)), ", got ", str(dy));
@@ -60,7 +62,8 @@ Tensor tap_positions(const Window& w, const Ints& size, const Ints& firsts, cons
   for (size_t i = w.rank(); i-- > 0; pitch *= size[i]) {
     Ints line(w.rank() - i, 1);
     line[0] = counts[i];
-    const Tensor p = reshape(iota(counts[i], double(firsts[i] * pitch), double(w.stride[i] * pitch), DType::i32, device), line);
+    const Tensor p =
+        reshape(iota(counts[i], double(firsts[i] * pitch), double(w.stride[i] * pitch), DType::i32, device), line);
     sum = sum.defined() ? op<"add">({p, sum}) : p;
   }
   return sum;
@@ -162,16 +165,27 @@ Tensor bins(int64_t n, int64_t out, DType t, Device* device) {
 
 TG_OPS(pool) {
   const auto max_attrs = [](OpBuilder o) {
-    return o.family("nn").attr("kernel", AttrKind::ints, kKernelDoc).attr("stride", AttrKind::ints, Ints{}, kStrideDoc)
-        .attr("padding", AttrKind::ints, Ints{0}, kPaddingDoc).attr("dilation", AttrKind::ints, Ints{1}, "distance of a window's elements").canonical(canonical_max);
+    return o.family("nn")
+        .attr("kernel", AttrKind::ints, kKernelDoc)
+        .attr("stride", AttrKind::ints, Ints{}, kStrideDoc)
+        .attr("padding", AttrKind::ints, Ints{0}, kPaddingDoc)
+        .attr("dilation", AttrKind::ints, Ints{1}, "distance of a window's elements")
+        .canonical(canonical_max);
   };
   const auto avg_attrs = [](OpBuilder o) {
-    return o.family("nn").attr("kernel", AttrKind::ints, kKernelDoc).attr("stride", AttrKind::ints, Ints{}, kStrideDoc)
-        .attr("padding", AttrKind::ints, Ints{0}, kPaddingDoc).attr("count_include_pad", AttrKind::integer, 1, "1: padding counts as zeros; 0: it does not count").canonical(canonical);
+    return o.family("nn")
+        .attr("kernel", AttrKind::ints, kKernelDoc)
+        .attr("stride", AttrKind::ints, Ints{}, kStrideDoc)
+        .attr("padding", AttrKind::ints, Ints{0}, kPaddingDoc)
+        .attr("count_include_pad", AttrKind::integer, 1, "1: padding counts as zeros; 0: it does not count")
+        .canonical(canonical);
   };
 
-  max_attrs(TG_OP(max_pool).kernel().input("x", "[N, C, s...]")).doc("The largest element of every window; NaN if any is. Padding never wins. "
-      "Errors: ValueError where sizes do not fit.").output("y", "[N, C, t...]")
+  max_attrs(TG_OP(max_pool).kernel().keeps_layout().input("x", "[N, C, s...]"))
+      .doc(
+          "The largest element of every window; NaN if any is. Padding never wins. "
+          "Errors: ValueError where sizes do not fit.")
+      .output("y", "[N, C, t...]")
       .hidden_output("index", "i32, y's shape: where in the plane s...; the first of equals")
       .infer([](const Inference& c) {
         const Shape y = pooled(c, c.input(0).shape, max_window(c.attrs));
@@ -179,41 +193,69 @@ TG_OPS(pool) {
       })
       .decompose(decompose_max)
       .grad([](const Backward& b) {
-        return Tensors{op<"max_pool_backward">({b.grad(), b.output(1)}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(0))})};
+        return Tensors{op<"max_pool_backward">(
+            {b.grad(), b.output(1)}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(0))})};
       })
-      .saves(0, 2).bounds(0, "exact").example(">>> tg.max_pool(tg.tensor([[[1., 3., 2., 0.]]]), 2).tolist()\n[[[3.0, 2.0]]]");
+      .saves(0, 2)
+      .bounds(0, "exact")
+      .example(">>> tg.max_pool(tg.tensor([[[1., 3., 2., 0.]]]), 2).tolist()\n[[[3.0, 2.0]]]");
 
-  max_attrs(TG_OP(max_pool_backward).kernel().input("dy", "[N, C, t...]").input("index", "i32, dy's shape")).doc("The gradient of max_pool: dy added at index.")
-      .attr("size", AttrKind::ints, "spatial sizes of x").output("dx", "[N, C, s...]").function_only()
+  max_attrs(
+      TG_OP(max_pool_backward).kernel().keeps_layout().input("dy", "[N, C, t...]").input("index", "i32, dy's shape"))
+      .doc("The gradient of max_pool: dy added at index.")
+      .attr("size", AttrKind::ints, "spatial sizes of x")
+      .output("dx", "[N, C, s...]")
+      .function_only()
       .infer([](const Inference& c) {
-        c.check(c.input(0).shape == c.input(1).shape, "expected an index of dy's shape ", str(c.input(0).shape), ", got ", str(c.input(1).shape));
+        c.check(c.input(0).shape == c.input(1).shape, "expected an index of dy's shape ", str(c.input(0).shape),
+                ", got ", str(c.input(1).shape));
         check_type(c.input(1).dtype == DType::i32, c.name(), "an index of int32", c.input(1).dtype);
         return one({c.input(0).dtype, unpooled(c, max_window(c.attrs))});
       })
       .decompose([](const Call& c) {
         const TensorSpec spec = infer_now(c)[0];
-        const Tensor dx = zeros(concrete(spec.shape), acc_dtype(spec.dtype), c.device), dy = c.input(0).cast(acc_dtype(spec.dtype));
+        const Tensor dx = zeros(concrete(spec.shape), acc_dtype(spec.dtype), c.device),
+                     dy = c.input(0).cast(acc_dtype(spec.dtype));
         if (!dy.numel()) return Tensors{dx.cast(spec.dtype)};
-        return Tensors{reshape(op<"scatter_add">({flat_plane(dx), flat_plane(c.input(1)), flat_plane(dy)}, {2}), dx.shape()).cast(spec.dtype)};
+        return Tensors{
+            reshape(op<"scatter_add">({flat_plane(dx), flat_plane(c.input(1)), flat_plane(dy)}, {2}), dx.shape())
+                .cast(spec.dtype)};
       })
       .grad([](const Backward& b) {
         const Tensor& index = b.input(1);
-        return Tensors{reshape(op<"take_along_axis">({flat_plane(b.grad()), flat_plane(index)}, {2}), index.shape()), Tensor()};
+        return Tensors{reshape(op<"take_along_axis">({flat_plane(b.grad()), flat_plane(index)}, {2}), index.shape()),
+                       Tensor()};
       })
-      .saves(2, 0).bounds(1, "windows that share an element, relative to the sum of magnitudes")
-      .example(">>> tg.max_pool_backward(tg.tensor([[[5.]]]), tg.tensor([[[1]]], dtype=tg.int32), 2, size=2).tolist()\n[[[0.0, 5.0]]]");
+      .saves(2, 0)
+      .bounds(1, "windows that share an element, relative to the sum of magnitudes")
+      .example(
+          ">>> tg.max_pool_backward(tg.tensor([[[5.]]]), tg.tensor([[[1]]], dtype=tg.int32), 2, "
+          "size=2).tolist()\n[[[0.0, 5.0]]]");
 
-  TG_OP(max_pool_step).internal().family("nn").doc("Takes v and its position where v beats the best so far.").input("best", "so far").input("index", "i32, -1 at first")
-      .input("v", "a candidate").input("position", "i32, its place").output("best", "the new best").output("index", "its place")
-      .map(Promotion::none, [](MapBuilder& b, Values in, AttrSpan) -> MapResult {
-        Value better = b.emit(TG_MAP_OR, b.emit(TG_MAP_LT, in[1], b.immediate(0, DType::i32)), b.emit(TG_MAP_LT, in[0], in[2]));
-        if (is_floating(in[0].dtype))
-          better = b.emit(TG_MAP_OR, better, b.emit(TG_MAP_AND, b.emit(TG_MAP_NE, in[2], in[2]), b.emit(TG_MAP_EQ, in[0], in[0])));
-        return {b.emit(TG_MAP_WHERE, better, in[2], in[0]), b.emit(TG_MAP_WHERE, better, in[3], in[1])};
-      })
-      .no_grad().bounds(0, "exact");
+  TG_OP(max_pool_step)
+      .internal()
+      .family("nn")
+      .doc("Takes v and its position where v beats the best so far.")
+      .input("best", "so far")
+      .input("index", "i32, -1 at first")
+      .input("v", "a candidate")
+      .input("position", "i32, its place")
+      .output("best", "the new best")
+      .output("index", "its place")
+      .map(Promotion::none,
+           [](MapBuilder& b, Values in, AttrSpan) -> MapResult {
+             Value better = b.emit(TG_MAP_OR, b.emit(TG_MAP_LT, in[1], b.immediate(0, DType::i32)),
+                                   b.emit(TG_MAP_LT, in[0], in[2]));
+             if (is_floating(in[0].dtype))
+               better = b.emit(TG_MAP_OR, better,
+                               b.emit(TG_MAP_AND, b.emit(TG_MAP_NE, in[2], in[2]), b.emit(TG_MAP_EQ, in[0], in[0])));
+             return {b.emit(TG_MAP_WHERE, better, in[2], in[0]), b.emit(TG_MAP_WHERE, better, in[3], in[1])};
+           })
+      .no_grad()
+      .bounds(0, "exact");
 
-  avg_attrs(TG_OP(avg_pool).kernel().input("x", "[N, C, s...]")).doc("The mean of every window. Errors: ValueError where sizes do not fit, TypeError for integers.")
+  avg_attrs(TG_OP(avg_pool).kernel().keeps_layout().input("x", "[N, C, s...]"))
+      .doc("The mean of every window. Errors: ValueError where sizes do not fit, TypeError for integers.")
       .output("y", "[N, C, t...]")
       .infer([](const Inference& c) {
         floats(c);
@@ -221,28 +263,44 @@ TG_OPS(pool) {
       })
       .decompose(decompose_avg)
       .grad([](const Backward& b) {
-        return Tensors{op<"avg_pool_backward">({b.grad()}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(0))})};
+        return Tensors{op<"avg_pool_backward">(
+            {b.grad()}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(0))})};
       })
-      .saves(0, 0).bounds(1, "the kernel's size plus one, relative to the mean of magnitudes").example(">>> tg.avg_pool(tg.tensor([[[1., 3., 2., 0.]]]), 2).tolist()\n[[[2.0, 1.0]]]");
+      .saves(0, 0)
+      .bounds(1, "the kernel's size plus one, relative to the mean of magnitudes")
+      .example(">>> tg.avg_pool(tg.tensor([[[1., 3., 2., 0.]]]), 2).tolist()\n[[[2.0, 1.0]]]");
 
-  avg_attrs(TG_OP(avg_pool_backward).kernel().input("dy", "[N, C, t...]")).doc("The gradient of avg_pool.").attr("size", AttrKind::ints, "spatial sizes of x")
-      .output("dx", "[N, C, s...]").function_only()
+  avg_attrs(TG_OP(avg_pool_backward).kernel().keeps_layout().input("dy", "[N, C, t...]"))
+      .doc("The gradient of avg_pool.")
+      .attr("size", AttrKind::ints, "spatial sizes of x")
+      .output("dx", "[N, C, s...]")
+      .function_only()
       .infer([](const Inference& c) {
         floats(c);
         return one({c.input(0).dtype, unpooled(c, avg_window(c.attrs))});
       })
       .decompose(decompose_avg_backward)
-      .grad([](const Backward& b) { return Tensors{op<"avg_pool">({b.grad()}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3)})}; }).saves(0, 0)
+      .grad([](const Backward& b) {
+        return Tensors{op<"avg_pool">({b.grad()}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3)})};
+      })
+      .saves(0, 0)
       .bounds(1, "windows that share an element plus one, relative to the sum of magnitudes")
       .example(">>> tg.avg_pool_backward(tg.tensor([[[4.]]]), 2, size=2).tolist()\n[[[2.0, 2.0]]]");
 
-  TG_OP(adaptive_avg_pool).family("nn").doc("Means of as many windows as asked for, spread evenly over each spatial axis. Errors: ValueError for sizes below 1.")
-      .input("x", "[N, C, s...]").attr("output_size", AttrKind::ints, "windows: one number, or one for every spatial axis").output("y", "[N, C, output_size...]")
+  TG_OP(adaptive_avg_pool)
+      .family("nn")
+      .doc(
+          "Means of as many windows as asked for, spread evenly over each spatial axis. Errors: ValueError for sizes "
+          "below 1.")
+      .input("x", "[N, C, s...]")
+      .attr("output_size", AttrKind::ints, "windows: one number, or one for every spatial axis")
+      .output("y", "[N, C, output_size...]")
       .canonical([](std::span<const Arg> inputs, std::span<Attr> attrs) { spread(attrs[0], spatial_rank(inputs)); })
       .infer([](const Inference& c) {
         floats(c);
         const Shape& x = c.input(0).shape;
-        c.check(x.size() >= 3 && c.attr(0).ints().size() + 2 == x.size(), "expected x (N, C, spatial...) and a size for every spatial axis, got ", str(x), " and ",
+        c.check(x.size() >= 3 && c.attr(0).ints().size() + 2 == x.size(),
+                "expected x (N, C, spatial...) and a size for every spatial axis, got ", str(x), " and ",
                 str(c.attr(0).ints()));
         Shape y{x[0], x[1]};
         for (int64_t s : c.attr(0).ints()) {
@@ -258,7 +316,8 @@ TG_OPS(pool) {
         Ints kernel;
         for (size_t i = 0; i < out.size(); ++i)
           if (in[i] % out[i] == 0 && in[i]) kernel.push_back(in[i] / out[i]);
-        if (kernel.size() == out.size()) return Tensors{op<"avg_pool">({x}, {kernel, kernel, Ints(2 * kernel.size(), 0)})};
+        if (kernel.size() == out.size())
+          return Tensors{op<"avg_pool">({x}, {kernel, kernel, Ints(2 * kernel.size(), 0)})};
         Tensor y = x.cast(acc_dtype(x.dtype()));
         for (size_t i = 0; i < out.size(); ++i) {
           const int64_t axis = 2 + int64_t(i);

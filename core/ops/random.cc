@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random numbers from the global generator (tengen/random.h). The bits come from Philox, so that equal seeds give equal bits
-// on every plugin. What is recorded holds its own seed and offset: a backward pass or a replay sees the same numbers.
+// Random numbers from the global generator (tengen/random.h). The bits come from Philox, so that equal seeds give equal
+// bits on every plugin. What is recorded holds its own seed and offset: a backward pass or a replay sees the same
+// numbers.
 #include <tengen/random.h>
 
 #include <numbers>
@@ -46,32 +47,48 @@ Specs infer_floats(const Inference& c) {
   check_type(is_floating(c.attrs.back().dtype()), c.name(), "a floating dtype", c.attrs.back().dtype());
   return from_shape(c, c.attrs.back().dtype());
 }
-OpBuilder source(OpBuilder o) { return o.family("random").attr("shape", AttrKind::ints, "sizes").output("y", "the numbers").no_grad().function_only(); }
+OpBuilder source(OpBuilder o) {
+  return o.family("random").attr("shape", AttrKind::ints, "sizes").output("y", "the numbers").no_grad().function_only();
+}
 
 }  // namespace
 
 TG_OPS(random) {
-  TG_OP(unit_from_bits).internal().family("random").doc("The top bits of i32 words as f32 in [0, 1).").input("bits", "i32").attr("count", AttrKind::integer, "how many bits")
-      .map(Promotion::none, [](MapBuilder& b, Values in, AttrSpan attrs) {
-        const int n = int(attrs[0].integer());
-        const Value top = b.emit(TG_MAP_SHR, in[0], b.immediate(32 - n, DType::i32));
-        const Value whole = b.emit(TG_MAP_AND, top, b.immediate((1 << n) - 1, DType::i32));
-        return b.emit(TG_MAP_MUL, b.cast(whole, DType::f32), b.immediate(std::ldexp(1.0, -n), DType::f32));
-      })
-      .no_grad().bounds(0, "exact");
+  TG_OP(unit_from_bits)
+      .internal()
+      .family("random")
+      .doc("The top bits of i32 words as f32 in [0, 1).")
+      .input("bits", "i32")
+      .attr("count", AttrKind::integer, "how many bits")
+      .map(Promotion::none,
+           [](MapBuilder& b, Values in, AttrSpan attrs) {
+             const int n = int(attrs[0].integer());
+             const Value top = b.emit(TG_MAP_SHR, in[0], b.immediate(32 - n, DType::i32));
+             const Value whole = b.emit(TG_MAP_AND, top, b.immediate((1 << n) - 1, DType::i32));
+             return b.emit(TG_MAP_MUL, b.cast(whole, DType::f32), b.immediate(std::ldexp(1.0, -n), DType::f32));
+           })
+      .no_grad()
+      .bounds(0, "exact");
 
-  source(TG_OP(random_bits)).doc("Uniform 32-bit words, u32.").infer([](const Inference& c) { return from_shape(c, DType::u32); })
+  source(TG_OP(random_bits))
+      .doc("Uniform 32-bit words, u32.")
+      .infer([](const Inference& c) { return from_shape(c, DType::u32); })
       .decompose([](const Call& c) {
         infer_now(c);
         const PhiloxSlice s = take_random(numel(c.attr(0).ints()));
         return Tensors{op<"floor_random">({Arg()}, {c.attr(0), s.seed, s.offset}, c.device)};
       })
-      .bounds(0, "exact").example(">>> tg.random_bits((3,)).shape\n(3,)");
+      .bounds(0, "exact")
+      .example(">>> tg.random_bits((3,)).shape\n(3,)");
 
-  source(TG_OP(uniform)).doc("Uniform numbers in [low, high). Errors: ValueError for high < low.").attr("low", AttrKind::floating, 0.0, "smallest")
-      .attr("high", AttrKind::floating, 1.0, "bound, not reached").attr("dtype", AttrKind::dtype, DType::f32, "a floating dtype")
+  source(TG_OP(uniform))
+      .doc("Uniform numbers in [low, high). Errors: ValueError for high < low.")
+      .attr("low", AttrKind::floating, 0.0, "smallest")
+      .attr("high", AttrKind::floating, 1.0, "bound, not reached")
+      .attr("dtype", AttrKind::dtype, DType::f32, "a floating dtype")
       .infer([](const Inference& c) {
-        c.check(c.attr(1).floating() <= c.attr(2).floating(), "expected low <= high, got ", c.attr(1).floating(), " and ", c.attr(2).floating());
+        c.check(c.attr(1).floating() <= c.attr(2).floating(), "expected low <= high, got ", c.attr(1).floating(),
+                " and ", c.attr(2).floating());
         return infer_floats(c);
       })
       .decompose([](const Call& c) {
@@ -82,10 +99,14 @@ TG_OPS(random) {
         if (low != 0) u = op<"add">({u, low});
         return Tensors{u.cast(t)};
       })
-      .bounds(1, "two roundings, relative to |low| + |high|").example(">>> tg.uniform((2, 3)).shape\n(2, 3)");
+      .bounds(1, "two roundings, relative to |low| + |high|")
+      .example(">>> tg.uniform((2, 3)).shape\n(2, 3)");
 
-  source(TG_OP(normal)).doc("Normally distributed numbers (Box-Muller). Errors: ValueError for a negative std.").attr("mean", AttrKind::floating, 0.0, "the mean")
-      .attr("std", AttrKind::floating, 1.0, "the standard deviation").attr("dtype", AttrKind::dtype, DType::f32, "a floating dtype")
+  source(TG_OP(normal))
+      .doc("Normally distributed numbers (Box-Muller). Errors: ValueError for a negative std.")
+      .attr("mean", AttrKind::floating, 0.0, "the mean")
+      .attr("std", AttrKind::floating, 1.0, "the standard deviation")
+      .attr("dtype", AttrKind::dtype, DType::f32, "a floating dtype")
       .infer([](const Inference& c) {
         c.check(c.attr(2).floating() >= 0, "expected a standard deviation of 0 or more, got ", c.attr(2).floating());
         return infer_floats(c);
@@ -101,14 +122,24 @@ TG_OPS(random) {
         if (c.attr(1).floating() != 0) z = op<"add">({z, c.attr(1).floating()});
         return Tensors{z.cast(t)};
       })
-      .bounds(16, "log, cos and four roundings").example(">>> tg.normal((2, 3)).shape\n(2, 3)");
+      .bounds(16, "log, cos and four roundings")
+      .example(">>> tg.normal((2, 3)).shape\n(2, 3)");
 
-  TG_OP(randint).family("random").doc("Integers in [low, high). Errors: ValueError for an empty range.").attr("low", AttrKind::integer, "smallest")
-      .attr("high", AttrKind::integer, "bound, not reached").attr("shape", AttrKind::ints, "sizes").attr("dtype", AttrKind::dtype, DType::i64, "element type")
-      .output("y", "the numbers").no_grad().function_only()
+  TG_OP(randint)
+      .family("random")
+      .doc("Integers in [low, high). Errors: ValueError for an empty range.")
+      .attr("low", AttrKind::integer, "smallest")
+      .attr("high", AttrKind::integer, "bound, not reached")
+      .attr("shape", AttrKind::ints, "sizes")
+      .attr("dtype", AttrKind::dtype, DType::i64, "element type")
+      .output("y", "the numbers")
+      .no_grad()
+      .function_only()
       .infer([](const Inference& c) {
-        c.check(c.attr(0).integer() < c.attr(1).integer(), "expected low < high, got ", c.attr(0).integer(), " and ", c.attr(1).integer());
-        for (int64_t d : c.attr(2).ints()) c.check(d >= 0, "expected sizes of 0 or more, got shape ", str(c.attr(2).ints()));
+        c.check(c.attr(0).integer() < c.attr(1).integer(), "expected low < high, got ", c.attr(0).integer(), " and ",
+                c.attr(1).integer());
+        for (int64_t d : c.attr(2).ints())
+          c.check(d >= 0, "expected sizes of 0 or more, got shape ", str(c.attr(2).ints()));
         return one({c.attr(3).dtype(), symbolic(c.attr(2).ints())});
       })
       .decompose([](const Call& c) {
@@ -117,10 +148,17 @@ TG_OPS(random) {
         const Tensor r = op<"remainder">({positive63(c.attr(2).ints(), c.device), span});
         return Tensors{op<"add">({r, low}).cast(c.attr(3).dtype())};
       })
-      .bounds(0, "exact").example(">>> tg.randint(0, 1, (2,)).tolist()\n[0, 0]");
+      .bounds(0, "exact")
+      .example(">>> tg.randint(0, 1, (2,)).tolist()\n[0, 0]");
 
-  TG_OP(randperm).family("random").doc("0 .. n-1 in random order.").attr("n", AttrKind::integer, "how many").attr("dtype", AttrKind::dtype, DType::i64, "element type")
-      .output("y", "[n]").no_grad().function_only()
+  TG_OP(randperm)
+      .family("random")
+      .doc("0 .. n-1 in random order.")
+      .attr("n", AttrKind::integer, "how many")
+      .attr("dtype", AttrKind::dtype, DType::i64, "element type")
+      .output("y", "[n]")
+      .no_grad()
+      .function_only()
       .infer([](const Inference& c) {
         c.check(c.attr(0).integer() >= 0, "expected n of 0 or more, got ", c.attr(0).integer());
         return one({c.attr(1).dtype(), Shape{c.attr(0).integer()}});
@@ -129,19 +167,31 @@ TG_OPS(random) {
         infer_now(c);
         return Tensors{op<"argsort">({positive63({c.attr(0).integer()}, c.device)}, {0}).cast(c.attr(1).dtype())};
       })
-      .bounds(0, "exact").example(">>> sorted(tg.randperm(4).tolist())\n[0, 1, 2, 3]");
+      .bounds(0, "exact")
+      .example(">>> sorted(tg.randperm(4).tolist())\n[0, 1, 2, 3]");
 
-  TG_OP(bernoulli).family("random").doc("1 with probability p of each element, else 0.").input("p", "floats in [0, 1]").no_grad().infer(same_as_first)
+  TG_OP(bernoulli)
+      .family("random")
+      .doc("1 with probability p of each element, else 0.")
+      .input("p", "floats in [0, 1]")
+      .no_grad()
+      .infer(same_as_first)
       .decompose([](const Call& c) {
         const DType t = c.input(0).dtype();
         check_type(is_floating(t), "bernoulli", "floats", t);
         const DType compute = acc_dtype(t);
         return Tensors{op<"lt">({uniform01(c.input(0).shape(), compute, c.device), c.input(0).cast(compute)}).cast(t)};
       })
-      .bounds(0, "exact").example(">>> tg.bernoulli(tg.tensor([0., 1.])).tolist()\n[0.0, 1.0]");
+      .bounds(0, "exact")
+      .example(">>> tg.bernoulli(tg.tensor([0., 1.])).tolist()\n[0.0, 1.0]");
 
-  TG_OP(dropout).family("nn").doc("x with elements zeroed with probability p, and the others divided by 1 - p. Errors: ValueError for p outside [0, 1].")
-      .input("x", "floats").attr("p", AttrKind::floating, 0.5, "how likely an element is zeroed")
+  TG_OP(dropout)
+      .family("nn")
+      .doc(
+          "x with elements zeroed with probability p, and the others divided by 1 - p. Errors: ValueError for p "
+          "outside [0, 1].")
+      .input("x", "floats")
+      .attr("p", AttrKind::floating, 0.5, "how likely an element is zeroed")
       .infer([](const Inference& c) {
         const double p = c.attr(0).floating();
         c.check(p >= 0 && p <= 1, "expected p between 0 and 1, got ", p);
@@ -153,28 +203,49 @@ TG_OPS(random) {
         const PhiloxSlice s = take_random(c.input(0).numel());
         return Tensors{op<"dropout_at">({c.input(0)}, {c.attr(0), s.seed, s.offset})};
       })
-      .bounds(1, "one rounding").example(">>> tg.dropout(tg.tensor([1., 2.]), 0.0).tolist()\n[1.0, 2.0]");
+      .bounds(1, "one rounding")
+      .example(">>> tg.dropout(tg.tensor([1., 2.]), 0.0).tolist()\n[1.0, 2.0]");
 
   // Seed and offset are its own: the mask is made again in the backward pass instead of being kept.
-  TG_OP(dropout_at).internal().family("nn").doc("dropout with the mask of a seed and an offset.").input("x", "floats").attr("p", AttrKind::floating, "as dropout")
-      .run_attr("seed", AttrKind::integer, 0, "of the generator").run_attr("offset", AttrKind::integer, 0, "of the generator").infer(same_as_first)
+  TG_OP(dropout_at)
+      .internal()
+      .family("nn")
+      .doc("dropout with the mask of a seed and an offset.")
+      .input("x", "floats")
+      .attr("p", AttrKind::floating, "as dropout")
+      .run_attr("seed", AttrKind::integer, 0, "of the generator")
+      .run_attr("offset", AttrKind::integer, 0, "of the generator")
+      .infer(same_as_first)
       .decompose([](const Call& c) {
-        const Tensor bits = op<"bitcast">({op<"floor_random">({Arg()}, {c.input(0).shape(), c.attr(1), c.attr(2)}, c.device)}, {DType::i32});
+        const Tensor bits = op<"bitcast">(
+            {op<"floor_random">({Arg()}, {c.input(0).shape(), c.attr(1), c.attr(2)}, c.device)}, {DType::i32});
         return Tensors{op<"dropout_apply">({c.input(0), bits}, {c.attr(0)})};
       })
-      .grad([](const Backward& b) { return Tensors{op<"dropout_at">({b.grad()}, {b.attr(0), b.attr(1), b.attr(2)})}; }).saves(0, 0).bounds(1, "one rounding");
-
-  TG_OP(dropout_apply).internal().family("nn").doc("x / (1 - p) where the bits' fraction is at least p, else 0.").input("x", "floats").input("bits", "i32")
-      .attr("p", AttrKind::floating, "as dropout")
-      .map(Promotion::none, [](MapBuilder& b, Values in, AttrSpan attrs) {
-        const double p = attrs[0].floating();
-        const Value top = b.emit(TG_MAP_AND, b.emit(TG_MAP_SHR, in[1], b.immediate(8, DType::i32)), b.immediate(0xffffff, DType::i32));
-        const Value u = b.emit(TG_MAP_MUL, b.cast(top, DType::f32), b.immediate(std::ldexp(1.0, -24), DType::f32));
-        const Value kept = b.emit(TG_MAP_LE, b.immediate(p, DType::f32), u);
-        const Value y = b.emit(TG_MAP_MUL, in[0], b.immediate(p < 1 ? 1 / (1 - p) : 0.0, in[0].dtype));
-        return b.emit(TG_MAP_WHERE, kept, y, b.immediate(0, in[0].dtype));
+      .grad([](const Backward& b) {
+        return Tensors{op<"dropout_at">({b.grad()}, {b.attr(0), b.attr(1), b.attr(2)})};
       })
-      .no_grad().bounds(1, "one rounding");
+      .saves(0, 0)
+      .bounds(1, "one rounding");
+
+  TG_OP(dropout_apply)
+      .internal()
+      .family("nn")
+      .doc("x / (1 - p) where the bits' fraction is at least p, else 0.")
+      .input("x", "floats")
+      .input("bits", "i32")
+      .attr("p", AttrKind::floating, "as dropout")
+      .map(Promotion::none,
+           [](MapBuilder& b, Values in, AttrSpan attrs) {
+             const double p = attrs[0].floating();
+             const Value top = b.emit(TG_MAP_AND, b.emit(TG_MAP_SHR, in[1], b.immediate(8, DType::i32)),
+                                      b.immediate(0xffffff, DType::i32));
+             const Value u = b.emit(TG_MAP_MUL, b.cast(top, DType::f32), b.immediate(std::ldexp(1.0, -24), DType::f32));
+             const Value kept = b.emit(TG_MAP_LE, b.immediate(p, DType::f32), u);
+             const Value y = b.emit(TG_MAP_MUL, in[0], b.immediate(p < 1 ? 1 / (1 - p) : 0.0, in[0].dtype));
+             return b.emit(TG_MAP_WHERE, kept, y, b.immediate(0, in[0].dtype));
+           })
+      .no_grad()
+      .bounds(1, "one rounding");
 }
 
 }  // namespace tg

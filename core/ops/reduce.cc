@@ -7,11 +7,11 @@ namespace tg {
 namespace {
 
 Ints axes_of(const Call& c) { return normalize_axes(c.op.name.c_str(), c.attr(0).ints(), c.input(0).rank()); }
-Ints axes_of(const Backward& b) { return normalize_axes(b.op.name.c_str(), b.attr(0).ints(), int64_t(b.input_shape(0).size())); }
-
-DType sum_dtype(DType t) {
-  return is_floating(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64;
+Ints axes_of(const Backward& b) {
+  return normalize_axes(b.op.name.c_str(), b.attr(0).ints(), int64_t(b.input_shape(0).size()));
 }
+
+DType sum_dtype(DType t) { return is_floating(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64; }
 
 Specs reduced(const Inference& c, DType t) {
   const Shape& s = c.input(0).shape;
@@ -29,10 +29,14 @@ Tensor finish(const Call& c, const Tensor& y, const Ints& axes) {
   return c.attrs.back().boolean() ? y : reshape(y, reduced_shape(y.shape(), axes, false));
 }
 // The gradient, as if the axes had been kept.
-Tensor kept(const Backward& b, const Tensor& g, const Ints& axes) { return reshape(g, reduced_shape(b.input_shape(0), axes, true)); }
+Tensor kept(const Backward& b, const Tensor& g, const Ints& axes) {
+  return reshape(g, reduced_shape(b.input_shape(0), axes, true));
+}
 
 Tensor floor_sum(const Tensor& x, const Ints& axes) { return op<"floor_reduce">({x}, {TG_REDUCE_SUM, axes}); }
-Tensor mean_of(const Tensor& x, const Ints& axes) { return op<"div">({floor_sum(x, axes), double(count_along(x.shape(), axes))}); }
+Tensor mean_of(const Tensor& x, const Ints& axes) {
+  return op<"div">({floor_sum(x, axes), double(count_along(x.shape(), axes))});
+}
 
 template <int kind>
 Tensors sum_like(const Call& c) {
@@ -86,23 +90,37 @@ Tensors norm_gradient(const Backward& b) {
 }
 
 OpBuilder reduction(OpBuilder o) {
-  return o.family("reduction").input("x", "a tensor").attr("axis", AttrKind::ints, Ints{}, "one axis or several; all by default");
+  return o.family("reduction")
+      .input("x", "a tensor")
+      .attr("axis", AttrKind::ints, Ints{}, "one axis or several; all by default");
 }
 constexpr const char* kKeep = "leave the axes with size 1";
 
 }  // namespace
 
 TG_OPS(reduce) {
-  reduction(TG_OP(sum)).doc("Sum over axes. Bools and integers sum as i64, unsigned ones as u64; 16-bit floats accumulate in f32.")
-      .attr("keepdims", AttrKind::boolean, false, kKeep).infer(infer_sum).decompose(sum_like<TG_REDUCE_SUM>)
+  reduction(TG_OP(sum))
+      .doc("Sum over axes. Bools and integers sum as i64, unsigned ones as u64; 16-bit floats accumulate in f32.")
+      .attr("keepdims", AttrKind::boolean, false, kKeep)
+      .infer(infer_sum)
+      .decompose(sum_like<TG_REDUCE_SUM>)
       .grad([](const Backward& b) { return Tensors{expand(kept(b, b.grad(), axes_of(b)), b.input_shape(0))}; })
-      .saves(0, 0).bounds(1, "elements summed, relative to the sum of magnitudes").example(">>> tg.sum(tg.tensor([[1, 2], [3, 4]]), axis=0).tolist()\n[4, 6]");
+      .saves(0, 0)
+      .bounds(1, "elements summed, relative to the sum of magnitudes")
+      .example(">>> tg.sum(tg.tensor([[1, 2], [3, 4]]), axis=0).tolist()\n[4, 6]");
 
-  reduction(TG_OP(prod)).doc("Product over axes; dtypes as sum. (Second derivatives assume no element is 0.)")
-      .attr("keepdims", AttrKind::boolean, false, kKeep).infer(infer_sum).decompose(sum_like<TG_REDUCE_PROD>)
-      .bounds(1, "elements multiplied, relative").example(">>> tg.prod(tg.tensor([2, 3, 4])).item()\n24");
+  reduction(TG_OP(prod))
+      .doc("Product over axes; dtypes as sum. (Second derivatives assume no element is 0.)")
+      .attr("keepdims", AttrKind::boolean, false, kKeep)
+      .infer(infer_sum)
+      .decompose(sum_like<TG_REDUCE_PROD>)
+      .bounds(1, "elements multiplied, relative")
+      .example(">>> tg.prod(tg.tensor([2, 3, 4])).item()\n24");
 
-  reduction(TG_OP(mean)).doc("Mean over axes. Errors: TypeError for integers.").attr("keepdims", AttrKind::boolean, false, kKeep).infer(infer_floating)
+  reduction(TG_OP(mean))
+      .doc("Mean over axes. Errors: TypeError for integers.")
+      .attr("keepdims", AttrKind::boolean, false, kKeep)
+      .infer(infer_floating)
       .decompose([](const Call& c) {
         infer_now(c);
         const Ints axes = axes_of(c);
@@ -114,10 +132,16 @@ TG_OPS(reduce) {
         const Tensor g = op<"div">({kept(b, b.grad(), axes), double(count_along(b.input_shape(0), axes))});
         return Tensors{expand(g, b.input_shape(0))};
       })
-      .saves(0, 0).bounds(1, "elements summed plus one, relative to the mean of magnitudes").example(">>> tg.mean(tg.tensor([1., 3.])).item()\n2.0");
+      .saves(0, 0)
+      .bounds(1, "elements summed plus one, relative to the mean of magnitudes")
+      .example(">>> tg.mean(tg.tensor([1., 3.])).item()\n2.0");
 
-  reduction(TG_OP(var)).doc("Variance over axes: the sum of squared differences from the mean over n - correction. Errors: TypeError for integers.")
-      .attr("correction", AttrKind::floating, 1.0, "1: unbiased; 0: of the population").attr("keepdims", AttrKind::boolean, false, kKeep)
+  reduction(TG_OP(var))
+      .doc(
+          "Variance over axes: the sum of squared differences from the mean over n - correction. Errors: TypeError for "
+          "integers.")
+      .attr("correction", AttrKind::floating, 1.0, "1: unbiased; 0: of the population")
+      .attr("keepdims", AttrKind::boolean, false, kKeep)
       .infer(infer_floating)
       .decompose([](const Call& c) {
         infer_now(c);
@@ -133,34 +157,54 @@ TG_OPS(reduce) {
         const Tensor g = op<"mul">({kept(b, b.grad(), axes), 2 / degrees(x.shape(), axes, b.attr(1).floating())});
         return Tensors{op<"mul">({g, op<"sub">({x, op<"mean">({x}, {axes, true})})})};
       })
-      .saves(1, 0).bounds(4, "two sums and the squares, relative to the sum of squared differences")
+      .saves(1, 0)
+      .bounds(4, "two sums and the squares, relative to the sum of squared differences")
       .example(">>> tg.var(tg.tensor([1., 3.])).item()\n2.0");
 
-  reduction(TG_OP(std)).doc("Standard deviation over axes: the root of var. Errors: TypeError for integers.")
-      .attr("correction", AttrKind::floating, 1.0, "1: unbiased; 0: of the population").attr("keepdims", AttrKind::boolean, false, kKeep)
+  reduction(TG_OP(std))
+      .doc("Standard deviation over axes: the root of var. Errors: TypeError for integers.")
+      .attr("correction", AttrKind::floating, 1.0, "1: unbiased; 0: of the population")
+      .attr("keepdims", AttrKind::boolean, false, kKeep)
       .infer(infer_floating)
       .decompose([](const Call& c) {
         infer_now(c);
         const DType t = c.input(0).dtype();
-        return Tensors{op<"sqrt">({op<"var">({c.input(0).cast(acc_dtype(t))}, {c.attr(0), c.attr(1), c.attr(2)})}).cast(t)};
+        return Tensors{
+            op<"sqrt">({op<"var">({c.input(0).cast(acc_dtype(t))}, {c.attr(0), c.attr(1), c.attr(2)})}).cast(t)};
       })
-      .bounds(4, "as var").example(">>> tg.std(tg.tensor([1., 3.]), correction=0).item()\n1.0");
+      .bounds(4, "as var")
+      .example(">>> tg.std(tg.tensor([1., 3.]), correction=0).item()\n1.0");
 
-  reduction(TG_OP(count_nonzero)).doc("How many elements are not 0, as i64.").attr("keepdims", AttrKind::boolean, false, kKeep)
+  reduction(TG_OP(count_nonzero))
+      .doc("How many elements are not 0, as i64.")
+      .attr("keepdims", AttrKind::boolean, false, kKeep)
       .infer([](const Inference& c) { return reduced(c, DType::i64); })
       .decompose([](const Call& c) {
         infer_now(c);
         return Tensors{op<"sum">({c.input(0).cast(DType::boolean)}, {c.attr(0), c.attr(1)})};
       })
-      .no_grad().bounds(0, "exact").example(">>> tg.count_nonzero(tg.tensor([0, 3, 4])).item()\n2");
+      .no_grad()
+      .bounds(0, "exact")
+      .example(">>> tg.count_nonzero(tg.tensor([0, 3, 4])).item()\n2");
 
-  reduction(TG_OP(norm)).doc("Vector norm over axes: (sum |x|^ord)^(1/ord); inf and -inf: the largest and smallest magnitude; 0: how many are not 0. "
-      "Errors: TypeError for integers.").attr("ord", AttrKind::floating, 2.0, "the order").attr("keepdims", AttrKind::boolean, false, kKeep)
-      .infer(infer_floating).decompose(decompose_norm).grad(norm_gradient).saves(1, 1).bounds(20, "elements summed, and pow's 16 ulp")
+  reduction(TG_OP(norm))
+      .doc(
+          "Vector norm over axes: (sum |x|^ord)^(1/ord); inf and -inf: the largest and smallest magnitude; 0: how many "
+          "are not 0. "
+          "Errors: TypeError for integers.")
+      .attr("ord", AttrKind::floating, 2.0, "the order")
+      .attr("keepdims", AttrKind::boolean, false, kKeep)
+      .infer(infer_floating)
+      .decompose(decompose_norm)
+      .grad(norm_gradient)
+      .saves(1, 1)
+      .bounds(20, "elements summed, and pow's 16 ulp")
       .example(">>> tg.norm(tg.tensor([3., 4.])).item()\n5.0");
 
-  reduction(TG_OP(logsumexp)).doc("log(sum(exp(x))) over axes, without overflow. Errors: TypeError for integers.")
-      .attr("keepdims", AttrKind::boolean, false, kKeep).infer(infer_floating)
+  reduction(TG_OP(logsumexp))
+      .doc("log(sum(exp(x))) over axes, without overflow. Errors: TypeError for integers.")
+      .attr("keepdims", AttrKind::boolean, false, kKeep)
+      .infer(infer_floating)
       .decompose([](const Call& c) {
         infer_now(c);
         const Ints axes = axes_of(c);
@@ -177,7 +221,9 @@ TG_OPS(reduce) {
         const Tensor y = kept(b, b.output(), axes), safe = op<"where">({op<"isfinite">({y}), y, 0.0});
         return Tensors{op<"mul">({kept(b, b.grad(), axes), op<"exp">({op<"sub">({b.input(0), safe})})})};
       })
-      .saves(1, 1).bounds(16, "elements summed, and exp and log").example(">>> tg.logsumexp(tg.tensor([1000.])).item()\n1000.0");
+      .saves(1, 1)
+      .bounds(16, "elements summed, and exp and log")
+      .example(">>> tg.logsumexp(tg.tensor([1000.])).item()\n1000.0");
 }
 
 }  // namespace tg

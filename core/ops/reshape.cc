@@ -13,16 +13,19 @@ Shape target_shape(const Inference& c, const Shape& from, const Ints& to) {
   for (size_t i = 0; i < to.size(); ++i) {
     c.check(to[i] >= -1, "expected sizes of 0 or more, or one -1, got ", str(to));
     c.check(to[i] != -1 || open < 0, "expected at most one -1, got ", str(to));
-    if (to[i] == -1) open = int64_t(i);
-    else known = known * Dim(to[i]);
+    if (to[i] == -1)
+      open = int64_t(i);
+    else
+      known = known * Dim(to[i]);
   }
   Shape out = symbolic(to);
   if (open >= 0) {
-    c.check(known.value() > 0 && (!have.is_constant() || have.value() % known.value() == 0), "expected a shape for the ", have,
-            " elements of ", str(from), ", got ", str(to));
+    c.check(known.value() > 0 && (!have.is_constant() || have.value() % known.value() == 0),
+            "expected a shape for the ", have, " elements of ", str(from), ", got ", str(to));
     out[size_t(open)] = floor_div(have, known.value());
   } else {
-    c.check(!have.is_constant() || have == known, "expected a shape for the ", have, " elements of ", str(from), ", got ", str(to));
+    c.check(!have.is_constant() || have == known, "expected a shape for the ", have, " elements of ", str(from),
+            ", got ", str(to));
   }
   return out;
 }
@@ -69,14 +72,17 @@ Ints flattened(const char* op, const Ints& shape, int64_t start, int64_t end) {
   int64_t n = 1;
   for (int64_t i = 0; i < rank; ++i) {
     if (i >= a && i <= z) n *= shape[i];
-    if (i < a || i > z) out.push_back(shape[i]);
-    else if (i == z) out.push_back(n);
+    if (i < a || i > z)
+      out.push_back(shape[i]);
+    else if (i == z)
+      out.push_back(n);
   }
   return out;
 }
 
 Ints moved(const char* op, const Ints& from, const Ints& to, int64_t rank) {
-  check(from.size() == to.size(), "[", op, "] expected as many destinations as sources, got ", str(to), " for ", str(from));
+  check(from.size() == to.size(), "[", op, "] expected as many destinations as sources, got ", str(to), " for ",
+        str(from));
   Ints order(size_t(rank), -1);
   uint32_t used = 0;
   for (size_t i = 0; i < from.size(); ++i) {
@@ -98,46 +104,69 @@ Ints moved(const char* op, const Ints& from, const Ints& to, int64_t rank) {
 }  // namespace
 
 TG_OPS(reshape) {
-  TG_OP(reshape).family("shape").doc("The same elements, in row-major order, in another shape: a view where x's strides allow, else a copy. "
-      "One size may be -1. Errors: ValueError for another number of elements.").input("x", "any tensor").attr("shape", AttrKind::ints, "sizes of the result")
-      .infer([](const Inference& c) { return one({c.input(0).dtype, target_shape(c, c.input(0).shape, c.attr(0).ints())}); })
+  TG_OP(reshape)
+      .family("shape")
+      .doc(
+          "The same elements, in row-major order, in another shape: a view where x's strides allow, else a copy. "
+          "One size may be -1. Errors: ValueError for another number of elements.")
+      .input("x", "any tensor")
+      .attr("shape", AttrKind::ints, "sizes of the result")
+      .infer([](const Inference& c) {
+        return one({c.input(0).dtype, target_shape(c, c.input(0).shape, c.attr(0).ints())});
+      })
       .view([](const Call& c) {
         const Tensor& x = c.input(0);
         Ints to = c.attr(0).ints();
         bool plain = true;
         for (int64_t d : to) plain = plain && d >= 0;
         if (!plain || numel(to) != x.numel()) to = concrete(infer_now(c)[0].shape);
-        if (x.numel() == 0 || x.is_contiguous()) return Tensors{x.alias(to, contiguous_strides(to), x.impl()->desc.byte_offset)};
+        if (x.numel() == 0 || x.is_contiguous())
+          return Tensors{x.alias(to, contiguous_strides(to), x.impl()->desc.byte_offset)};
         Ints strides;
         if (view_strides(x, to, &strides)) return Tensors{x.alias(to, strides, x.impl()->desc.byte_offset)};
         return Tensors{op<"copy">({x}).alias(to, contiguous_strides(to), 0)};
       })
-      .grad([](const Backward& b) { return Tensors{reshape(b.grad(), b.input_shape(0))}; }).saves(0, 0).bounds(0, "exact")
+      .grad([](const Backward& b) { return Tensors{reshape(b.grad(), b.input_shape(0))}; })
+      .saves(0, 0)
+      .bounds(0, "exact")
       .example(">>> tg.reshape(tg.tensor([1, 2, 3, 4]), (2, -1)).tolist()\n[[1, 2], [3, 4]]");
 
-  TG_OP(flatten).family("shape").doc("Axes start_axis to end_axis as one.").input("x", "any tensor")
-      .attr("start_axis", AttrKind::integer, 0, "first axis").attr("end_axis", AttrKind::integer, -1, "last axis, included")
+  TG_OP(flatten)
+      .family("shape")
+      .doc("Axes start_axis to end_axis as one.")
+      .input("x", "any tensor")
+      .attr("start_axis", AttrKind::integer, 0, "first axis")
+      .attr("end_axis", AttrKind::integer, -1, "last axis, included")
       .infer([](const Inference& c) {
         const Shape& s = c.input(0).shape;
         const int64_t rank = int64_t(s.size());
         if (rank == 0) return one({c.input(0).dtype, Shape{1}});
-        const int64_t a = normalize_axis(c.name(), c.attr(0).integer(), rank), z = normalize_axis(c.name(), c.attr(1).integer(), rank);
+        const int64_t a = normalize_axis(c.name(), c.attr(0).integer(), rank),
+                      z = normalize_axis(c.name(), c.attr(1).integer(), rank);
         c.check(a <= z, "expected start_axis <= end_axis, got ", a, " and ", z);
         Shape out;
         Dim n = 1;
         for (int64_t i = 0; i < rank; ++i) {
           if (i >= a && i <= z) n = n * s[size_t(i)];
-          if (i < a || i > z) out.push_back(s[size_t(i)]);
-          else if (i == z) out.push_back(n);
+          if (i < a || i > z)
+            out.push_back(s[size_t(i)]);
+          else if (i == z)
+            out.push_back(n);
         }
         return one({c.input(0).dtype, out});
       })
       .decompose([](const Call& c) {
-        return Tensors{op<"reshape">({c.input(0)}, {flattened("flatten", c.input(0).shape(), c.attr(0).integer(), c.attr(1).integer())})};
+        return Tensors{op<"reshape">(
+            {c.input(0)}, {flattened("flatten", c.input(0).shape(), c.attr(0).integer(), c.attr(1).integer())})};
       })
-      .bounds(0, "exact").example(">>> tg.flatten(tg.full((2, 3, 4), 0.0), 1).shape\n(2, 12)");
+      .bounds(0, "exact")
+      .example(">>> tg.flatten(tg.full((2, 3, 4), 0.0), 1).shape\n(2, 12)");
 
-  TG_OP(unflatten).family("shape").doc("One axis as several; one size may be -1.").input("x", "any tensor").attr("axis", AttrKind::integer, "the axis")
+  TG_OP(unflatten)
+      .family("shape")
+      .doc("One axis as several; one size may be -1.")
+      .input("x", "any tensor")
+      .attr("axis", AttrKind::integer, "the axis")
       .attr("sizes", AttrKind::ints, "what it becomes")
       .infer([](const Inference& c) {
         const Shape& s = c.input(0).shape;
@@ -145,17 +174,23 @@ TG_OPS(reshape) {
         const Shape inner = target_shape(c, Shape{s[axis]}, c.attr(1).ints());
         Shape out;
         for (size_t i = 0; i < s.size(); ++i) {
-          if (i != axis) out.push_back(s[i]);
+          if (i != axis)
+            out.push_back(s[i]);
           else
             for (Dim d : inner) out.push_back(d);
         }
         return one({c.input(0).dtype, out});
       })
       .decompose([](const Call& c) { return Tensors{op<"reshape">({c.input(0)}, {concrete(infer_now(c)[0].shape)})}; })
-      .bounds(0, "exact").example(">>> tg.unflatten(tg.full((2, 12), 0.0), 1, (3, -1)).shape\n(2, 3, 4)");
+      .bounds(0, "exact")
+      .example(">>> tg.unflatten(tg.full((2, 12), 0.0), 1, (3, -1)).shape\n(2, 3, 4)");
 
-  TG_OP(movedim).family("shape").doc("Moves axes to other places; the others keep their order.").input("x", "any tensor")
-      .attr("source", AttrKind::ints, "which axes").attr("destination", AttrKind::ints, "where to, in the result")
+  TG_OP(movedim)
+      .family("shape")
+      .doc("Moves axes to other places; the others keep their order.")
+      .input("x", "any tensor")
+      .attr("source", AttrKind::ints, "which axes")
+      .attr("destination", AttrKind::ints, "where to, in the result")
       .infer([](const Inference& c) {
         TensorSpec y = c.input(0);
         const Ints order = moved(c.name(), c.attr(0).ints(), c.attr(1).ints(), int64_t(y.shape.size()));
@@ -163,9 +198,11 @@ TG_OPS(reshape) {
         return one(y);
       })
       .decompose([](const Call& c) {
-        return Tensors{op<"permute">({c.input(0)}, {moved("movedim", c.attr(0).ints(), c.attr(1).ints(), c.input(0).rank())})};
+        return Tensors{
+            op<"permute">({c.input(0)}, {moved("movedim", c.attr(0).ints(), c.attr(1).ints(), c.input(0).rank())})};
       })
-      .bounds(0, "exact").example(">>> tg.movedim(tg.full((2, 3, 4), 0.0), 0, -1).shape\n(3, 4, 2)");
+      .bounds(0, "exact")
+      .example(">>> tg.movedim(tg.full((2, 3, 4), 0.0), 0, -1).shape\n(3, 4, 2)");
 }
 
 }  // namespace tg

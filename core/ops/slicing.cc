@@ -20,11 +20,13 @@ Dim sliced(const Inference& c, Dim n) {
   const int64_t start = c.attr(1).integer(), stop = c.attr(2).integer(), step = c.attr(3).integer();
   if (n.is_constant()) return resolve(n.value(), start, stop, step).size;
   if (start >= 0 && stop == INT64_MAX) return floor_div(n - Dim(start) + Dim(step - 1), step);
-  return Dim::symbol("len(range(" + n.str() + ")[" + std::to_string(start) + ":" + std::to_string(stop) + ":" + std::to_string(step) + "])");
+  return Dim::symbol("len(range(" + n.str() + ")[" + std::to_string(start) + ":" + std::to_string(stop) + ":" +
+                     std::to_string(step) + "])");
 }
 
 int64_t checked_index(const char* op, int64_t i, int64_t n, int64_t axis) {
-  if (i < -n || i >= n) raise(ErrorKind::index, "[", op, "] expected an index in [", -n, ", ", n, ") on axis ", axis, ", got ", i);
+  if (i < -n || i >= n)
+    raise(ErrorKind::index, "[", op, "] expected an index in [", -n, ", ", n, ") on axis ", axis, ", got ", i);
   return i < 0 ? i + n : i;
 }
 
@@ -40,7 +42,8 @@ struct Diagonal {
   int64_t offset, a, b;
 };
 Diagonal diagonal_of(const char* op, AttrSpan attrs, size_t at, int64_t rank) {
-  const Diagonal d{attrs[at].integer(), normalize_axis(op, attrs[at + 1].integer(), rank), normalize_axis(op, attrs[at + 2].integer(), rank)};
+  const Diagonal d{attrs[at].integer(), normalize_axis(op, attrs[at + 1].integer(), rank),
+                   normalize_axis(op, attrs[at + 2].integer(), rank)};
   check(d.a != d.b, "[", op, "] expected two different axes, got ", d.a, " twice");
   return d;
 }
@@ -74,12 +77,20 @@ Specs infer_diagonal(const Inference& c) {
 }  // namespace
 
 TG_OPS(slicing) {
-  TG_OP(slice).family("shape").doc("x[start:stop:step] along one axis: a view. Bounds are clipped as in Python. Errors: ValueError for a step below 1.")
-      .input("x", "any tensor").attr("axis", AttrKind::integer, "the axis").attr("start", AttrKind::integer, 0, "first index; negative: from the end")
-      .attr("stop", AttrKind::integer, INT64_MAX, "end, not included").attr("step", AttrKind::integer, 1, "at least 1")
+  TG_OP(slice)
+      .family("shape")
+      .doc(
+          "x[start:stop:step] along one axis: a view. Bounds are clipped as in Python. Errors: ValueError for a step "
+          "below 1.")
+      .input("x", "any tensor")
+      .attr("axis", AttrKind::integer, "the axis")
+      .attr("start", AttrKind::integer, 0, "first index; negative: from the end")
+      .attr("stop", AttrKind::integer, INT64_MAX, "end, not included")
+      .attr("step", AttrKind::integer, 1, "at least 1")
       .infer([](const Inference& c) {
         TensorSpec y = c.input(0);
-        c.check(c.attr(3).integer() >= 1, "expected a step of at least 1, got ", c.attr(3).integer(), "; use flip to reverse");
+        c.check(c.attr(3).integer() >= 1, "expected a step of at least 1, got ", c.attr(3).integer(),
+                "; use flip to reverse");
         Dim& n = y.shape[size_t(normalize_axis(c.name(), c.attr(0).integer(), int64_t(y.shape.size())))];
         n = sliced(c, n);
         return one(y);
@@ -91,28 +102,48 @@ TG_OPS(slicing) {
         return Tensors{part(x, axis, resolve(x.size(axis), c.attr(1).integer(), c.attr(2).integer(), step), step)};
       })
       .grad([](const Backward& b) {
-        return Tensors{op<"slice_backward">({b.grad()}, {b.input_shape(0), b.attr(0), b.attr(1), b.attr(2), b.attr(3)})};
+        return Tensors{
+            op<"slice_backward">({b.grad()}, {b.input_shape(0), b.attr(0), b.attr(1), b.attr(2), b.attr(3)})};
       })
-      .saves(0, 0).bounds(0, "exact").example(">>> tg.slice(tg.tensor([0, 1, 2, 3, 4]), 0, 1, 4, 2).tolist()\n[1, 3]");
+      .saves(0, 0)
+      .bounds(0, "exact")
+      .example(">>> tg.slice(tg.tensor([0, 1, 2, 3, 4]), 0, 1, 4, 2).tolist()\n[1, 3]");
 
-  TG_OP(slice_backward).internal().family("shape").doc("Zeros of a shape, with dy in a slice of it.").input("dy", "the slice's shape")
-      .attr("shape", AttrKind::ints, "of the whole").attr("axis", AttrKind::integer, "the axis").attr("start", AttrKind::integer, "as slice")
-      .attr("stop", AttrKind::integer, "as slice").attr("step", AttrKind::integer, "as slice")
-      .infer([](const Inference& c) { return one({c.input(0).dtype, symbolic(c.attr(0).ints())}); })
+  TG_OP(slice_backward)
+      .internal()
+      .family("shape")
+      .doc("Zeros of a shape, with dy in a slice of it.")
+      .input("dy", "the slice's shape")
+      .attr("shape", AttrKind::ints, "of the whole")
+      .attr("axis", AttrKind::integer, "the axis")
+      .attr("start", AttrKind::integer, "as slice")
+      .attr("stop", AttrKind::integer, "as slice")
+      .attr("step", AttrKind::integer, "as slice")
+      .infer([](const Inference& c) {
+        return one({c.input(0).dtype, symbolic(c.attr(0).ints())});
+      })
       .decompose([](const Call& c) {
         const Tensor y = zeros(c.attr(0).ints(), c.input(0).dtype(), c.device);
         copy_into(op<"slice">({y}, {c.attr(1), c.attr(2), c.attr(3), c.attr(4)}), c.input(0));
         return Tensors{y};
       })
-      .grad([](const Backward& b) { return Tensors{op<"slice">({b.grad()}, {b.attr(1), b.attr(2), b.attr(3), b.attr(4)})}; })
-      .saves(0, 0).bounds(0, "exact");
+      .grad([](const Backward& b) {
+        return Tensors{op<"slice">({b.grad()}, {b.attr(1), b.attr(2), b.attr(3), b.attr(4)})};
+      })
+      .saves(0, 0)
+      .bounds(0, "exact");
 
-  TG_OP(select).family("shape").doc("x at one index of an axis, which goes: a view. Errors: IndexError outside the axis.").input("x", "any tensor")
-      .attr("axis", AttrKind::integer, "the axis").attr("index", AttrKind::integer, "negative: from the end")
+  TG_OP(select)
+      .family("shape")
+      .doc("x at one index of an axis, which goes: a view. Errors: IndexError outside the axis.")
+      .input("x", "any tensor")
+      .attr("axis", AttrKind::integer, "the axis")
+      .attr("index", AttrKind::integer, "negative: from the end")
       .infer([](const Inference& c) {
         TensorSpec y = c.input(0);
         const int64_t axis = normalize_axis(c.name(), c.attr(0).integer(), int64_t(y.shape.size()));
-        if (y.shape[size_t(axis)].is_constant()) checked_index(c.name(), c.attr(1).integer(), y.shape[size_t(axis)].value(), axis);
+        if (y.shape[size_t(axis)].is_constant())
+          checked_index(c.name(), c.attr(1).integer(), y.shape[size_t(axis)].value(), axis);
         y.shape.erase(size_t(axis));
         return one(y);
       })
@@ -127,15 +158,24 @@ TG_OPS(slicing) {
         return Tensors{x.alias(shape, strides, y.impl()->desc.byte_offset)};
       })
       .grad([](const Backward& b) {
-        const int64_t rank = int64_t(b.input_shape(0).size()), axis = normalize_axis("select", b.attr(0).integer(), rank);
+        const int64_t rank = int64_t(b.input_shape(0).size()),
+                      axis = normalize_axis("select", b.attr(0).integer(), rank);
         const int64_t n = b.input_shape(0)[axis], i = b.attr(1).integer(), at = i < 0 ? i + n : i;
-        return Tensors{op<"slice_backward">({op<"unsqueeze">({b.grad()}, {Ints{axis}})}, {b.input_shape(0), axis, at, at + 1, 1})};
+        return Tensors{
+            op<"slice_backward">({op<"unsqueeze">({b.grad()}, {Ints{axis}})}, {b.input_shape(0), axis, at, at + 1, 1})};
       })
-      .saves(0, 0).bounds(0, "exact").example(">>> tg.select(tg.tensor([[1, 2], [3, 4]]), 0, -1).tolist()\n[3, 4]");
+      .saves(0, 0)
+      .bounds(0, "exact")
+      .example(">>> tg.select(tg.tensor([[1, 2], [3, 4]]), 0, -1).tolist()\n[3, 4]");
 
-  TG_OP(diagonal).family("shape").doc("The diagonal of two axes, as a new last axis: a view.").input("x", "at least 2 axes")
-      .attr("offset", AttrKind::integer, 0, "0 main, above it positive").attr("axis1", AttrKind::integer, 0, "rows")
-      .attr("axis2", AttrKind::integer, 1, "columns").infer(infer_diagonal)
+  TG_OP(diagonal)
+      .family("shape")
+      .doc("The diagonal of two axes, as a new last axis: a view.")
+      .input("x", "at least 2 axes")
+      .attr("offset", AttrKind::integer, 0, "0 main, above it positive")
+      .attr("axis1", AttrKind::integer, 0, "rows")
+      .attr("axis2", AttrKind::integer, 1, "columns")
+      .infer(infer_diagonal)
       .view([](const Call& c) {
         check(c.input(0).rank() >= 2, "[diagonal] expected at least 2 axes, got shape ", str(c.input(0).shape()));
         return Tensors{diagonal_view(c.input(0), diagonal_of("diagonal", c.attrs, 0, c.input(0).rank()))};
@@ -143,19 +183,32 @@ TG_OPS(slicing) {
       .grad([](const Backward& b) {
         return Tensors{op<"diagonal_backward">({b.grad()}, {b.input_shape(0), b.attr(0), b.attr(1), b.attr(2)})};
       })
-      .saves(0, 0).bounds(0, "exact").example(">>> tg.diagonal(tg.tensor([[1, 2], [3, 4]])).tolist()\n[1, 4]");
+      .saves(0, 0)
+      .bounds(0, "exact")
+      .example(">>> tg.diagonal(tg.tensor([[1, 2], [3, 4]])).tolist()\n[1, 4]");
 
-  TG_OP(diagonal_backward).internal().family("shape").doc("Zeros of a shape, with dy on a diagonal.").input("dy", "the diagonal's shape")
-      .attr("shape", AttrKind::ints, "of the whole").attr("offset", AttrKind::integer, "as diagonal").attr("axis1", AttrKind::integer, "as diagonal")
+  TG_OP(diagonal_backward)
+      .internal()
+      .family("shape")
+      .doc("Zeros of a shape, with dy on a diagonal.")
+      .input("dy", "the diagonal's shape")
+      .attr("shape", AttrKind::ints, "of the whole")
+      .attr("offset", AttrKind::integer, "as diagonal")
+      .attr("axis1", AttrKind::integer, "as diagonal")
       .attr("axis2", AttrKind::integer, "as diagonal")
-      .infer([](const Inference& c) { return one({c.input(0).dtype, symbolic(c.attr(0).ints())}); })
+      .infer([](const Inference& c) {
+        return one({c.input(0).dtype, symbolic(c.attr(0).ints())});
+      })
       .decompose([](const Call& c) {
         const Tensor y = zeros(c.attr(0).ints(), c.input(0).dtype(), c.device);
         copy_into(op<"diagonal">({y}, {c.attr(1), c.attr(2), c.attr(3)}), c.input(0));
         return Tensors{y};
       })
-      .grad([](const Backward& b) { return Tensors{op<"diagonal">({b.grad()}, {b.attr(1), b.attr(2), b.attr(3)})}; })
-      .saves(0, 0).bounds(0, "exact");
+      .grad([](const Backward& b) {
+        return Tensors{op<"diagonal">({b.grad()}, {b.attr(1), b.attr(2), b.attr(3)})};
+      })
+      .saves(0, 0)
+      .bounds(0, "exact");
 }
 
 }  // namespace tg

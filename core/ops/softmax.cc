@@ -16,7 +16,8 @@ Specs infer(const Inference& c) {
   return one(c.input(0));
 }
 Specs infer_backward(const Inference& c) {
-  c.check(c.input(0).shape == c.input(1).shape, "expected dy of y's shape ", str(c.input(1).shape), ", got ", str(c.input(0).shape));
+  c.check(c.input(0).shape == c.input(1).shape, "expected dy of y's shape ", str(c.input(1).shape), ", got ",
+          str(c.input(0).shape));
   return infer(c);
 }
 
@@ -33,27 +34,44 @@ Tensor shifted(const Call& c) {
 Tensor kept_sum(const Tensor& x, const Ints& axes) { return sum(x, axes, true); }
 
 OpBuilder forward(OpBuilder o, const char* name) {
-  return o.kernel().family("nn").input("x", "a floating tensor of at least one axis").attr("axis", AttrKind::integer, -1, "the axis").canonical(positive_axis(name)).infer(infer);
+  return o.kernel()
+      .family("nn")
+      .input("x", "a floating tensor of at least one axis")
+      .attr("axis", AttrKind::integer, -1, "the axis")
+      .canonical(positive_axis(name))
+      .infer(infer);
 }
 OpBuilder backward(OpBuilder o) {
-  return o.kernel().internal().family("nn").input("dy", "gradient of y").input("y", "what the forward op gave").attr("axis", AttrKind::integer, "the axis")
-      .output("dx", "gradient of x").canonical(positive_axis("softmax_backward")).infer(infer_backward);
+  return o.kernel()
+      .internal()
+      .family("nn")
+      .input("dy", "gradient of y")
+      .input("y", "what the forward op gave")
+      .attr("axis", AttrKind::integer, "the axis")
+      .output("dx", "gradient of x")
+      .canonical(positive_axis("softmax_backward"))
+      .infer(infer_backward);
 }
 
 }  // namespace
 
 TG_OPS(softmax) {
-  forward(TG_OP(softmax), "softmax").doc("exp(x) / sum(exp(x)) along an axis, without overflow. Errors: TypeError for integers.")
+  forward(TG_OP(softmax), "softmax")
+      .doc("exp(x) / sum(exp(x)) along an axis, without overflow. Errors: TypeError for integers.")
       .decompose([](const Call& c) {
         if (!c.input(0).numel()) return Tensors{op<"copy">({c.input(0)})};
         const Tensor e = op<"exp">({shifted(c)});
         return Tensors{op<"div">({e, kept_sum(e, axis_of(c))}).cast(c.input(0).dtype())};
       })
-      .grad([](const Backward& b) { return Tensors{op<"softmax_backward">({b.grad(), b.output()}, {b.attr(0)})}; }).saves(0, 1)
+      .grad([](const Backward& b) {
+        return Tensors{op<"softmax_backward">({b.grad(), b.output()}, {b.attr(0)})};
+      })
+      .saves(0, 1)
       .bounds(16, "exp's 4 ulp of the shifted operand, the length of the axis, a quotient")
       .example(">>> tg.softmax(tg.tensor([1., 1.]), axis=0).tolist()\n[0.5, 0.5]");
 
-  backward(TG_OP(softmax_backward)).doc("y * (dy - sum(dy * y)).")
+  backward(TG_OP(softmax_backward))
+      .doc("y * (dy - sum(dy * y)).")
       .decompose([](const Call& c) {
         const DType acc = acc_dtype(c.input(0).dtype());
         const Tensor dy = c.input(0).cast(acc), y = c.input(1).cast(acc);
@@ -63,21 +81,28 @@ TG_OPS(softmax) {
         const Ints axis = axis_of(b);
         const Tensor &v = b.grad(), &dy = b.input(0), &y = b.input(1);
         const Tensor inner = kept_sum(mul(dy, y), axis), outer = kept_sum(mul(v, y), axis);
-        return Tensors{op<"softmax_backward">({v, y}, {b.attr(0)}), b.need(1) ? sub(mul(v, sub(dy, inner)), mul(dy, outer)) : Tensor()};
+        return Tensors{op<"softmax_backward">({v, y}, {b.attr(0)}),
+                       b.need(1) ? sub(mul(v, sub(dy, inner)), mul(dy, outer)) : Tensor()};
       })
-      .saves(3, 0).bounds(8, "the length of the axis, relative to y * (|dy| + sum |dy y|)");
+      .saves(3, 0)
+      .bounds(8, "the length of the axis, relative to y * (|dy| + sum |dy y|)");
 
-  forward(TG_OP(log_softmax), "log_softmax").doc("log(softmax(x)) along an axis, without overflow or underflow. Errors: TypeError for integers.")
+  forward(TG_OP(log_softmax), "log_softmax")
+      .doc("log(softmax(x)) along an axis, without overflow or underflow. Errors: TypeError for integers.")
       .decompose([](const Call& c) {
         if (!c.input(0).numel()) return Tensors{op<"copy">({c.input(0)})};
         const Tensor s = shifted(c);
         return Tensors{sub(s, op<"log">({kept_sum(op<"exp">({s}), axis_of(c))})).cast(c.input(0).dtype())};
       })
-      .grad([](const Backward& b) { return Tensors{op<"log_softmax_backward">({b.grad(), b.output()}, {b.attr(0)})}; }).saves(0, 1)
+      .grad([](const Backward& b) {
+        return Tensors{op<"log_softmax_backward">({b.grad(), b.output()}, {b.attr(0)})};
+      })
+      .saves(0, 1)
       .bounds(16, "exp and log, the length of the axis, relative to max |x| + 1")
       .example(">>> tg.log_softmax(tg.tensor([1000., -1000.]), axis=0).tolist()\n[0.0, -2000.0]");
 
-  backward(TG_OP(log_softmax_backward)).doc("dy - exp(y) * sum(dy).")
+  backward(TG_OP(log_softmax_backward))
+      .doc("dy - exp(y) * sum(dy).")
       .decompose([](const Call& c) {
         const DType acc = acc_dtype(c.input(0).dtype());
         const Tensor dy = c.input(0).cast(acc), y = c.input(1).cast(acc);
@@ -86,9 +111,11 @@ TG_OPS(softmax) {
       .grad([](const Backward& b) {
         const Ints axis = axis_of(b);
         const Tensor &v = b.grad(), e = op<"exp">({b.input(1)}), ve = mul(v, e);
-        return Tensors{sub(v, kept_sum(ve, axis)), b.need(1) ? op<"neg">({mul(ve, kept_sum(b.input(0), axis))}) : Tensor()};
+        return Tensors{sub(v, kept_sum(ve, axis)),
+                       b.need(1) ? op<"neg">({mul(ve, kept_sum(b.input(0), axis))}) : Tensor()};
       })
-      .saves(3, 0).bounds(8, "the length of the axis, relative to |dy| + exp(y) sum |dy|");
+      .saves(3, 0)
+      .bounds(8, "the length of the axis, relative to |dy| + exp(y) sum |dy|");
 }
 
 }  // namespace tg

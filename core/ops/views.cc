@@ -34,14 +34,17 @@ Ints swapped(const char* op, const Attr& a, const Attr& b, int64_t rank) {
   std::swap(order[normalize_axis(op, a.integer(), rank)], order[normalize_axis(op, b.integer(), rank)]);
   return order;
 }
-Tensors permuted(const Tensor& x, const Ints& order) { return {view(x, pick(x.shape(), order), pick(x.strides(), order))}; }
+Tensors permuted(const Tensor& x, const Ints& order) {
+  return {view(x, pick(x.shape(), order), pick(x.strides(), order))};
+}
 
 // ---- expand ----
 
 template <class S>
 S expanded_shape(const char* op, const S& from, const Ints& to) {
   const size_t lead = to.size() - from.size();
-  check(to.size() >= from.size(), "[", op, "] expected a shape of at least ", from.size(), " axes to broadcast ", str(from), " to, got ", str(to));
+  check(to.size() >= from.size(), "[", op, "] expected a shape of at least ", from.size(), " axes to broadcast ",
+        str(from), " to, got ", str(to));
   S out;
   for (size_t i = 0; i < to.size(); ++i) {
     if (i < lead) {
@@ -50,8 +53,8 @@ S expanded_shape(const char* op, const S& from, const Ints& to) {
       continue;
     }
     const auto have = from[i - lead];
-    check(to[i] == -1 || have == decltype(have)(1) || have == decltype(have)(to[i]), "[", op, "] expected a shape that ", str(from),
-          " broadcasts to, got ", str(to));
+    check(to[i] == -1 || have == decltype(have)(1) || have == decltype(have)(to[i]), "[", op,
+          "] expected a shape that ", str(from), " broadcasts to, got ", str(to));
     out.push_back(to[i] == -1 || !(have == decltype(have)(1)) ? have : decltype(have)(to[i]));
   }
   return out;
@@ -67,7 +70,8 @@ Ints squeezed_axes(const char* op, const Attr& a, const Shape& shape) {
     return axes;
   }
   axes = normalize_axes(op, a.ints(), int64_t(shape.size()));
-  for (int64_t i : axes) check(shape[size_t(i)] == Dim(1), "[", op, "] expected size 1 on axis ", i, ", got shape ", str(shape));
+  for (int64_t i : axes)
+    check(shape[size_t(i)] == Dim(1), "[", op, "] expected size 1 on axis ", i, ", got shape ", str(shape));
   return axes;
 }
 Ints new_axes(const char* op, const Ints& axes, size_t rank) {
@@ -84,34 +88,58 @@ S with_axes(const S& s, const Ints& axes, typename std::decay<decltype(s[0])>::t
 }  // namespace
 
 TG_OPS(views) {
-  TG_OP(permute).family("shape").doc("x with its axes in another order. Errors: ValueError unless the order names every axis once.")
-      .input("x", "any tensor").attr("axes", AttrKind::ints, "for every axis of the result, which of x's it is")
+  TG_OP(permute)
+      .family("shape")
+      .doc("x with its axes in another order. Errors: ValueError unless the order names every axis once.")
+      .input("x", "any tensor")
+      .attr("axes", AttrKind::ints, "for every axis of the result, which of x's it is")
       .infer([](const Inference& c) {
         const Shape& s = c.input(0).shape;
         return one({c.input(0).dtype, pick(s, checked_order(c.name(), c.attr(0).ints(), int64_t(s.size())))});
       })
-      .view([](const Call& c) { return permuted(c.input(0), checked_order("permute", c.attr(0).ints(), c.input(0).rank())); })
+      .view([](const Call& c) {
+        return permuted(c.input(0), checked_order("permute", c.attr(0).ints(), c.input(0).rank()));
+      })
       .grad([](const Backward& b) {
         const Ints order = checked_order("permute", b.attr(0).ints(), int64_t(b.input_shape(0).size()));
         Ints inverse(order.size(), 0);
         for (size_t i = 0; i < order.size(); ++i) inverse[size_t(order[i])] = int64_t(i);
         return Tensors{op<"permute">({b.grad()}, {inverse})};
       })
-      .saves(0, 0).bounds(0, "exact").example(">>> tg.permute(tg.full((2, 3, 4), 0.0), (2, 0, 1)).shape\n(4, 2, 3)");
+      .saves(0, 0)
+      .bounds(0, "exact")
+      .example(">>> tg.permute(tg.full((2, 3, 4), 0.0), (2, 0, 1)).shape\n(4, 2, 3)");
 
-  TG_OP(transpose).family("shape").doc("x with two axes swapped.").input("x", "any tensor")
-      .attr("axis0", AttrKind::integer, -2, "one axis").attr("axis1", AttrKind::integer, -1, "the other")
+  TG_OP(transpose)
+      .family("shape")
+      .doc("x with two axes swapped.")
+      .input("x", "any tensor")
+      .attr("axis0", AttrKind::integer, -2, "one axis")
+      .attr("axis1", AttrKind::integer, -1, "the other")
       .infer([](const Inference& c) {
         const Shape& s = c.input(0).shape;
         return one({c.input(0).dtype, pick(s, swapped(c.name(), c.attr(0), c.attr(1), int64_t(s.size())))});
       })
-      .view([](const Call& c) { return permuted(c.input(0), swapped("transpose", c.attr(0), c.attr(1), c.input(0).rank())); })
-      .grad([](const Backward& b) { return Tensors{op<"transpose">({b.grad()}, {b.attr(0), b.attr(1)})}; }).saves(0, 0).bounds(0, "exact")
+      .view([](const Call& c) {
+        return permuted(c.input(0), swapped("transpose", c.attr(0), c.attr(1), c.input(0).rank()));
+      })
+      .grad([](const Backward& b) {
+        return Tensors{op<"transpose">({b.grad()}, {b.attr(0), b.attr(1)})};
+      })
+      .saves(0, 0)
+      .bounds(0, "exact")
       .example(">>> tg.transpose(tg.tensor([[1, 2], [3, 4]]), 0, 1).tolist()\n[[1, 3], [2, 4]]");
 
-  TG_OP(expand).family("shape").doc("x repeated along axes of size 1 and new leading ones, without a copy. -1 keeps a size. "
-      "Errors: ValueError where x's shape does not broadcast.").input("x", "any tensor").attr("shape", AttrKind::ints, "sizes of the result")
-      .infer([](const Inference& c) { return one({c.input(0).dtype, expanded_shape(c.name(), c.input(0).shape, c.attr(0).ints())}); })
+  TG_OP(expand)
+      .family("shape")
+      .doc(
+          "x repeated along axes of size 1 and new leading ones, without a copy. -1 keeps a size. "
+          "Errors: ValueError where x's shape does not broadcast.")
+      .input("x", "any tensor")
+      .attr("shape", AttrKind::ints, "sizes of the result")
+      .infer([](const Inference& c) {
+        return one({c.input(0).dtype, expanded_shape(c.name(), c.input(0).shape, c.attr(0).ints())});
+      })
       .view([](const Call& c) {
         const Tensor& x = c.input(0);
         const Ints shape = expanded_shape("expand", x.shape(), c.attr(0).ints());
@@ -128,32 +156,47 @@ TG_OPS(views) {
           if (i < lead || (b.input_shape(0)[i - lead] == 1 && b.grad().shape()[i] != 1)) axes.push_back(int64_t(i));
         return Tensors{reshape(sum(b.grad(), axes, true), b.input_shape(0))};
       })
-      .saves(0, 0).bounds(0, "exact").example(">>> tg.expand(tg.tensor([[1], [2]]), (2, 3)).tolist()\n[[1, 1, 1], [2, 2, 2]]");
+      .saves(0, 0)
+      .bounds(0, "exact")
+      .example(">>> tg.expand(tg.tensor([[1], [2]]), (2, 3)).tolist()\n[[1, 1, 1], [2, 2, 2]]");
 
-  TG_OP(squeeze).family("shape").doc("x without axes of size 1. Errors: ValueError where a given axis has another size.").input("x", "any tensor")
+  TG_OP(squeeze)
+      .family("shape")
+      .doc("x without axes of size 1. Errors: ValueError where a given axis has another size.")
+      .input("x", "any tensor")
       .attr("axis", AttrKind::ints, Ints{}, "which axes; all of size 1 by default")
       .infer([](const Inference& c) {
-        return one({c.input(0).dtype, reduced_shape(c.input(0).shape, squeezed_axes(c.name(), c.attr(0), c.input(0).shape), false)});
+        return one({c.input(0).dtype,
+                    reduced_shape(c.input(0).shape, squeezed_axes(c.name(), c.attr(0), c.input(0).shape), false)});
       })
       .view([](const Call& c) {
         const Tensor& x = c.input(0);
         const Ints axes = squeezed_axes("squeeze", c.attr(0), symbolic(x.shape()));
         return Tensors{view(x, reduced_shape(x.shape(), axes, false), reduced_shape(x.strides(), axes, false))};
       })
-      .grad([](const Backward& b) { return Tensors{reshape(b.grad(), b.input_shape(0))}; }).saves(0, 0).bounds(0, "exact")
+      .grad([](const Backward& b) { return Tensors{reshape(b.grad(), b.input_shape(0))}; })
+      .saves(0, 0)
+      .bounds(0, "exact")
       .example(">>> tg.squeeze(tg.full((1, 3, 1), 0.0)).shape\n(3,)");
 
-  TG_OP(unsqueeze).family("shape").doc("x with new axes of size 1 at the given places of the result.").input("x", "any tensor")
+  TG_OP(unsqueeze)
+      .family("shape")
+      .doc("x with new axes of size 1 at the given places of the result.")
+      .input("x", "any tensor")
       .attr("axis", AttrKind::ints, "places in the result")
       .infer([](const Inference& c) {
-        return one({c.input(0).dtype, with_axes(c.input(0).shape, new_axes(c.name(), c.attr(0).ints(), c.input(0).shape.size()), Dim(1))});
+        return one(
+            {c.input(0).dtype,
+             with_axes(c.input(0).shape, new_axes(c.name(), c.attr(0).ints(), c.input(0).shape.size()), Dim(1))});
       })
       .view([](const Call& c) {
         const Tensor& x = c.input(0);
         const Ints axes = new_axes("unsqueeze", c.attr(0).ints(), size_t(x.rank()));
         return Tensors{view(x, with_axes(x.shape(), axes, 1), with_axes(x.strides(), axes, 1))};
       })
-      .grad([](const Backward& b) { return Tensors{reshape(b.grad(), b.input_shape(0))}; }).saves(0, 0).bounds(0, "exact")
+      .grad([](const Backward& b) { return Tensors{reshape(b.grad(), b.input_shape(0))}; })
+      .saves(0, 0)
+      .bounds(0, "exact")
       .example(">>> tg.unsqueeze(tg.tensor([1, 2]), 0).shape\n(1, 2)");
 }
 

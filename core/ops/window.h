@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sliding windows over spatial axes, as conv and pooling use them: sizes, and for every tap of the window the part of the
-// input that it touches and the part of the output that it feeds. A tap's parts are views, so nothing is unfolded.
+// Sliding windows over spatial axes, as conv and pooling use them: sizes, and for every tap of the window the part of
+// the input that it touches and the part of the output that it feeds. A tap's parts are views, so nothing is unfolded.
 #pragma once
 #include "common.h"
 
@@ -30,20 +30,24 @@ inline size_t spatial_rank(std::span<const Arg> inputs) {
 }
 
 inline void check_window(const Inference& c, const Window& w, size_t d) {
-  c.check(w.kernel.size() == d && w.stride.size() == d && w.padding.size() == 2 * d && w.dilation.size() == d, "expected ", d, " kernel sizes, strides and "
-          "dilations and ", 2 * d, " paddings (all begins, then all ends), got kernel ", str(w.kernel), ", stride ", str(w.stride), ", padding ",
-          str(w.padding), ", dilation ", str(w.dilation));
+  c.check(w.kernel.size() == d && w.stride.size() == d && w.padding.size() == 2 * d && w.dilation.size() == d,
+          "expected ", d,
+          " kernel sizes, strides and "
+          "dilations and ",
+          2 * d, " paddings (all begins, then all ends), got kernel ", str(w.kernel), ", stride ", str(w.stride),
+          ", padding ", str(w.padding), ", dilation ", str(w.dilation));
   for (size_t i = 0; i < d; ++i)
     c.check(w.kernel[i] >= 1 && w.stride[i] >= 1 && w.dilation[i] >= 1 && w.padding[i] >= 0 && w.padding[d + i] >= 0,
-            "expected kernel, stride and dilation of at least 1 and padding of at least 0, got kernel ", str(w.kernel), ", stride ", str(w.stride),
-            ", padding ", str(w.padding), ", dilation ", str(w.dilation));
+            "expected kernel, stride and dilation of at least 1 and padding of at least 0, got kernel ", str(w.kernel),
+            ", stride ", str(w.stride), ", padding ", str(w.padding), ", dilation ", str(w.dilation));
 }
 
 // How many windows fit on axis i of `size`.
 inline Dim window_count(const Inference& c, const Window& w, size_t i, Dim size) {
   const Dim padded = size + Dim(w.padding[i] + w.padding[w.rank() + i]);
-  c.check(!padded.is_constant() || padded.value() >= w.extent(i), "expected a padded size of at least the kernel's extent ", w.extent(i),
-          " on spatial axis ", i, ", got ", padded);
+  c.check(!padded.is_constant() || padded.value() >= w.extent(i),
+          "expected a padded size of at least the kernel's extent ", w.extent(i), " on spatial axis ", i, ", got ",
+          padded);
   return floor_div(padded - Dim(w.extent(i)), w.stride[i]) + Dim(1);
 }
 
@@ -75,7 +79,8 @@ inline TapRange tap_range(const Window& w, size_t i, int64_t tap, int64_t in, in
 }
 
 // The views of one tap; false where it touches padding only. axes_x[i] and axes_y[i] are where spatial axis i lies.
-inline bool tap_views(const Window& w, const Ints& tap, const Ints& axes_x, const Ints& axes_y, Tensor* x, Tensor* y, Ints* firsts = nullptr) {
+inline bool tap_views(const Window& w, const Ints& tap, const Ints& axes_x, const Ints& axes_y, Tensor* x, Tensor* y,
+                      Ints* firsts = nullptr) {
   for (size_t i = 0; i < w.rank(); ++i) {
     const int64_t in = x->size(axes_x[i]), out = y->size(axes_y[i]);
     const TapRange r = tap_range(w, i, tap[i], in, out);

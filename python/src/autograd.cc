@@ -12,9 +12,12 @@ Tensors tensors_of(PyObject* sequence, const char* what, bool allow_none) {
   const Object items = Object::take(is_tensor(sequence) ? PyTuple_Pack(1, sequence) : PySequence_Tuple(sequence));
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items.get()); ++i) {
     PyObject* o = PyTuple_GET_ITEM(items.get(), i);
-    if (is_tensor(o)) out.push_back(tensor_of(o));
-    else if (o == Py_None && allow_none) out.emplace_back();
-    else fail(PyExc_TypeError, "expected tensors for ", what, ", got ", type_name(o));
+    if (is_tensor(o))
+      out.push_back(tensor_of(o));
+    else if (o == Py_None && allow_none)
+      out.emplace_back();
+    else
+      fail(PyExc_TypeError, "expected tensors for ", what, ", got ", type_name(o));
   }
   return out;
 }
@@ -66,8 +69,8 @@ PyObject* run_grad(PyObject*, PyObject* args) {
 
 thread_local Node* t_running = nullptr;  // the Python function whose backward runs
 
-// A call of a Python-defined function. `backward_` takes the gradients of the outputs (a tuple; None where nothing flows
-// back) and returns those of the inputs.
+// A call of a Python-defined function. `backward_` takes the gradients of the outputs (a tuple; None where nothing
+// flows back) and returns those of the inputs.
 class PythonNode final : public Node {
  public:
   PythonNode(std::string name, PyObject* backward, size_t n_outputs)
@@ -78,7 +81,8 @@ class PythonNode final : public Node {
 
   Tensors backward(std::span<const Tensor> grads) override {
     if (!backward_)
-      raise(ErrorKind::runtime, "[", name_, "] backward went through this part of the graph before, and its saved tensors "
+      raise(ErrorKind::runtime, "[", name_,
+            "] backward went through this part of the graph before, and its saved tensors "
             "are freed; call backward(retain_graph=True) the first time");
     GilAcquire gil;
     struct Running {
@@ -91,8 +95,8 @@ class PythonNode final : public Node {
     const Object result = Object::take(PyObject_CallOneArg(function.get(), given.get()));
     Tensors out = tensors_of(result.get(), "gradients of a Function", true);
     if (out.size() != edges.size())
-      fail(PyExc_ValueError, "[", name_, "] expected backward to return ", edges.size(), " gradients, one per input of forward, got ",
-           out.size());
+      fail(PyExc_ValueError, "[", name_, "] expected backward to return ", edges.size(),
+           " gradients, one per input of forward, got ", out.size());
     return out;
   }
 

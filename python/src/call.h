@@ -95,7 +95,8 @@ inline bool is_big(std::span<const Arg> args) {
   return total > kElements;
 }
 
-inline Tensors run(const Op& op, std::span<const Arg> args, std::span<const Attr> attrs = {}, Device* device = nullptr) {
+inline Tensors run(const Op& op, std::span<const Arg> args, std::span<const Attr> attrs = {},
+                   Device* device = nullptr) {
   if (is_big(args) || (args.empty() && device)) {
     GilRelease release;
     return call(op, args, attrs, device);
@@ -118,7 +119,8 @@ inline Tensors run_into(const Op& op, std::span<const Arg> args, std::span<const
   return call_into(op, args, attrs, {&out, 1});
 }
 
-// ---- conversions --------------------------------------------------------------------------------------------------------
+// ---- conversions
+// --------------------------------------------------------------------------------------------------------
 
 bool to_scalar(PyObject* o, Scalar* out);  // bool, int or float; no subclass of a tensor or array
 int64_t to_int(PyObject* o, const char* what);

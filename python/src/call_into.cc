@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// _core.call_into(name, inputs, attrs, outs): an op, internal ones too, whose outputs are written into given tensors. For
-// optimizer steps, which overwrite their operands: _core.call_into("sgd_plain_step", (p, g, lr, 0.0), (False,), (p,)).
+// _core.call_into(name, inputs, attrs, outs): an op, internal ones too, whose outputs are written into given tensors.
+// For optimizer steps, which overwrite their operands: _core.call_into("sgd_plain_step", (p, g, lr, 0.0), (False,),
+// (p,)).
 #include "call.h"
 
 namespace tg::py {
 namespace {
 
 void push(AttrList& attrs, PyObject* o) {
-  if (o == Py_None) attrs.push();
-  else if (PyBool_Check(o)) attrs.push(o == Py_True);
-  else if (PyUnicode_Check(o)) attrs.push(std::string(text_of(o)));
-  else if (Scalar s; to_scalar(o, &s)) s.kind == Scalar::floating ? attrs.push(s.f) : attrs.push(s.i);
-  else attrs.push(to_ints(o, "an attribute"));
+  if (o == Py_None)
+    attrs.push();
+  else if (PyBool_Check(o))
+    attrs.push(o == Py_True);
+  else if (PyUnicode_Check(o))
+    attrs.push(std::string(text_of(o)));
+  else if (Scalar s; to_scalar(o, &s))
+    s.kind == Scalar::floating ? attrs.push(s.f) : attrs.push(s.i);
+  else
+    attrs.push(to_ints(o, "an attribute"));
 }
 
 PyObject* into(PyObject*, PyObject* const* args, Py_ssize_t n) {
@@ -34,7 +40,8 @@ PyObject* into(PyObject*, PyObject* const* args, Py_ssize_t n) {
     Tensors outs;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args[3]); ++i) {
       PyObject* o = PyTuple_GET_ITEM(args[3], i);
-      if (!is_tensor(o)) fail(PyExc_TypeError, "[", op.name, "] expected a Tensor as output ", i, ", got ", type_name(o));
+      if (!is_tensor(o))
+        fail(PyExc_TypeError, "[", op.name, "] expected a Tensor as output ", i, ", got ", type_name(o));
       outs.push_back(tensor_of(o));
     }
     if (is_big(inputs.span())) {
@@ -49,7 +56,8 @@ PyObject* into(PyObject*, PyObject* const* args, Py_ssize_t n) {
 
 PyMethodDef functions[] = {
     {"call_into", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(into)), METH_FASTCALL,
-     "call_into(name, inputs, attrs, outs)\n--\n\nRuns an op, internal ones too, writing its outputs into given tensors."},
+     "call_into(name, inputs, attrs, outs)\n--\n\nRuns an op, internal ones too, writing its outputs into given "
+     "tensors."},
     {},
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Functions that make tensors from Python data or from nothing. Those that follow from these are in tengen/_creation.py.
+// Functions that make tensors from Python data or from nothing. Those that follow from these are in
+// tengen/_creation.py.
 #include <cstring>
 
 #include "call.h"
@@ -32,8 +33,8 @@ PyObject* tensor(PyObject*, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"data", "dtype", "device", "requires_grad", nullptr};
     PyObject *data, *dtype = nullptr, *device = nullptr;
     int requires_grad = 0;
-    require(PyArg_ParseTupleAndKeywords(args, kwargs, "O|OO$p:tensor", const_cast<char**>(names), &data, &dtype, &device,
-                                        &requires_grad));
+    require(PyArg_ParseTupleAndKeywords(args, kwargs, "O|OO$p:tensor", const_cast<char**>(names), &data, &dtype,
+                                        &device, &requires_grad));
     const Options o(dtype, device);
     return finish(to_tensor(data, o.dtype, o.device), requires_grad);
   });
@@ -43,8 +44,8 @@ PyObject* asarray(PyObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"data", "dtype", "device", "copy", nullptr};
     PyObject *data, *dtype = nullptr, *device = nullptr, *copy = Py_None;
-    require(PyArg_ParseTupleAndKeywords(args, kwargs, "O|OO$O:asarray", const_cast<char**>(names), &data, &dtype, &device,
-                                        &copy));
+    require(PyArg_ParseTupleAndKeywords(args, kwargs, "O|OO$O:asarray", const_cast<char**>(names), &data, &dtype,
+                                        &device, &copy));
     const Options o(dtype, device);
     if (copy != Py_None && PyObject_IsTrue(copy) > 0) return wrap(to_tensor(data, o.dtype, o.device));
     if (is_tensor(data)) {
@@ -70,7 +71,8 @@ PyObject* asarray(PyObject*, PyObject* args, PyObject* kwargs) {
 
 PyObject* from_numpy(PyObject*, PyObject* array) {
   return guarded([&]() -> PyObject* {
-    if (!is_array(array) || is_tensor(array)) fail(PyExc_TypeError, "from_numpy() expected a NumPy array, got ", type_name(array));
+    if (!is_array(array) || is_tensor(array))
+      fail(PyExc_TypeError, "from_numpy() expected a NumPy array, got ", type_name(array));
     PyObject* t = guarded([&] { return wrap(from_array(array, nullptr, false, nullptr)); });
     if (!t && (PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_ValueError))) {
       const Object flags = Object::take([&] {
@@ -84,7 +86,8 @@ PyObject* from_numpy(PyObject*, PyObject* array) {
       }());
       if (flags.get() == Py_False) {
         PyErr_Clear();
-        fail(PyExc_ValueError, "from_numpy() shares memory and needs a writable array; use tg.tensor(array) for a copy");
+        fail(PyExc_ValueError,
+             "from_numpy() shares memory and needs a writable array; use tg.tensor(array) for a copy");
       }
     }
     if (!t) throw PythonError();
@@ -145,33 +148,36 @@ PyObject* from_bytes(PyObject*, PyObject* const* args, Py_ssize_t n) {
     if (fits) y = Tensor::from_host(view.buf, shape, t, to_device(args[3]));
     const Py_ssize_t got = view.len;
     PyBuffer_Release(&view);
-    if (!fits) fail(PyExc_ValueError, "expected bytes for shape ", str(shape), " of ", long_name_of(t), ", got ", got, " bytes");
+    if (!fits)
+      fail(PyExc_ValueError, "expected bytes for shape ", str(shape), " of ", long_name_of(t), ", got ", got, " bytes");
     return wrap(std::move(y));
   });
 }
 
 #define WITH_KEYWORDS(name, function, doc) \
-  {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)), METH_VARARGS | METH_KEYWORDS, doc}
+  { name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)), METH_VARARGS | METH_KEYWORDS, doc }
 #define FAST(name, function) \
-  {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)), METH_FASTCALL, nullptr}
+  { name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)), METH_FASTCALL, nullptr }
 PyMethodDef functions[] = {
-    WITH_KEYWORDS("tensor", tensor,
-                  "tensor(data, dtype=None, device=None, *, requires_grad=False)\n--\n\n"
-                  "A new tensor with a copy of `data`.\n\n"
-                  "Parameters\n----------\n"
-                  "data : number, nested sequence, array or Tensor\n    Python floats become float32, ints int64, bools "
-                  "bool; arrays and tensors keep their dtype.\n"
-                  "dtype : dtype, optional\n    the element type\n"
-                  "device : device, optional\n    where it lives; the default device if not given\n"
-                  "requires_grad : bool\n    whether gradients are computed for it\n\n"
-                  "Returns\n-------\nTensor\n\n"
-                  "Raises\n------\nValueError\n    for ragged lists\nTypeError\n    for elements that are no numbers\n\n"
-                  "Examples\n--------\n>>> tg.tensor([[1.0, 2.0], [3.0, 4.0]]).shape\n(2, 2)\n"),
-    WITH_KEYWORDS("asarray", asarray,
-                  "asarray(data, dtype=None, device=None, *, copy=None)\n--\n\n"
-                  "A tensor of `data`, which shares memory with an array or tensor where it can.\n\n"
-                  "copy=True always copies, copy=False raises ValueError where a copy is needed.\n\n"
-                  "Examples\n--------\n>>> a = np.zeros(2, np.float32)\n>>> tg.asarray(a).data_ptr() == a.ctypes.data\nTrue\n"),
+    WITH_KEYWORDS(
+        "tensor", tensor,
+        "tensor(data, dtype=None, device=None, *, requires_grad=False)\n--\n\n"
+        "A new tensor with a copy of `data`.\n\n"
+        "Parameters\n----------\n"
+        "data : number, nested sequence, array or Tensor\n    Python floats become float32, ints int64, bools "
+        "bool; arrays and tensors keep their dtype.\n"
+        "dtype : dtype, optional\n    the element type\n"
+        "device : device, optional\n    where it lives; the default device if not given\n"
+        "requires_grad : bool\n    whether gradients are computed for it\n\n"
+        "Returns\n-------\nTensor\n\n"
+        "Raises\n------\nValueError\n    for ragged lists\nTypeError\n    for elements that are no numbers\n\n"
+        "Examples\n--------\n>>> tg.tensor([[1.0, 2.0], [3.0, 4.0]]).shape\n(2, 2)\n"),
+    WITH_KEYWORDS(
+        "asarray", asarray,
+        "asarray(data, dtype=None, device=None, *, copy=None)\n--\n\n"
+        "A tensor of `data`, which shares memory with an array or tensor where it can.\n\n"
+        "copy=True always copies, copy=False raises ValueError where a copy is needed.\n\n"
+        "Examples\n--------\n>>> a = np.zeros(2, np.float32)\n>>> tg.asarray(a).data_ptr() == a.ctypes.data\nTrue\n"),
     {"from_numpy", from_numpy, METH_O,
      "from_numpy(array)\n--\n\nA tensor in host memory that shares the array's memory.\n\n"
      "Raises ValueError for an array that is read-only or has negative strides, TypeError for other element types.\n"},

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Python data to tensors and back: numbers, nested lists, NumPy arrays (through the buffer protocol, so that the extension
-// does not depend on a NumPy version).
+// Python data to tensors and back: numbers, nested lists, NumPy arrays (through the buffer protocol, so that the
+// extension does not depend on a NumPy version).
 #include <cstring>
 
 #include "call.h"
 
 namespace tg::py {
 
-// ---- numbers --------------------------------------------------------------------------------------------------------------
+// ---- numbers
+// --------------------------------------------------------------------------------------------------------------
 
 bool to_scalar(PyObject* o, Scalar* out) {
   if (PyFloat_CheckExact(o)) {
@@ -32,7 +33,8 @@ int64_t to_int(PyObject* o, const char* what) {
     require(v != -1 || !PyErr_Occurred());
     return v;
   }
-  if (!PyIndex_Check(o) || PyFloat_Check(o)) fail(PyExc_TypeError, "expected an integer for ", what, ", got ", type_name(o));
+  if (!PyIndex_Check(o) || PyFloat_Check(o))
+    fail(PyExc_TypeError, "expected an integer for ", what, ", got ", type_name(o));
   const Object i = Object::take(PyNumber_Index(o));
   const long long v = PyLong_AsLongLong(i.get());
   require(v != -1 || !PyErr_Occurred());
@@ -43,7 +45,8 @@ Ints to_ints(PyObject* o, const char* what) {
   if (PyLong_Check(o)) return Ints{to_int(o, what)};
   if (PyTuple_Check(o) || PyList_Check(o)) {
     Ints v;
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i) v.push_back(to_int(PySequence_Fast_GET_ITEM(o, i), what));
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i)
+      v.push_back(to_int(PySequence_Fast_GET_ITEM(o, i), what));
     return v;
   }
   if (PyIndex_Check(o) && !PySequence_Check(o)) return Ints{to_int(o, what)};
@@ -91,10 +94,14 @@ PyObject* element(const char* at, DType t) {
   uint64_t bits = 0;
   std::memcpy(&bits, at, size_t(size_of(t)));
   switch (kind_of(t)) {
-    case DKind::boolean: return PyBool_FromLong(bits & 0xff);
-    case DKind::unsigned_int: return PyLong_FromUnsignedLongLong(bits);
-    case DKind::signed_int: return PyLong_FromLongLong(Scalar::from_bits(bits, t).as_int());
-    case DKind::floating: return PyFloat_FromDouble(Scalar::from_bits(bits, t).as_double());
+    case DKind::boolean:
+      return PyBool_FromLong(bits & 0xff);
+    case DKind::unsigned_int:
+      return PyLong_FromUnsignedLongLong(bits);
+    case DKind::signed_int:
+      return PyLong_FromLongLong(Scalar::from_bits(bits, t).as_int());
+    case DKind::floating:
+      return PyFloat_FromDouble(Scalar::from_bits(bits, t).as_double());
   }
   return nullptr;
 }
@@ -111,7 +118,8 @@ Object host_copy(const Tensor& t) {
   return bytes;
 }
 
-// ---- NumPy ----------------------------------------------------------------------------------------------------------------
+// ---- NumPy
+// ----------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -134,31 +142,63 @@ bool dtype_of_format(const char* format, Py_ssize_t itemsize, DType* out) {
     return true;
   };
   switch (*format) {
-    case '?': *out = DType::boolean; return true;
-    case 'e': *out = DType::f16; return true;
-    case 'f': *out = DType::f32; return true;
-    case 'd': *out = DType::f64; return true;
-    case 'b': case 'h': case 'i': case 'l': case 'q': return pick(DType::i8, DType::i16, DType::i32, DType::i64);
-    case 'B': case 'H': case 'I': case 'L': case 'Q': return pick(DType::u8, DType::u16, DType::u32, DType::u64);
-    default: return false;
+    case '?':
+      *out = DType::boolean;
+      return true;
+    case 'e':
+      *out = DType::f16;
+      return true;
+    case 'f':
+      *out = DType::f32;
+      return true;
+    case 'd':
+      *out = DType::f64;
+      return true;
+    case 'b':
+    case 'h':
+    case 'i':
+    case 'l':
+    case 'q':
+      return pick(DType::i8, DType::i16, DType::i32, DType::i64);
+    case 'B':
+    case 'H':
+    case 'I':
+    case 'L':
+    case 'Q':
+      return pick(DType::u8, DType::u16, DType::u32, DType::u64);
+    default:
+      return false;
   }
 }
 
 const char* format_of(DType t) {
   switch (t) {
-    case DType::f32: return "f";
-    case DType::f64: return "d";
-    case DType::f16: return "e";
-    case DType::bf16: return "H";
-    case DType::i64: return "q";
-    case DType::i32: return "i";
-    case DType::i16: return "h";
-    case DType::i8: return "b";
-    case DType::u64: return "Q";
-    case DType::u32: return "I";
-    case DType::u16: return "H";
-    case DType::u8: return "B";
-    case DType::boolean: return "?";
+    case DType::f32:
+      return "f";
+    case DType::f64:
+      return "d";
+    case DType::f16:
+      return "e";
+    case DType::bf16:
+      return "H";
+    case DType::i64:
+      return "q";
+    case DType::i32:
+      return "i";
+    case DType::i16:
+      return "h";
+    case DType::i8:
+      return "b";
+    case DType::u64:
+      return "Q";
+    case DType::u32:
+      return "I";
+    case DType::u16:
+      return "H";
+    case DType::u8:
+      return "B";
+    case DType::boolean:
+      return "?";
   }
   return "B";
 }
@@ -253,7 +293,8 @@ Tensor from_array(PyObject* o, Device* device, bool copy, const DType* dtype) {
   return t;
 }
 
-// ---- nested lists ------------------------------------------------------------------------------------------------------------
+// ---- nested lists
+// ------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -273,14 +314,16 @@ struct Nested {
         shape.push_back(n);
       } else if (depth >= shape.size() || shape[depth] != n) {
         fail(PyExc_ValueError, "expected nested lists of equal lengths, got one of length ", n,
-             depth < shape.size() ? detail::concat(" where others have ", shape[depth]) : std::string(" beside a number"),
+             depth < shape.size() ? detail::concat(" where others have ", shape[depth])
+                                  : std::string(" beside a number"),
              " at level ", depth);
       }
       for (Py_ssize_t i = 0; i < n && !foreign; ++i) read(PySequence_Fast_GET_ITEM(o, i), depth + 1);
       if (depth + 1 == shape.size()) closed_ = true;
     } else if (to_scalar(o, &s)) {
-      if (depth != shape.size()) fail(PyExc_ValueError, "expected nested lists of equal depth, got a number at level ", depth,
-                                      " and lists of ", shape.size(), " levels");
+      if (depth != shape.size())
+        fail(PyExc_ValueError, "expected nested lists of equal depth, got a number at level ", depth, " and lists of ",
+             shape.size(), " levels");
       closed_ = true;
       kind = std::max(kind, s.kind);
       values.push_back(s);
@@ -306,7 +349,8 @@ Tensor to_tensor(PyObject* data, const DType* dtype, Device* device) {
     return impl_of(data) == t.impl() ? op<"copy">({t}) : t;
   }
   if (!PyList_Check(data) && !PyTuple_Check(data)) {
-    if (is_array(data) && !PyFloat_Check(data)) return from_array(data, device ? device : any_default_device(), true, dtype);
+    if (is_array(data) && !PyFloat_Check(data))
+      return from_array(data, device ? device : any_default_device(), true, dtype);
     if (PyObject_CheckBuffer(data)) return from_array(data, device ? device : any_default_device(), true, dtype);
     if (PySequence_Check(data) && !PyUnicode_Check(data)) {  // range and the like
       const Object list = Object::take(PySequence_List(data));
@@ -333,7 +377,8 @@ Tensor to_tensor(PyObject* data, const DType* dtype, Device* device) {
   return Tensor::from_host(packed.data(), nested.shape, t, device);
 }
 
-// ---- Tensor's own buffer ---------------------------------------------------------------------------------------------------
+// ---- Tensor's own buffer
+// ---------------------------------------------------------------------------------------------------
 
 namespace {
 struct Export {  // keeps the memory, not the tensor: x.data may be replaced meanwhile
@@ -346,8 +391,10 @@ int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags) {
   const TensorImpl* impl = impl_of(self);
   view->obj = nullptr;
   const char* why = nullptr;
-  if (impl->desc.device.type != TG_DEVICE_HOST) why = "the tensor is not in host memory; use .cpu()";
-  else if (impl->requires_grad) why = "the tensor requires grad; use .detach()";
+  if (impl->desc.device.type != TG_DEVICE_HOST)
+    why = "the tensor is not in host memory; use .cpu()";
+  else if (impl->requires_grad)
+    why = "the tensor requires grad; use .detach()";
   const bool contiguous = tensor_of(self).is_contiguous();
   if (!why && !contiguous && (flags & PyBUF_STRIDES) != PyBUF_STRIDES) why = "the tensor is not contiguous";
   if (why) {

@@ -8,8 +8,7 @@ namespace tg::py {
 namespace {
 
 struct PyDevice {
-  PyObject_HEAD
-  Device* device;
+  PyObject_HEAD Device* device;
   PyObject* outer;  // list of defaults to go back to
 };
 PyTypeObject* device_type = nullptr;
@@ -27,7 +26,8 @@ PyObject* construct(PyTypeObject*, PyObject* args, PyObject* kwargs) {
     if (kwargs && PyDict_GET_SIZE(kwargs)) fail(PyExc_TypeError, "device() takes no keyword arguments");
     const Py_ssize_t n = PyTuple_GET_SIZE(args);
     if (n == 2) {  // device("chaos", 0)
-      const Object name = Object::take(PyUnicode_FromFormat("%S:%S", PyTuple_GET_ITEM(args, 0), PyTuple_GET_ITEM(args, 1)));
+      const Object name =
+          Object::take(PyUnicode_FromFormat("%S:%S", PyTuple_GET_ITEM(args, 0), PyTuple_GET_ITEM(args, 1)));
       return device_object(to_device(name.get()));
     }
     if (n != 1) fail(PyExc_TypeError, "device() expected a name such as \"cpu:0\", got ", n, " arguments");
@@ -114,8 +114,9 @@ PyType_Slot slots[] = {
     {Py_tp_hash, reinterpret_cast<void*>(hash)},
     {Py_tp_getset, getset},
     {Py_tp_methods, methods},
-    {Py_tp_doc, const_cast<char*>("device(name)\n--\n\nA device, written kind:index. `with tg.device(\"cpu\"):` makes it the "
-                                  "default inside.")},
+    {Py_tp_doc,
+     const_cast<char*>("device(name)\n--\n\nA device, written kind:index. `with tg.device(\"cpu\"):` makes it the "
+                       "default inside.")},
     {0, nullptr},
 };
 PyType_Spec spec = {"tengen.device", sizeof(PyDevice), 0, Py_TPFLAGS_DEFAULT, slots};

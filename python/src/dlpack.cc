@@ -96,15 +96,19 @@ Tensor take(PyObject* capsule) {
   }
   const tg_tensor& t = m->tensor;
   if (t.device.type != kDLCPU)
-    fail(PyExc_BufferError, "expected an array in host memory, got DLPack device type ", t.device.type, "; copy it to the host first");
+    fail(PyExc_BufferError, "expected an array in host memory, got DLPack device type ", t.device.type,
+         "; copy it to the host first");
   DType dtype;
   if (!dtype_from_abi(t.dtype, &dtype))
-    fail(PyExc_BufferError, "expected bool, integers or floats, got DLPack type code ", int(t.dtype.code), " of ", int(t.dtype.bits), " bits");
+    fail(PyExc_BufferError, "expected bool, integers or floats, got DLPack type code ", int(t.dtype.code), " of ",
+         int(t.dtype.bits), " bits");
   const std::span<const int64_t> shape(t.shape, size_t(t.ndim));
-  const Ints strides = t.strides ? Ints(std::span<const int64_t>(t.strides, size_t(t.ndim))) : contiguous_strides(shape);
+  const Ints strides =
+      t.strides ? Ints(std::span<const int64_t>(t.strides, size_t(t.ndim))) : contiguous_strides(shape);
   int64_t last = 0;
   for (size_t i = 0; i < strides.size(); ++i) {
-    if (strides[i] < 0) fail(PyExc_BufferError, "expected strides of 0 or more, got ", str(strides), "; copy the array first");
+    if (strides[i] < 0)
+      fail(PyExc_BufferError, "expected strides of 0 or more, got ", str(strides), "; copy the array first");
     last += (shape[i] ? shape[i] - 1 : 0) * strides[i];
   }
   const uint64_t bytes = numel(shape) ? uint64_t(last + 1) * uint64_t(size_of(dtype)) : 0;

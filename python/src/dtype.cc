@@ -6,8 +6,7 @@ namespace tg::py {
 namespace {
 
 struct PyDType {
-  PyObject_HEAD
-  DType dtype;
+  PyObject_HEAD DType dtype;
 };
 PyTypeObject* dtype_type = nullptr;
 PyObject* objects[kDTypeCount];
@@ -19,7 +18,8 @@ PyObject* repr(PyObject* self) { return PyUnicode_FromFormat("tengen.%s", long_n
 PyObject* construct(PyTypeObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     if (kwargs && PyDict_GET_SIZE(kwargs)) fail(PyExc_TypeError, "dtype() takes no keyword arguments");
-    if (PyTuple_GET_SIZE(args) != 1) fail(PyExc_TypeError, "dtype() expected one argument, got ", PyTuple_GET_SIZE(args));
+    if (PyTuple_GET_SIZE(args) != 1)
+      fail(PyExc_TypeError, "dtype() expected one argument, got ", PyTuple_GET_SIZE(args));
     return Py_NewRef(dtype_object(to_dtype(PyTuple_GET_ITEM(args, 0))));
   });
 }
@@ -77,7 +77,8 @@ PyType_Slot slots[] = {
     {Py_tp_repr, reinterpret_cast<void*>(repr)},
     {Py_tp_getset, getset},
     {Py_tp_methods, methods},
-    {Py_tp_doc, const_cast<char*>("dtype(name)\n--\n\nAn element type: tg.float32 (tg.f32), tg.int64 (tg.i64), tg.bool, ...")},
+    {Py_tp_doc,
+     const_cast<char*>("dtype(name)\n--\n\nAn element type: tg.float32 (tg.f32), tg.int64 (tg.i64), tg.bool, ...")},
     {0, nullptr},
 };
 PyType_Spec spec = {"tengen.dtype", sizeof(PyDType), 0, Py_TPFLAGS_DEFAULT, slots};

@@ -18,11 +18,11 @@ struct Alias {
   const char* targets[3];
 };
 constexpr Alias kAliases[] = {
-    {"dim", {"axis", "axes", nullptr}},     {"dims", {"axes", "axis", nullptr}},
-    {"axis", {"axes", nullptr, nullptr}},   {"axes", {"axis", nullptr, nullptr}},
+    {"dim", {"axis", "axes", nullptr}},          {"dims", {"axes", "axis", nullptr}},
+    {"axis", {"axes", nullptr, nullptr}},        {"axes", {"axis", nullptr, nullptr}},
     {"keepdim", {"keepdims", nullptr, nullptr}}, {"size", {"shape", nullptr, nullptr}},
-    {"shape", {"size", nullptr, nullptr}},      {"dim0", {"axis0", "axis1", nullptr}},
-    {"dim1", {"axis1", "axis2", nullptr}},  {"start_dim", {"start_axis", nullptr, nullptr}},
+    {"shape", {"size", nullptr, nullptr}},       {"dim0", {"axis0", "axis1", nullptr}},
+    {"dim1", {"axis1", "axis2", nullptr}},       {"start_dim", {"start_axis", nullptr, nullptr}},
     {"end_dim", {"end_axis", nullptr, nullptr}},
 };
 
@@ -95,7 +95,8 @@ void push_attr(AttrList& attrs, const AttrSpec& spec, PyObject* o) {
       require(truth >= 0);
       return attrs.push(truth != 0);
     }
-    case AttrKind::integer: return attrs.push(to_int(o, what));
+    case AttrKind::integer:
+      return attrs.push(to_int(o, what));
     case AttrKind::floating: {
       Scalar s;
       if (to_scalar(o, &s)) return s.kind == Scalar::floating ? attrs.push(s.f) : attrs.push(s.i);
@@ -108,7 +109,8 @@ void push_attr(AttrList& attrs, const AttrSpec& spec, PyObject* o) {
     case AttrKind::string:
       if (!PyUnicode_Check(o)) fail(PyExc_TypeError, "expected a string for ", what, ", got ", type_name(o));
       return attrs.push(std::string(text_of(o)));
-    case AttrKind::ints: return attrs.push(to_ints(o, what));
+    case AttrKind::ints:
+      return attrs.push(to_ints(o, what));
     case AttrKind::floats: {
       std::vector<double> v;
       const Object list = Object::take(PyList_Check(o) || PyTuple_Check(o) ? Py_NewRef(o) : PySequence_List(o));
@@ -118,7 +120,8 @@ void push_attr(AttrList& attrs, const AttrSpec& spec, PyObject* o) {
       }
       return attrs.push(std::move(v));
     }
-    case AttrKind::dtype: return attrs.push(to_dtype(o));
+    case AttrKind::dtype:
+      return attrs.push(to_dtype(o));
   }
 }
 
@@ -164,8 +167,8 @@ void bind(const Binding& b, PyObject* const* args, size_t n, PyObject* keywords,
     // x.reshape(2, 3): the sizes of the one attribute, spelled out.
     const bool integers = b.gathers && n > b.n_inputs && PyLong_CheckExact(args[b.n_inputs]);
     if (!integers)
-      fail(PyExc_TypeError, b.text, "() takes at most ", n_params, " positional argument", n_params == 1 ? "" : "s", " ",
-           b.signature(), ", got ", n);
+      fail(PyExc_TypeError, b.text, "() takes at most ", n_params, " positional argument", n_params == 1 ? "" : "s",
+           " ", b.signature(), ", got ", n);
     *gathered = Object::take(PyTuple_New(Py_ssize_t(n - b.n_inputs)));
     for (size_t i = b.n_inputs; i < n; ++i)
       PyTuple_SET_ITEM(gathered->get(), Py_ssize_t(i - b.n_inputs), Py_NewRef(args[i]));
@@ -181,10 +184,14 @@ void bind(const Binding& b, PyObject* const* args, size_t n, PyObject* keywords,
     const size_t i = find_param(b, keyword);
     if (i == n_params) {
       const std::string_view word = text_of(keyword);
-      if (word == "out" && !b.in_place && b.visible.size() == 1) extra->out = value;
-      else if (word == "device" && b.n_inputs == 0) extra->device = value;
-      else if (word == "requires_grad" && b.n_inputs == 0) extra->requires_grad = value;
-      else fail_keyword(b, keyword);
+      if (word == "out" && !b.in_place && b.visible.size() == 1)
+        extra->out = value;
+      else if (word == "device" && b.n_inputs == 0)
+        extra->device = value;
+      else if (word == "requires_grad" && b.n_inputs == 0)
+        extra->requires_grad = value;
+      else
+        fail_keyword(b, keyword);
       continue;
     }
     if (given[i]) fail(PyExc_TypeError, b.text, "() got more than one value for argument '", b.params[i].text, "'");
@@ -221,10 +228,9 @@ PyObject* call_bound(const Binding& b, PyObject* const* given, const Extra& extr
       const size_t at = std::min(i, b.n_inputs - 1);
       const InputSpec& spec = op.inputs[at];
       PyObject* o = spreads && i >= b.n_inputs - 1 ? PyTuple_GET_ITEM(sequence.get(), Py_ssize_t(i - (b.n_inputs - 1)))
-                                                  : given[i];
+                                                   : given[i];
       if (!o || (o == Py_None && spec.optional)) {
-        if (!spec.optional)
-          fail(PyExc_TypeError, "missing required argument '", spec.name, "' ", b.signature());
+        if (!spec.optional) fail(PyExc_TypeError, "missing required argument '", spec.name, "' ", b.signature());
         continue;
       }
       if (!inputs.set(i, o, place)) fail_input(spec, o);
@@ -262,8 +268,18 @@ PyObject* call_bound(const Binding& b, PyObject* const* given, const Extra& extr
 }
 
 PyObject* vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* keywords) {
-  return guarded([&] {
+  return guarded([&]() -> PyObject* {
     const Binding& b = *reinterpret_cast<PyFunction*>(self)->binding;
+    // The common case: exactly the inputs, all of them tensors.
+    if (b.plain && !keywords && size_t(PyVectorcall_NARGS(nargsf)) == b.n_inputs) {
+      size_t i = 0;
+      while (i < b.n_inputs && Py_TYPE(args[i]) == tensor_type) ++i;
+      if (i == b.n_inputs) {
+        ArgList inputs(b.n_inputs);
+        for (i = 0; i < b.n_inputs; ++i) inputs.borrow(i, impl_of(args[i]));
+        return wrap(std::move(run(*b.op, inputs.span())[b.visible[0]]));
+      }
+    }
     PyObject* given[kMaxParams];
     Extra extra;
     Object gathered;
@@ -277,7 +293,8 @@ PyObject* descr_get(PyObject* self, PyObject* object, PyObject*) {
   return PyMethod_New(self, object);
 }
 
-// ---- documentation -----------------------------------------------------------------------------------------------------------
+// ---- documentation
+// -----------------------------------------------------------------------------------------------------------
 
 const Binding& binding_of(PyObject* self) { return *reinterpret_cast<PyFunction*>(self)->binding; }
 
@@ -312,16 +329,23 @@ PyMemberDef members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(PyFunction, call), READONLY, nullptr},
     {},
 };
-PyType_Slot function_slots[] = {
-    {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)}, {Py_tp_repr, reinterpret_cast<void*>(repr)},
-    {Py_tp_getset, getset}, {Py_tp_methods, methods}, {Py_tp_members, members}, {0, nullptr}};
-PyType_Slot method_slots[] = {
-    {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)}, {Py_tp_repr, reinterpret_cast<void*>(repr)},
-    {Py_tp_getset, getset}, {Py_tp_methods, methods}, {Py_tp_members, members},
-    {Py_tp_descr_get, reinterpret_cast<void*>(descr_get)}, {0, nullptr}};
+PyType_Slot function_slots[] = {{Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+                                {Py_tp_repr, reinterpret_cast<void*>(repr)},
+                                {Py_tp_getset, getset},
+                                {Py_tp_methods, methods},
+                                {Py_tp_members, members},
+                                {0, nullptr}};
+PyType_Slot method_slots[] = {{Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+                              {Py_tp_repr, reinterpret_cast<void*>(repr)},
+                              {Py_tp_getset, getset},
+                              {Py_tp_methods, methods},
+                              {Py_tp_members, members},
+                              {Py_tp_descr_get, reinterpret_cast<void*>(descr_get)},
+                              {0, nullptr}};
 constexpr unsigned kFlags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION;
 PyType_Spec function_spec = {"tengen.op", sizeof(PyFunction), 0, kFlags, function_slots};
-PyType_Spec method_spec = {"tengen.op_method", sizeof(PyFunction), 0, kFlags | Py_TPFLAGS_METHOD_DESCRIPTOR, method_slots};
+PyType_Spec method_spec = {"tengen.op_method", sizeof(PyFunction), 0, kFlags | Py_TPFLAGS_METHOD_DESCRIPTOR,
+                           method_slots};
 
 Object make(PyTypeObject* type, const Binding* b) {
   PyFunction* f = PyObject_New(PyFunction, type);
@@ -331,7 +355,8 @@ Object make(PyTypeObject* type, const Binding* b) {
   return Object::take(reinterpret_cast<PyObject*>(f));
 }
 
-// ---- ops by name, internal ones too ---------------------------------------------------------------------------------------------
+// ---- ops by name, internal ones too
+// ---------------------------------------------------------------------------------------------
 
 // call(name, inputs, attrs=(), device=None) -> tuple of all outputs;  call_into(name, inputs, attrs, outs)
 struct NamedCall {
@@ -377,7 +402,9 @@ PyObject* call_by_name(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
     if (n < 2 || n > 4) fail(PyExc_TypeError, "call() expected (name, inputs, attrs=(), device=None)");
     const NamedCall c(args, n);
-    Device* device = n > 3 && args[3] != Py_None ? to_device(args[3]) : c.inputs.size() == 0 ? any_default_device() : nullptr;
+    Device* device = n > 3 && args[3] != Py_None ? to_device(args[3])
+                     : c.inputs.size() == 0      ? any_default_device()
+                                                 : nullptr;
     Tensors out = run(c.op, c.inputs.span(), c.attrs.span(), device);
     Object result = Object::take(PyTuple_New(Py_ssize_t(out.size())));
     for (size_t i = 0; i < out.size(); ++i) PyTuple_SET_ITEM(result.get(), Py_ssize_t(i), wrap(std::move(out[i])));
@@ -393,7 +420,8 @@ PyObject* call_by_name_into(PyObject*, PyObject* const* args, Py_ssize_t n) {
     Tensors outs;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args[3]); ++i) {
       PyObject* o = PyTuple_GET_ITEM(args[3], i);
-      if (o != Py_None && !is_tensor(o)) fail(PyExc_TypeError, c.op.name, ": expected tensors to write into, got ", type_name(o));
+      if (o != Py_None && !is_tensor(o))
+        fail(PyExc_TypeError, c.op.name, ": expected tensors to write into, got ", type_name(o));
       outs.push_back(o == Py_None ? Tensor() : tensor_of(o));
     }
     if (is_big(c.inputs.span())) {
@@ -408,7 +436,8 @@ PyObject* call_by_name_into(PyObject*, PyObject* const* args, Py_ssize_t n) {
 
 PyMethodDef named_functions[] = {
     {"call", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_by_name)), METH_FASTCALL,
-     "call(name, inputs, attrs=(), device=None)\n--\n\nCalls any op of the table, internal ones too; gives all its outputs."},
+     "call(name, inputs, attrs=(), device=None)\n--\n\nCalls any op of the table, internal ones too; gives all its "
+     "outputs."},
     {"call_into", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_by_name_into)), METH_FASTCALL,
      "call_into(name, inputs, attrs, outs)\n--\n\nCalls any op of the table, writing its outputs into tensors."},
     {},
@@ -424,9 +453,13 @@ const Binding* make_binding(const Op& op, bool in_place) {
   for (const InputSpec& i : op.inputs) b->params.push_back({intern(i.name.c_str()), i.name});
   for (const AttrSpec& a : op.attrs) b->params.push_back({intern(a.name.c_str()), a.name});
   ensure(b->params.size() <= kMaxParams, "op ", op.name, " has more parameters than the binder holds");
-  b->gathers = op.attrs.size() == 1 && op.attrs[0].kind == AttrKind::ints && !(b->n_inputs && op.inputs.back().variadic);
+  b->plain = !in_place && b->n_inputs > 0 && !op.inputs.back().variadic;
+  for (const AttrSpec& a : op.attrs) b->plain = b->plain && (a.default_value.given() || a.optional);
+  b->gathers =
+      op.attrs.size() == 1 && op.attrs[0].kind == AttrKind::ints && !(b->n_inputs && op.inputs.back().variadic);
   for (size_t i = 0; i < op.outputs.size(); ++i)
     if (!op.outputs[i].hidden) b->visible.push_back(i);
+  b->plain = b->plain && b->visible.size() == 1;
   if (b->visible.size() > 1 && !in_place) {
     auto* fields = new std::vector<PyStructSequence_Field>;
     for (size_t i : b->visible) fields->push_back({op.outputs[i].name.c_str(), op.outputs[i].doc.c_str()});

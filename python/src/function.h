@@ -13,11 +13,12 @@ struct Param {
 struct Binding {
   const Op* op;
   bool in_place = false;
+  bool plain = false;    // one output, and the inputs alone make a call
   bool gathers = false;  // the one attribute is a list of integers, which may be spelled out: x.reshape(2, 3)
   std::string text;      // name of the function
   size_t n_inputs = 0;
-  std::vector<Param> params;  // inputs, then attributes
-  std::vector<size_t> visible;  // outputs
+  std::vector<Param> params;            // inputs, then attributes
+  std::vector<size_t> visible;          // outputs
   PyTypeObject* result_type = nullptr;  // of several outputs
 
   std::string signature() const;  // "(x, axis=-1)"
@@ -25,8 +26,7 @@ struct Binding {
 };
 
 struct PyFunction {
-  PyObject_HEAD
-  vectorcallfunc call;
+  PyObject_HEAD vectorcallfunc call;
   const Binding* binding;
 };
 

@@ -75,11 +75,14 @@ Parts parts_of(const Tensor& x, PyObject* index) {
   const int64_t rank = x.rank();
   int64_t used = 0, ellipses = 0;
   for (Py_ssize_t i = 0; i < n; ++i) {
-    if (items[i] == Py_Ellipsis) ++ellipses;
-    else if (items[i] != Py_None) ++used;
+    if (items[i] == Py_Ellipsis)
+      ++ellipses;
+    else if (items[i] != Py_None)
+      ++used;
   }
   if (ellipses > 1) fail(PyExc_IndexError, "an index can have one ellipsis (...) only");
-  if (used > rank) fail(PyExc_IndexError, "too many indices: expected at most ", rank, " for shape ", str(x.shape()), ", got ", used);
+  if (used > rank)
+    fail(PyExc_IndexError, "too many indices: expected at most ", rank, " for shape ", str(x.shape()), ", got ", used);
   Parts parts;
   parts.reserve(size_t(rank) + size_t(n));
   int64_t axis = 0;

@@ -9,8 +9,8 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "Tengen's core: tensors, ops, autograd, devices. Use the package tengen.";
   PyObject* module = m.ptr();
   try {
-    device_lost_error = PyErr_NewExceptionWithDoc("tengen.DeviceLostError", "A device is gone for this process; others go on.",
-                                                  PyExc_RuntimeError, nullptr);
+    device_lost_error = PyErr_NewExceptionWithDoc(
+        "tengen.DeviceLostError", "A device is gone for this process; others go on.", PyExc_RuntimeError, nullptr);
     require(device_lost_error && PyModule_AddObjectRef(module, "DeviceLostError", device_lost_error) == 0);
     add_dtype_type(module);
     add_device_type(module);

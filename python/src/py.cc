@@ -11,14 +11,22 @@ PyObject* device_lost_error = nullptr;
 
 static PyObject* exception_class(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::value: return PyExc_ValueError;
-    case ErrorKind::type: return PyExc_TypeError;
-    case ErrorKind::index: return PyExc_IndexError;
-    case ErrorKind::memory: return PyExc_MemoryError;
-    case ErrorKind::runtime: return PyExc_RuntimeError;
-    case ErrorKind::not_implemented: return PyExc_NotImplementedError;
-    case ErrorKind::device_lost: return device_lost_error;
-    case ErrorKind::io: return PyExc_OSError;
+    case ErrorKind::value:
+      return PyExc_ValueError;
+    case ErrorKind::type:
+      return PyExc_TypeError;
+    case ErrorKind::index:
+      return PyExc_IndexError;
+    case ErrorKind::memory:
+      return PyExc_MemoryError;
+    case ErrorKind::runtime:
+      return PyExc_RuntimeError;
+    case ErrorKind::not_implemented:
+      return PyExc_NotImplementedError;
+    case ErrorKind::device_lost:
+      return device_lost_error;
+    case ErrorKind::io:
+      return PyExc_OSError;
   }
   return PyExc_RuntimeError;
 }

@@ -118,7 +118,7 @@ class SharedObject {
   PyObject* p_;
 };
 
-PyObject* intern(const char* text);                 // a new reference that lives for ever
+PyObject* intern(const char* text);  // a new reference that lives for ever
 inline std::string_view text_of(PyObject* unicode) {
   Py_ssize_t n;
   const char* p = PyUnicode_AsUTF8AndSize(unicode, &n);
@@ -130,18 +130,16 @@ Object text(std::string_view s);
 // The nearest of `names` to `word`, or "" when none is near.
 std::string nearest(std::string_view word, std::span<const std::string> names);
 
-// ---- tensors ----------------------------------------------------------------------------------------------------------
+// ---- tensors
+// ----------------------------------------------------------------------------------------------------------
 
 struct PyTensor {
-  PyObject_HEAD
-  TensorImpl* impl;  // one count; never changes while the object lives
+  PyObject_HEAD TensorImpl* impl;  // one count; never changes while the object lives
   PyObject* weakrefs;
 };
 extern PyTypeObject* tensor_type;
 
-inline bool is_tensor(PyObject* o) {
-  return Py_TYPE(o) == tensor_type || PyType_IsSubtype(Py_TYPE(o), tensor_type);
-}
+inline bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_type || PyType_IsSubtype(Py_TYPE(o), tensor_type); }
 inline TensorImpl* impl_of(PyObject* o) { return reinterpret_cast<PyTensor*>(o)->impl; }
 inline Tensor tensor_of(PyObject* o) { return Tensor(Ref<TensorImpl>(impl_of(o))); }
 // The tensor's Python object: the one that exists, or a new one. None for an undefined tensor.
@@ -149,7 +147,8 @@ PyObject* wrap(Tensor&& t);
 PyObject* wrap_as(PyTypeObject* type, Tensor&& t);  // a new object of a subclass; the tensor has none yet
 void add_tensor_type(PyObject* module);
 
-// ---- dtypes and devices ------------------------------------------------------------------------------------------------
+// ---- dtypes and devices
+// ------------------------------------------------------------------------------------------------
 
 PyObject* dtype_object(DType t);  // borrowed
 DType to_dtype(PyObject* o);      // dtype object, name, Python type, NumPy dtype; TypeError
@@ -161,9 +160,10 @@ Device* to_device(PyObject* o);      // device object, name; None: the default d
 Device* any_default_device();        // after the installed plugins are known
 Device* any_host_device();
 void add_device_type(PyObject* module);
-void find_installed_plugins();       // entry points; once, at the first use of a device
+void find_installed_plugins();  // entry points; once, at the first use of a device
 
-// ---- the rest of the module ---------------------------------------------------------------------------------------------
+// ---- the rest of the module
+// ---------------------------------------------------------------------------------------------
 
 extern PyObject* device_lost_error;
 void add_functions(PyObject* module);  // op table

@@ -125,76 +125,108 @@ FallbackPolicy policy_of(const std::string& name) {
 std::string coverage_json_of() {
   std::string out = "[";
   for (const CoverageCell& c : coverage())
-    out += (out.size() > 1 ? "," : "") + ("{\"op\":\"" + c.op + "\",\"plugin\":\"" + c.plugin + "\",\"state\":\"" + c.state + "\"}");
+    out += (out.size() > 1 ? "," : "") +
+           ("{\"op\":\"" + c.op + "\",\"plugin\":\"" + c.plugin + "\",\"state\":\"" + c.state + "\"}");
   return out + "]";
 }
 
 void add_devices(pb::module_& m) {
   m.def("_devices", [] { return checked([] { return device_list(); }); });
-  m.def("default_device", [] { return checked([] { return device_out(any_default_device()); }); },
-        "The device of new tensors: the pinned one, or the best usable.");
-  m.def("set_default_device", [](const pb::object& d) { checked([&] { set_default_device(d.is_none() ? nullptr : device_of(d)); }); },
-        pb::arg("device"), "Pins the default device; None goes back to the best usable.");
-  m.def("default_device_reason", [] {
-    return checked([] {
-      find_installed_plugins();
-      return default_device_reason();
-    });
-  }, "One sentence: why the default device is what it is.");
-  m.def("memory_stats", [](const pb::object& d) { return checked([&] { return stats_of(device_of(d)); }); },
-        pb::arg("device") = pb::none(),
-        "Bytes on a device: current (live storages), peak, reserved (held from the device), and the number of allocations.");
-  m.def("reset_peak_memory_stats", [](const pb::object& d) { checked([&] { reset_peak_memory(device_of(d)); }); },
-        pb::arg("device") = pb::none(), "Makes the peak start again from what is live now.");
-  m.def("empty_cache", [](const pb::object& d) {
-    checked([&] {
-      Device* device = device_of(d);
-      released([&] { empty_cache(device); });
-    });
-  }, pb::arg("device") = pb::none(), "Gives cached blocks back to the device.");
-  m.def("synchronize", [](const pb::object& d) {
-    checked([&] {
-      Device* device = device_of(d);
-      released([&] { synchronize(device); });
-    });
-  }, pb::arg("device") = pb::none(), "Waits for all work of a device; raises what failed there.");
-  m.def("set_num_threads", [](int n) { checked([&] { set_num_threads(n); }); }, pb::arg("n"), "Host threads that kernels may use.");
-  m.def("get_num_threads", [] { return num_threads(); }, "Host threads that kernels may use.");
+  m.def(
+      "default_device", [] { return checked([] { return device_out(any_default_device()); }); },
+      "The device of new tensors: the pinned one, or the best usable.");
+  m.def(
+      "set_default_device",
+      [](const pb::object& d) { checked([&] { set_default_device(d.is_none() ? nullptr : device_of(d)); }); },
+      pb::arg("device"), "Pins the default device; None goes back to the best usable.");
+  m.def(
+      "default_device_reason",
+      [] {
+        return checked([] {
+          find_installed_plugins();
+          return default_device_reason();
+        });
+      },
+      "One sentence: why the default device is what it is.");
+  m.def(
+      "memory_stats", [](const pb::object& d) { return checked([&] { return stats_of(device_of(d)); }); },
+      pb::arg("device") = pb::none(),
+      "Bytes on a device: current (live storages), peak, reserved (held from the device), and the number of "
+      "allocations.");
+  m.def(
+      "reset_peak_memory_stats", [](const pb::object& d) { checked([&] { reset_peak_memory(device_of(d)); }); },
+      pb::arg("device") = pb::none(), "Makes the peak start again from what is live now.");
+  m.def(
+      "empty_cache",
+      [](const pb::object& d) {
+        checked([&] {
+          Device* device = device_of(d);
+          released([&] { empty_cache(device); });
+        });
+      },
+      pb::arg("device") = pb::none(), "Gives cached blocks back to the device.");
+  m.def(
+      "synchronize",
+      [](const pb::object& d) {
+        checked([&] {
+          Device* device = device_of(d);
+          released([&] { synchronize(device); });
+        });
+      },
+      pb::arg("device") = pb::none(), "Waits for all work of a device; raises what failed there.");
+  m.def(
+      "set_num_threads", [](int n) { checked([&] { set_num_threads(n); }); }, pb::arg("n"),
+      "Host threads that kernels may use.");
+  m.def(
+      "get_num_threads", [] { return num_threads(); }, "Host threads that kernels may use.");
 }
 
 void add_streams(pb::module_& m) {
-  pb::class_<PyStream>(m, "Stream", "A queue of work on a device, run in order. `with stream:` makes it the current one of the thread.")
+  pb::class_<PyStream>(
+      m, "Stream", "A queue of work on a device, run in order. `with stream:` makes it the current one of the thread.")
       .def(pb::init([](const pb::object& d) { return checked([&] { return std::make_unique<PyStream>(d); }); }),
            pb::arg("device") = pb::none())
       .def_property_readonly("device", [](const PyStream& s) { return device_out(s.device); })
-      .def("synchronize", [](PyStream& s) { checked([&] { released([&] { synchronize(s.stream); }); }); }, "Waits for its work.")
-      .def("query", [](PyStream& s) { return checked([&] { return query(s.stream); }); }, "True when all its work is done.")
-      .def("wait_event", [](PyStream& s, PyEvent& e) { checked([&] { wait_event(s.stream, e.get()); }); }, pb::arg("event"),
-           "Later work of this stream waits for the event.")
-      .def("wait_stream", [](PyStream& s, PyStream& other) {
-        checked([&] {
-          Event* e = record_event(other.stream);
-          wait_event(s.stream, e);
-          destroy_event(e);
-        });
-      }, pb::arg("stream"), "Later work of this stream waits for what the other has now.")
-      .def("record_event", [](PyStream& s, pb::object e) {
-        return checked([&] {
-          if (e.is_none()) e = pb::cast(std::make_unique<PyEvent>());
-          PyEvent& event = e.cast<PyEvent&>();
-          event.drop();
-          event.event = record_event(s.stream);
-          return e;
-        });
-      }, pb::arg("event") = pb::none(), "An event behind the work that the stream has now.")
-      .def("__enter__", [](pb::object self) {
-        return checked([&] {
-          PyStream& s = self.cast<PyStream&>();
-          s.outer.push_back(current_stream(s.device));
-          set_current_stream(s.device, s.stream);
-          return self;
-        });
-      })
+      .def(
+          "synchronize", [](PyStream& s) { checked([&] { released([&] { synchronize(s.stream); }); }); },
+          "Waits for its work.")
+      .def(
+          "query", [](PyStream& s) { return checked([&] { return query(s.stream); }); },
+          "True when all its work is done.")
+      .def(
+          "wait_event", [](PyStream& s, PyEvent& e) { checked([&] { wait_event(s.stream, e.get()); }); },
+          pb::arg("event"), "Later work of this stream waits for the event.")
+      .def(
+          "wait_stream",
+          [](PyStream& s, PyStream& other) {
+            checked([&] {
+              Event* e = record_event(other.stream);
+              wait_event(s.stream, e);
+              destroy_event(e);
+            });
+          },
+          pb::arg("stream"), "Later work of this stream waits for what the other has now.")
+      .def(
+          "record_event",
+          [](PyStream& s, pb::object e) {
+            return checked([&] {
+              if (e.is_none()) e = pb::cast(std::make_unique<PyEvent>());
+              PyEvent& event = e.cast<PyEvent&>();
+              event.drop();
+              event.event = record_event(s.stream);
+              return e;
+            });
+          },
+          pb::arg("event") = pb::none(), "An event behind the work that the stream has now.")
+      .def("__enter__",
+           [](pb::object self) {
+             return checked([&] {
+               PyStream& s = self.cast<PyStream&>();
+               s.outer.push_back(current_stream(s.device));
+               set_current_stream(s.device, s.stream);
+               return self;
+             });
+           })
       .def("__exit__", [](PyStream& s, const pb::args&) {
         checked([&] {
           if (s.outer.empty()) raise(ErrorKind::runtime, "the stream was left without being entered");
@@ -204,58 +236,82 @@ void add_streams(pb::module_& m) {
       });
   pb::class_<PyEvent>(m, "Event", "A point in a stream's work that others can wait for.")
       .def(pb::init<>())
-      .def("record", [](PyEvent& e, const pb::object& stream) {
-        checked([&] {
-          Stream* s = stream_or_current(stream);
-          e.drop();
-          e.event = record_event(s);
+      .def(
+          "record",
+          [](PyEvent& e, const pb::object& stream) {
+            checked([&] {
+              Stream* s = stream_or_current(stream);
+              e.drop();
+              e.event = record_event(s);
+            });
+          },
+          pb::arg("stream") = pb::none(), "Puts the event behind what the stream (the current one) has now.")
+      .def(
+          "query", [](PyEvent& e) { return checked([&] { return query(e.get()); }); }, "True when it was reached.")
+      .def(
+          "synchronize", [](PyEvent& e) { checked([&] { released([&] { synchronize(e.get()); }); }); },
+          "Waits until it is reached.");
+  m.def(
+      "current_stream",
+      [](const pb::object& d) {
+        return checked([&] {
+          Device* device = device_of(d);
+          return std::make_unique<PyStream>(device, current_stream(device));
         });
-      }, pb::arg("stream") = pb::none(), "Puts the event behind what the stream (the current one) has now.")
-      .def("query", [](PyEvent& e) { return checked([&] { return query(e.get()); }); }, "True when it was reached.")
-      .def("synchronize", [](PyEvent& e) { checked([&] { released([&] { synchronize(e.get()); }); }); }, "Waits until it is reached.");
-  m.def("current_stream", [](const pb::object& d) {
-    return checked([&] {
-      Device* device = device_of(d);
-      return std::make_unique<PyStream>(device, current_stream(device));
-    });
-  }, pb::arg("device") = pb::none(), "The stream that this thread's work on the device goes to.");
+      },
+      pb::arg("device") = pb::none(), "The stream that this thread's work on the device goes to.");
 }
 
 void add_dispatch(pb::module_& m) {
-  m.def("dispatch_stats", [] {
-    const DispatchStats s = dispatch_stats();
-    pb::dict out;
-    out["plans_created"] = s.plans_created;
-    out["plan_hits"] = s.plan_hits;
-    out["plans_cached"] = s.plans_cached;
-    out["launches"] = s.launches;
-    out["decompositions"] = s.decompositions;
-    out["fallbacks"] = s.fallbacks;
-    return out;
-  }, "Counters since the process began: plans, launches, decompositions, fallbacks.");
-  m.def("clear_plan_cache", [] { clear_plan_cache(); }, "Forgets all plans.");
-  m.def("set_fallback_policy", [](const std::string& p) { checked([&] { set_fallback_policy(policy_of(p)); }); }, pb::arg("policy"),
-        "What happens when a device lacks a primitive: \"error\", \"warn\" (once, and a table at exit) or \"allow\".");
-  m.def("get_fallback_policy", [] {
-    switch (fallback_policy()) {
-      case FallbackPolicy::error: return "error";
-      case FallbackPolicy::warn: return "warn";
-      default: return "allow";
-    }
-  }, "The policy that set_fallback_policy() set.");
-  m.def("fallback_table", [] {
-    pb::list out;
-    for (const FallbackRow& r : fallback_table()) {
-      pb::dict row;
-      row["op"] = r.op;
-      row["device"] = r.device;
-      row["count"] = r.count;
-      row["bytes"] = r.bytes;
-      row["ms"] = r.ms;
-      out.append(row);
-    }
-    return out;
-  }, "Primitives that ran on the CPU for want of a kernel: a list of dicts.");
+  m.def(
+      "dispatch_stats",
+      [] {
+        const DispatchStats s = dispatch_stats();
+        pb::dict out;
+        out["plans_created"] = s.plans_created;
+        out["plan_hits"] = s.plan_hits;
+        out["plans_cached"] = s.plans_cached;
+        out["launches"] = s.launches;
+        out["decompositions"] = s.decompositions;
+        out["fallbacks"] = s.fallbacks;
+        return out;
+      },
+      "Counters since the process began: plans, launches, decompositions, fallbacks.");
+  m.def(
+      "clear_plan_cache", [] { clear_plan_cache(); }, "Forgets all plans.");
+  m.def(
+      "set_fallback_policy", [](const std::string& p) { checked([&] { set_fallback_policy(policy_of(p)); }); },
+      pb::arg("policy"),
+      "What happens when a device lacks a primitive: \"error\", \"warn\" (once, and a table at exit) or \"allow\".");
+  m.def(
+      "get_fallback_policy",
+      [] {
+        switch (fallback_policy()) {
+          case FallbackPolicy::error:
+            return "error";
+          case FallbackPolicy::warn:
+            return "warn";
+          default:
+            return "allow";
+        }
+      },
+      "The policy that set_fallback_policy() set.");
+  m.def(
+      "fallback_table",
+      [] {
+        pb::list out;
+        for (const FallbackRow& r : fallback_table()) {
+          pb::dict row;
+          row["op"] = r.op;
+          row["device"] = r.device;
+          row["count"] = r.count;
+          row["bytes"] = r.bytes;
+          row["ms"] = r.ms;
+          out.append(row);
+        }
+        return out;
+      },
+      "Primitives that ran on the CPU for want of a kernel: a list of dicts.");
   m.def("_op_table_json", [] { return op_table_json(); });
   m.def("_plugins_json", [] {
     return checked([] {
@@ -270,22 +326,32 @@ void add_dispatch(pb::module_& m) {
     });
   });
   m.def("_add_plugin_directory", [](const std::string& p) { checked([&] { add_plugin_directory(p); }); });
-  m.def("add_plugin_path", [](const std::string& p) { checked([&] { add_plugin_path(p); }); }, pb::arg("path"),
-        "Searches a directory for plugins ahead of all others; call it before the first use of a device.");
+  m.def(
+      "add_plugin_path", [](const std::string& p) { checked([&] { add_plugin_path(p); }); }, pb::arg("path"),
+      "Searches a directory for plugins ahead of all others; call it before the first use of a device.");
   m.def("_set_probe_path", [](const std::string& p) { checked([&] { set_probe_path(p); }); });
   m.def("_shutdown", [] { checked([] { released([] { shutdown(); }); }); });
 }
 
 void add_random(pb::module_& m) {
-  m.def("manual_seed", [](int64_t seed) { manual_seed(seed); }, pb::arg("seed"),
-        "Starts the random generator again from a seed; equal seeds give equal numbers on every device.");
-  m.def("initial_seed", [] { return initial_seed(); }, "The seed of the random generator.");
-  m.def("get_rng_state", [] {
-    const PhiloxSlice s = random_state();
-    return pb::make_tuple(s.seed, s.offset);
-  }, "The random generator's state: (seed, offset).");
-  m.def("set_rng_state", [](const std::pair<int64_t, int64_t>& s) { set_random_state({s.first, s.second}); }, pb::arg("state"),
-        "Puts the random generator into a state that get_rng_state() gave.");
+  m.def(
+      "manual_seed", [](int64_t seed) { manual_seed(seed); }, pb::arg("seed"),
+      "Starts the random generator again from a seed; equal seeds give equal numbers on every device.");
+  m.def(
+      "initial_seed", [] { return initial_seed(); }, "The seed of the random generator.");
+  m.def(
+      "get_rng_state",
+      [] {
+        const PhiloxSlice s = random_state();
+        return pb::make_tuple(s.seed, s.offset);
+      },
+      "The random generator's state: (seed, offset).");
+  m.def(
+      "set_rng_state",
+      [](const std::pair<int64_t, int64_t>& s) {
+        set_random_state({s.first, s.second});
+      },
+      pb::arg("state"), "Puts the random generator into a state that get_rng_state() gave.");
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// tengen.Tensor: the type, its objects' lives, and the operators (type slots). An operator of two tensors costs this file
-// two pointer checks per operand and no memory: the op of each slot is looked up once, dead objects are reused.
+// tengen.Tensor: the type, its objects' lives, and the operators (type slots). An operator of two tensors costs this
+// file two pointer checks per operand and no memory: the op of each slot is looked up once, dead objects are reused.
 #include "call.h"
 
 #include <structmember.h>
@@ -11,7 +11,8 @@ PyTypeObject* tensor_type = nullptr;
 
 namespace {
 
-// ---- life ---------------------------------------------------------------------------------------------------------------
+// ---- life
+// ---------------------------------------------------------------------------------------------------------------
 
 constexpr int kFreeMax = 128;
 PyTensor* free_list[kFreeMax];  // of exact Tensors; under the GIL
@@ -79,14 +80,56 @@ PyObject* construct(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   });
 }
 
-// ---- operators ------------------------------------------------------------------------------------------------------------
+// ---- operators
+// ------------------------------------------------------------------------------------------------------------
 
-enum Slot { kAdd, kSub, kMul, kDiv, kFloorDiv, kRem, kPow, kMatmul, kAnd, kOr, kXor, kShl, kShr, kNeg, kAbs, kNot,
-            kEq, kNe, kLt, kLe, kGt, kGe, kSlots };
+enum Slot {
+  kAdd,
+  kSub,
+  kMul,
+  kDiv,
+  kFloorDiv,
+  kRem,
+  kPow,
+  kMatmul,
+  kAnd,
+  kOr,
+  kXor,
+  kShl,
+  kShr,
+  kNeg,
+  kAbs,
+  kNot,
+  kEq,
+  kNe,
+  kLt,
+  kLe,
+  kGt,
+  kGe,
+  kSlots
+};
 const Op* slot_op[kSlots];
-const char* const slot_name[kSlots] = {"add", "sub", "mul", "div", "floor_div", "rem", "pow", "matmul",
-                                       "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift",
-                                       "bitwise_right_shift", "neg", "abs", "bitwise_not", "eq", "ne", "lt", "le", "gt",
+const char* const slot_name[kSlots] = {"add",
+                                       "sub",
+                                       "mul",
+                                       "div",
+                                       "floor_div",
+                                       "rem",
+                                       "pow",
+                                       "matmul",
+                                       "bitwise_and",
+                                       "bitwise_or",
+                                       "bitwise_xor",
+                                       "bitwise_left_shift",
+                                       "bitwise_right_shift",
+                                       "neg",
+                                       "abs",
+                                       "bitwise_not",
+                                       "eq",
+                                       "ne",
+                                       "lt",
+                                       "le",
+                                       "gt",
                                        "ge"};
 
 const Op& op_of(Slot slot) {
@@ -94,8 +137,9 @@ const Op& op_of(Slot slot) {
   return *slot_op[slot];
 }
 
-
-Device* device_of_either(PyObject* a, PyObject* b) { return (is_tensor(a) ? impl_of(a) : impl_of(b))->storage->device(); }
+Device* device_of_either(PyObject* a, PyObject* b) {
+  return (is_tensor(a) ? impl_of(a) : impl_of(b))->storage->device();
+}
 
 template <Slot slot>
 PyObject* binary(PyObject* a, PyObject* b) {
@@ -161,16 +205,23 @@ PyObject* divmod(PyObject* a, PyObject* b) {
 
 PyObject* compare(PyObject* a, PyObject* b, int how) {
   switch (how) {
-    case Py_EQ: return binary<kEq>(a, b);
-    case Py_NE: return binary<kNe>(a, b);
-    case Py_LT: return binary<kLt>(a, b);
-    case Py_LE: return binary<kLe>(a, b);
-    case Py_GT: return binary<kGt>(a, b);
-    default: return binary<kGe>(a, b);
+    case Py_EQ:
+      return binary<kEq>(a, b);
+    case Py_NE:
+      return binary<kNe>(a, b);
+    case Py_LT:
+      return binary<kLt>(a, b);
+    case Py_LE:
+      return binary<kLe>(a, b);
+    case Py_GT:
+      return binary<kGt>(a, b);
+    default:
+      return binary<kGe>(a, b);
   }
 }
 
-// ---- Python numbers -------------------------------------------------------------------------------------------------------
+// ---- Python numbers
+// -------------------------------------------------------------------------------------------------------
 
 PyObject* item_object(PyObject* self, const char* as) {
   const Tensor t = tensor_of(self);
@@ -213,7 +264,8 @@ PyObject* to_index(PyObject* self) {
   });
 }
 
-// ---- sequence, mapping ------------------------------------------------------------------------------------------------------
+// ---- sequence, mapping
+// ------------------------------------------------------------------------------------------------------
 
 Py_ssize_t length(PyObject* self) {
   const TensorImpl* impl = impl_of(self);
@@ -235,8 +287,7 @@ int assign_subscript(PyObject* self, PyObject* index, PyObject* value) {
 }
 
 struct PyIterator {
-  PyObject_HEAD
-  PyObject* tensor;
+  PyObject_HEAD PyObject* tensor;
   Py_ssize_t next, end;
 };
 PyTypeObject* iterator_type = nullptr;
@@ -311,7 +362,8 @@ PyMemberDef members[] = {
     {},
 };
 
-#define SLOT(name, function) {name, reinterpret_cast<void*>(function)}
+#define SLOT(name, function) \
+  { name, reinterpret_cast<void*>(function) }
 PyType_Slot slots[] = {
     SLOT(Py_tp_new, construct),
     SLOT(Py_tp_dealloc, dealloc),
@@ -362,9 +414,9 @@ PyType_Slot slots[] = {
     SLOT(Py_nb_int, to_int_number),
     SLOT(Py_nb_float, to_float_number),
     SLOT(Py_nb_index, to_index),
-    {Py_tp_doc, const_cast<char*>(
-                    "Tensor(data, dtype=None, device=None, requires_grad=False)\n--\n\n"
-                    "An n-dimensional array on a device. Made by tg.tensor, tg.zeros, tg.from_numpy and the like.")},
+    {Py_tp_doc,
+     const_cast<char*>("Tensor(data, dtype=None, device=None, requires_grad=False)\n--\n\n"
+                       "An n-dimensional array on a device. Made by tg.tensor, tg.zeros, tg.from_numpy and the like.")},
     {0, nullptr},
 };
 #undef SLOT
@@ -394,13 +446,28 @@ PyObject* wrap_as(PyTypeObject* type, Tensor&& t) {
 
 // An operator's op may carry NumPy's name or the array API's: the first that the table has.
 void find_slot_ops() {
-  static const std::initializer_list<const char*> names[kSlots] = {
-      {"add"}, {"sub", "subtract"}, {"mul", "multiply"}, {"div", "divide", "true_divide"},
-      {"floor_div", "floor_divide"}, {"rem", "remainder"}, {"pow", "power"}, {"matmul"},
-      {"bitwise_and", "and"}, {"bitwise_or", "or"}, {"bitwise_xor", "xor"}, {"bitwise_left_shift", "left_shift", "shl"},
-      {"bitwise_right_shift", "right_shift", "shr"}, {"neg", "negative"}, {"abs"}, {"bitwise_not", "bitwise_invert", "not", "invert"},
-      {"eq", "equal"}, {"ne", "not_equal"}, {"lt", "less"}, {"le", "less_equal"}, {"gt", "greater"},
-      {"ge", "greater_equal"}};
+  static const std::initializer_list<const char*> names[kSlots] = {{"add"},
+                                                                   {"sub", "subtract"},
+                                                                   {"mul", "multiply"},
+                                                                   {"div", "divide", "true_divide"},
+                                                                   {"floor_div", "floor_divide"},
+                                                                   {"rem", "remainder"},
+                                                                   {"pow", "power"},
+                                                                   {"matmul"},
+                                                                   {"bitwise_and", "and"},
+                                                                   {"bitwise_or", "or"},
+                                                                   {"bitwise_xor", "xor"},
+                                                                   {"bitwise_left_shift", "left_shift", "shl"},
+                                                                   {"bitwise_right_shift", "right_shift", "shr"},
+                                                                   {"neg", "negative"},
+                                                                   {"abs"},
+                                                                   {"bitwise_not", "bitwise_invert", "not", "invert"},
+                                                                   {"eq", "equal"},
+                                                                   {"ne", "not_equal"},
+                                                                   {"lt", "less"},
+                                                                   {"le", "less_equal"},
+                                                                   {"gt", "greater"},
+                                                                   {"ge", "greater_equal"}};
   for (int i = 0; i < kSlots; ++i)
     for (const char* name : names[i])
       if (!slot_op[i]) slot_op[i] = find_op(name);

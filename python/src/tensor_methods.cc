@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensor's attributes and the methods that are not ops: what it is, conversions, gradients. Methods that stand for one op
-// come from the op table (function.cc); convenience ones written in Python are in tengen/_methods.py.
+// Tensor's attributes and the methods that are not ops: what it is, conversions, gradients. Methods that stand for one
+// op come from the op table (function.cc); convenience ones written in Python are in tengen/_methods.py.
 #include <cstring>
 
 #include "autograd/node.h"
@@ -9,7 +9,8 @@
 namespace tg::py {
 namespace {
 
-// ---- attributes -------------------------------------------------------------------------------------------------------------
+// ---- attributes
+// -------------------------------------------------------------------------------------------------------------
 
 PyObject* get_shape(PyObject* self, void*) {
   return guarded([&] { return shape_tuple(impl_of(self)->shape); });
@@ -70,7 +71,8 @@ int set_data(PyObject* self, PyObject* value, void*) {
     TensorImpl *to = impl_of(self), *from = impl_of(value);
     if (!tensor_of(self).is_leaf()) fail(PyExc_RuntimeError, "data of the result of a recorded op cannot be replaced");
     if (to->requires_grad && !is_floating(from->dtype))
-      fail(PyExc_TypeError, "expected floating-point data for a tensor that requires grad, got ", long_name_of(from->dtype));
+      fail(PyExc_TypeError, "expected floating-point data for a tensor that requires grad, got ",
+           long_name_of(from->dtype));
     to->storage = from->storage;
     to->dtype = from->dtype;
     to->shape = from->shape;
@@ -106,7 +108,8 @@ PyObject* get_mT(PyObject* self, void*) {
   });
 }
 
-// ---- plain methods ------------------------------------------------------------------------------------------------------------
+// ---- plain methods
+// ------------------------------------------------------------------------------------------------------------
 
 // The value of keyword `name` among fastcall keywords, or NULL.
 PyObject* keyword(PyObject* const* args, Py_ssize_t n, PyObject* kwnames, const char* name) {
@@ -133,9 +136,9 @@ void only_keywords(const char* function, PyObject* kwnames, std::initializer_lis
 }
 
 #define METHOD(name) PyObject* name(PyObject* self, PyObject*)
-#define FASTCALL(name) \
-  PyObject* name([[maybe_unused]] PyObject* self, [[maybe_unused]] PyObject* const* args, [[maybe_unused]] Py_ssize_t n, \
-                 [[maybe_unused]] PyObject* kwnames)
+#define FASTCALL(name)                                                                    \
+  PyObject* name([[maybe_unused]] PyObject* self, [[maybe_unused]] PyObject* const* args, \
+                 [[maybe_unused]] Py_ssize_t n, [[maybe_unused]] PyObject* kwnames)
 
 FASTCALL(size) {
   return guarded([&]() -> PyObject* {
@@ -151,7 +154,8 @@ FASTCALL(stride) {
   return guarded([&]() -> PyObject* {
     const TensorImpl* impl = impl_of(self);
     if (n == 0) return shape_tuple(impl->strides);
-    return PyLong_FromLongLong(impl->strides[size_t(normalize_axis("stride", to_int(args[0], "axis"), impl->desc.ndim))]);
+    return PyLong_FromLongLong(
+        impl->strides[size_t(normalize_axis("stride", to_int(args[0], "axis"), impl->desc.ndim))]);
   });
 }
 METHOD(numel) { return PyLong_FromLongLong(tensor_of(self).numel()); }
@@ -171,7 +175,8 @@ FASTCALL(is_contiguous) {
     only_keywords("is_contiguous", kwnames, {"memory_format"});
     const Tensor x = tensor_of(self);
     PyObject* format = keyword(args, n, kwnames, "memory_format");
-    if (format && format != Py_None && text_of(Object::take(PyObject_Str(format)).get()) == "channels_last" && x.rank() > 2) {
+    if (format && format != Py_None && text_of(Object::take(PyObject_Str(format)).get()) == "channels_last" &&
+        x.rank() > 2) {
       int64_t expect = x.shape()[1];
       bool ok = x.strides()[1] == 1;
       for (int64_t i = x.rank() - 1; i >= 2; --i) {
@@ -323,19 +328,21 @@ FASTCALL(view) {
     if (!shape) shape = keyword(args, n, kwnames, "size");
     if (!shape && n == 1) shape = args[0];
     Ints sizes;
-    if (shape) sizes = to_ints(shape, "shape");
+    if (shape)
+      sizes = to_ints(shape, "shape");
     else
       for (Py_ssize_t i = 0; i < n; ++i) sizes.push_back(to_int(args[i], "shape"));
     const Tensor x = tensor_of(self);
     Tensor y = op<"reshape">({x}, {sizes});
     if (!(y.storage() == x.storage()))
-      fail(PyExc_ValueError, "view() expected a shape that needs no copy, got ", str(sizes), " for shape ", str(x.shape()),
-           " with strides ", str(x.strides()), "; use .reshape()");
+      fail(PyExc_ValueError, "view() expected a shape that needs no copy, got ", str(sizes), " for shape ",
+           str(x.shape()), " with strides ", str(x.strides()), "; use .reshape()");
     return wrap(std::move(y));
   });
 }
 
-// ---- values ---------------------------------------------------------------------------------------------------------------------
+// ---- values
+// ---------------------------------------------------------------------------------------------------------------------
 
 FASTCALL(item) {
   return guarded([&]() -> PyObject* {
@@ -365,7 +372,8 @@ PyObject* nested_list(const char*& at, std::span<const int64_t> shape, DType t) 
     return v;
   }
   Object list = Object::take(PyList_New(Py_ssize_t(shape[0])));
-  for (int64_t i = 0; i < shape[0]; ++i) PyList_SET_ITEM(list.get(), Py_ssize_t(i), nested_list(at, shape.subspan(1), t));
+  for (int64_t i = 0; i < shape[0]; ++i)
+    PyList_SET_ITEM(list.get(), Py_ssize_t(i), nested_list(at, shape.subspan(1), t));
   return list.release();
 }
 METHOD(tolist) {
@@ -390,7 +398,8 @@ Object numpy_array(PyObject* self) {
     const Object view = Object::take(PyMemoryView_FromObject(self));
     return Object::take(PyObject_CallOneArg(asarray, view.get()));
   }
-  const Object dtype = Object::take(PyObject_GetAttrString(dtype_object(DType::bf16), "numpy"));  // TypeError with advice
+  const Object dtype =
+      Object::take(PyObject_GetAttrString(dtype_object(DType::bf16), "numpy"));  // TypeError with advice
   const Object view = Object::take(PyMemoryView_FromObject(self));
   const Object bits = Object::take(PyObject_CallOneArg(asarray, view.get()));
   return Object::take(PyObject_CallMethod(bits.get(), "view", "O", dtype.get()));
@@ -405,8 +414,8 @@ FASTCALL(numpy) {
     if (impl->requires_grad && !forced)
       fail(PyExc_RuntimeError, "numpy() expected a tensor that does not require grad; use .detach().numpy()");
     if (impl->desc.device.type != TG_DEVICE_HOST && !forced)
-      fail(PyExc_TypeError, "numpy() expected a tensor in host memory, got one on ", device_name(impl->storage->device()),
-           "; use .cpu().numpy()");
+      fail(PyExc_TypeError, "numpy() expected a tensor in host memory, got one on ",
+           device_name(impl->storage->device()), "; use .cpu().numpy()");
     if (!forced) return numpy_array(self).release();
     const Tensor x = tensor_of(self).detach();
     const Object host = Object::take(wrap(maybe_released(x, [&] { return x.to(host_device()); })));
@@ -450,7 +459,8 @@ FASTCALL(format) {
   });
 }
 
-// ---- gradients --------------------------------------------------------------------------------------------------------------------
+// ---- gradients
+// --------------------------------------------------------------------------------------------------------------------
 
 FASTCALL(backward) {
   return guarded([&]() -> PyObject* {
@@ -473,7 +483,8 @@ FASTCALL(backward) {
     }
     {
       GilRelease release;
-      tg::backward({&x, 1}, g.defined() ? std::span<const Tensor>(&g, 1) : std::span<const Tensor>(), keep, create_graph);
+      tg::backward({&x, 1}, g.defined() ? std::span<const Tensor>(&g, 1) : std::span<const Tensor>(), keep,
+                   create_graph);
     }
     Py_RETURN_NONE;
   });
@@ -506,7 +517,8 @@ PyObject* remove_hook_by_id(PyObject* self, PyObject* id) {
   });
 }
 
-// ---- in place ------------------------------------------------------------------------------------------------------------------------
+// ---- in place
+// ------------------------------------------------------------------------------------------------------------------------
 
 PyObject* assign_all(PyObject* self, PyObject* value) {
   return guarded([&]() -> PyObject* {
@@ -536,7 +548,7 @@ FASTCALL(make_subclass) {
 }  // namespace
 
 #define FAST(name, function, doc) \
-  {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)), METH_FASTCALL | METH_KEYWORDS, doc}
+  { name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)), METH_FASTCALL | METH_KEYWORDS, doc }
 PyMethodDef tensor_methods[] = {
     FAST("size", size, "size(axis=None)\n--\n\nThe shape, or the size of one axis."),
     FAST("stride", stride, "stride(axis=None)\n--\n\nThe strides in elements, or one of them."),
@@ -544,12 +556,15 @@ PyMethodDef tensor_methods[] = {
     {"dim", dim, METH_NOARGS, "dim()\n--\n\nThe number of axes."},
     {"element_size", element_size, METH_NOARGS, "element_size()\n--\n\nBytes of one element."},
     {"data_ptr", data_ptr, METH_NOARGS, "data_ptr()\n--\n\nAddress of the first element, as an integer."},
-    {"storage_offset", storage_offset, METH_NOARGS, "storage_offset()\n--\n\nWhere in the storage it begins, in elements."},
+    {"storage_offset", storage_offset, METH_NOARGS,
+     "storage_offset()\n--\n\nWhere in the storage it begins, in elements."},
     {"is_floating_point", is_floating_point, METH_NOARGS, "is_floating_point()\n--\n\nWhether the dtype is a float."},
-    FAST("is_contiguous", is_contiguous, "is_contiguous(memory_format=None)\n--\n\nWhether elements lie row-major without gaps."),
+    FAST("is_contiguous", is_contiguous,
+         "is_contiguous(memory_format=None)\n--\n\nWhether elements lie row-major without gaps."),
     {"detach", detach, METH_NOARGS, "detach()\n--\n\nThe same storage without the autograd graph."},
     {"detach_", detach_, METH_NOARGS, "detach_()\n--\n\nTakes the tensor itself out of the autograd graph."},
-    FAST("requires_grad_", requires_grad_, "requires_grad_(requires_grad=True)\n--\n\nAsks for gradients; returns the tensor."),
+    FAST("requires_grad_", requires_grad_,
+         "requires_grad_(requires_grad=True)\n--\n\nAsks for gradients; returns the tensor."),
     {"clone", clone, METH_NOARGS, "clone()\n--\n\nA copy; differentiable."},
     FAST("contiguous", contiguous, "contiguous(memory_format=None)\n--\n\nItself, or a row-major copy."),
     {"float", cast<DType::f32>, METH_NOARGS, "float()\n--\n\nAs float32."},
@@ -563,21 +578,25 @@ PyMethodDef tensor_methods[] = {
     {"bool", cast<DType::boolean>, METH_NOARGS, "bool()\n--\n\nAs bool: whether elements differ from 0."},
     {"cpu", cpu, METH_NOARGS, "cpu()\n--\n\nIn host memory: itself, or a copy."},
     {"type_as", type_as, METH_O, "type_as(other)\n--\n\nWith the dtype of another tensor."},
-    FAST("to", to, "to(*args, dtype=None, device=None, copy=False, memory_format=None)\n--\n\n"
-                   "With another dtype and on another device; itself when nothing changes and copy is False."),
+    FAST("to", to,
+         "to(*args, dtype=None, device=None, copy=False, memory_format=None)\n--\n\n"
+         "With another dtype and on another device; itself when nothing changes and copy is False."),
     FAST("view", view, "view(*shape)\n--\n\nAnother shape of the same memory; ValueError when that needs a copy."),
     FAST("item", item, "item(*index)\n--\n\nThe one element as a Python number."),
     {"tolist", tolist, METH_NOARGS, "tolist()\n--\n\nNested lists of Python numbers."},
     {"_to_bytes", to_bytes, METH_NOARGS, "The elements in row-major order, as bytes."},
-    FAST("numpy", numpy, "numpy(force=False)\n--\n\n"
-                         "A NumPy array that shares the memory. force=True detaches and copies from the device first."),
+    FAST("numpy", numpy,
+         "numpy(force=False)\n--\n\n"
+         "A NumPy array that shares the memory. force=True detaches and copies from the device first."),
     FAST("__array__", array, nullptr),
     FAST("__format__", format, nullptr),
-    FAST("backward", backward, "backward(gradient=None, retain_graph=None, create_graph=False)\n--\n\n"
-                               "Adds the gradients of this tensor to the .grad of the leaves it depends on."),
+    FAST("backward", backward,
+         "backward(gradient=None, retain_graph=None, create_graph=False)\n--\n\n"
+         "Adds the gradients of this tensor to the .grad of the leaves it depends on."),
     {"_register_hook", add_hook, METH_O, nullptr},
     {"_remove_hook", remove_hook_by_id, METH_O, nullptr},
-    {"copy_", assign_all, METH_O, "copy_(value)\n--\n\nOverwrites the elements with those of a tensor, array or number."},
+    {"copy_", assign_all, METH_O,
+     "copy_(value)\n--\n\nOverwrites the elements with those of a tensor, array or number."},
     {"fill_", assign_all, METH_O, "fill_(value)\n--\n\nOverwrites all elements with a number."},
     {"zero_", zero_, METH_NOARGS, "zero_()\n--\n\nOverwrites all elements with 0."},
     {"_make_subclass", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(make_subclass)),
@@ -594,7 +613,8 @@ PyGetSetDef tensor_getset[] = {
     {"is_leaf", get_is_leaf, nullptr, "Whether it was made by the user and not by a recorded op.", nullptr},
     {"grad", get_grad, set_grad, "The gradient that backward() left, or None.", nullptr},
     {"grad_fn", get_grad_fn, nullptr, "What recorded the tensor, or None.", nullptr},
-    {"data", get_data, set_data, "The same storage without the graph; assigning gives the tensor another storage.", nullptr},
+    {"data", get_data, set_data, "The same storage without the graph; assigning gives the tensor another storage.",
+     nullptr},
     {"_version", get_version, nullptr, "How often the storage has been written.", nullptr},
     {"itemsize", get_itemsize, nullptr, "Bytes of one element.", nullptr},
     {"nbytes", get_nbytes, nullptr, "Bytes of all elements.", nullptr},

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a small convolutional net to read digits: `python -m tengen._quickstart`.
 
-Without --data it takes the 1,797 digits that come with the package and holds 500 out for testing; with --data a directory
-with MNIST's four files (MNIST, Fashion-MNIST, ...). It says which device does the work and why, and leaves a checkpoint
-and a learning curve in --out.
+Without --data it takes the 1,797 digits that come with the package and holds 500 out for testing; with --data a
+directory with MNIST's four files (MNIST, Fashion-MNIST, ...). It says which device does the work and why, and leaves a
+checkpoint and a learning curve in --out.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGE = {"epochs": 5, "batch": 64, "lr": 4e-3, "shift": 2}
 
 
 class ShiftedImages(Dataset):
-    """Images scaled to [0, 1] and normalised, each shifted at random by up to `shift` pixels, whole batches at a time."""
+    """Images scaled to [0, 1] and normalised, each shifted at random by up to `shift` pixels, by whole batches."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, scale: float, mean: float, std: float, shift: int,
                  seed: int) -> None:
@@ -237,7 +237,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, help="how often to go through the data")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights, order and augmentation")
     parser.add_argument(
-        "--out", metavar="DIR", default="tengen-quickstart", help="where results go (default: %(default)s)"
+        "--out", metavar="DIR", default="quickstart-out", help="where results go (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare batches")
     options = parser.parse_args(argv)
@@ -255,7 +255,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     say_devices(device, bool(options.device))
     print(
-        f"data {data.name}: {len(data.train_images):,} images to train, {len(data.test_images):,} held out - {data.source}"
+        f"data {data.name}: {len(data.train_images):,} images to train, {len(data.test_images):,} held out - "
+        f"{data.source}"
     )
     begin = time.monotonic()
     net, optimizer, history = train(data, device, options.epochs, options.seed, options.workers)

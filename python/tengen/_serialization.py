@@ -9,8 +9,9 @@ The file: a little-endian u64, a JSON header of that many bytes, the tensors' by
 safetensors file that any reader takes. For anything else the nesting, the numbers and the strings go into the header's
 `__metadata__` under "tengen.structure", and the tensors are named by their path in it.
 
-A file is written beside its final place, flushed to the disk, and renamed: whatever happens, the old file or the new one
-is there, whole. Loading trusts nothing: every claim of the header is checked against the file before memory is asked for.
+A file is written beside its final place, flushed to the disk, and renamed: whatever happens, the old file or the new
+one is there, whole. Loading trusts nothing: every claim of the header is checked against the file before memory is
+asked for.
 """
 from __future__ import annotations
 
@@ -191,8 +192,8 @@ def save(obj: Any, path: str | os.PathLike, *, metadata: Mapping[str, str] | Non
         raise TypeError("[save] expected metadata to map strings to strings")
     if not _is_flat(obj):
         extra[_STRUCTURE] = json.dumps(structure, ensure_ascii=False, allow_nan=False)
-    # No holes are allowed between tensors. Those of whole cache lines come first, so all of them are aligned to 64 bytes;
-    # the rest goes by element size, so each is aligned to its own.
+    # No holes are allowed between tensors. Those of whole cache lines come first, so all of them are aligned to 64
+    # bytes; the rest goes by element size, so each is aligned to its own.
     arrays = saver.arrays
     order = sorted(arrays, key=lambda n: (arrays[n][1].nbytes % _ALIGN != 0, -arrays[n][1].itemsize))
     offsets, end = {}, 0

@@ -104,6 +104,17 @@ TEST(Dispatch, PermutedOperandsGiveResultsOfTheirLayout) {
   EXPECT_EQ(values(y)[1], 2 * values(x)[1]);
 }
 
+TEST(Dispatch, WindowsKeepChannelsLast) {
+  Tensor x = iota({2, 3, 6, 5}), w = iota({4, 3, 3, 3});
+  Tensor last = op<"permute">({op<"copy">({op<"permute">({x}, {Ints{0, 2, 3, 1}})})}, {Ints{0, 3, 1, 2}});
+  EXPECT_FALSE(last.is_contiguous());
+  const std::initializer_list<Attr> window = {Ints{1, 1}, Ints{1, 1, 1, 1}, Ints{1, 1}, 1, 0};
+  Tensor a = op<"conv">({x, w, Tensor()}, window), b = op<"conv">({last, w, Tensor()}, window);
+  EXPECT_TRUE(a.is_contiguous());
+  EXPECT_EQ(b.strides(), (Ints{120, 1, 20, 4}));
+  EXPECT_EQ(values(a), values(b));  // small integers: exact
+}
+
 TEST(Why, NamesEveryCandidate) {
   const TensorSpec spec{DType::f32, symbolic(Ints{8, 8})};
   const TensorSpec specs[] = {spec, spec};

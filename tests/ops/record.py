@@ -5,6 +5,7 @@ A record brings only what the table does not know: an oracle in NumPy (float64),
 that goes with the op's own error bound. Tolerances are never fitted: |error| <= bound * length * eps(dtype) * scale, with
 bound from the op table, and scale the magnitude that the table's bound is relative to.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -47,10 +48,10 @@ class Record:
     oracle: Callable[..., Any] | None = None
     cases: Callable[[np.random.Generator], list[Case]] | list[Case] = field(default_factory=list)
     dtypes: tuple = FLOATS
-    grad: tuple | None = None           # positions of inputs with gradients; None: the op has none
-    second: bool = True                 # second-order gradients are checked, too
-    length: Callable[[Case], float] = lambda case: 1.0   # accumulation length of the bound
-    scale: Callable[..., Any] | None = None              # what the bound is relative to; |expected| by default
+    grad: tuple | None = None  # positions of inputs with gradients; None: the op has none
+    second: bool = True  # second-order gradients are checked, too
+    length: Callable[[Case], float] = lambda case: 1.0  # accumulation length of the bound
+    scale: Callable[..., Any] | None = None  # what the bound is relative to; |expected| by default
     bad: tuple = ()
-    covered_by: str = ""                # an internal op that other records run: which ones
-    check: Callable[..., None] | None = None             # instead of an oracle: check(tg, device)
+    covered_by: str = ""  # an internal op that other records run: which ones
+    check: Callable[..., None] | None = None  # instead of an oracle: check(tg, device)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One record per op, by family. A new op of the table without a record here fails test_every_op_has_a_record."""
+
 from __future__ import annotations
 
 import records_elementwise

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Elementwise ops: arithmetic, functions, comparisons, activations, casts, optimizer steps."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -15,16 +16,29 @@ def between(low, high, shape=SHAPE):
     return lambda rng: rng.uniform(low, high, shape)
 
 
-def unary(name, oracle, low=-3.0, high=3.0, grad=True, dtypes=FLOATS, scale=None, special_values=(), second=True, **attrs):
+def unary(
+    name, oracle, low=-3.0, high=3.0, grad=True, dtypes=FLOATS, scale=None, special_values=(), second=True, **attrs
+):
     """`special_values`: where finite differences cannot go; a case of their own, without gradients."""
+
     def cases(rng):
         return [Case((rng.uniform(low, high, SHAPE),), attrs)]
+
     RECORDS[name] = Record(oracle, cases, dtypes, (0,) if grad else None, second, scale=scale)
     if special_values:
         values = np.array(special_values)
         RECORDS[name].check = lambda tg, device: np.testing.assert_allclose(
-            getattr(tg, name)(tg.tensor(values.astype(np.float32), device=device), **attrs).cpu().numpy().astype(np.float64),
-            _quiet(lambda v: np.asarray(oracle(v, **attrs)).astype(np.float32), values.astype(np.float32).astype(np.float64)), rtol=1e-5, atol=1e-30)
+            getattr(tg, name)(tg.tensor(values.astype(np.float32), device=device), **attrs)
+            .cpu()
+            .numpy()
+            .astype(np.float64),
+            _quiet(
+                lambda v: np.asarray(oracle(v, **attrs)).astype(np.float32),
+                values.astype(np.float32).astype(np.float64),
+            ),
+            rtol=1e-5,
+            atol=1e-30,
+        )
 
 
 def _quiet(f, *args, **attrs):
@@ -93,17 +107,35 @@ def gelu(x, approximate="none"):
     return x * special.ndtr(x)
 
 
-RECORDS["gelu"] = Record(gelu, lambda rng: [Case((rng.uniform(-3, 3, SHAPE),), {"approximate": a}) for a in ("none", "tanh")], FLOATS, (0,),
-                         scale=lambda x, approximate: np.abs(x), bad=(Bad(ValueError, (np.ones(2),), {"approximate": "erf"}),))
+RECORDS["gelu"] = Record(
+    gelu,
+    lambda rng: [Case((rng.uniform(-3, 3, SHAPE),), {"approximate": a}) for a in ("none", "tanh")],
+    FLOATS,
+    (0,),
+    scale=lambda x, approximate: np.abs(x),
+    bad=(Bad(ValueError, (np.ones(2),), {"approximate": "erf"}),),
+)
 
 
-def binary(name, oracle, x=between(-3, 3), y=between(-3, 3), grad=(0, 1), dtypes=FLOATS, second=True, scale=None, bad=(), with_number=2.0):
+def binary(
+    name,
+    oracle,
+    x=between(-3, 3),
+    y=between(-3, 3),
+    grad=(0, 1),
+    dtypes=FLOATS,
+    second=True,
+    scale=None,
+    bad=(),
+    with_number=2.0,
+):
     def cases(rng):
         a, b = x(rng), y(rng)
         out = [Case((a, b)), Case((a, b[:1]))]
         if with_number is not None:
             out += [Case((a, with_number)), Case((with_number, b))]
         return out
+
     RECORDS[name] = Record(oracle, cases, dtypes, grad, second, scale=scale, bad=bad)
 
 
@@ -133,21 +165,40 @@ def integer_check(name, oracle):
             got = getattr(tg, name)(tg.tensor(a, device=device), tg.tensor(b, device=device))
             assert str(got.dtype).endswith(dtype)
             np.testing.assert_array_equal(got.cpu().numpy(), oracle(a, b).astype(dtype))
+
     RECORDS[name].check = check
 
 
-for _name, _oracle in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "maximum": np.maximum, "minimum": np.minimum, "remainder": np.remainder,
-                       "fmod": np.fmod, "floor_divide": np.floor_divide}.items():
+for _name, _oracle in {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "remainder": np.remainder,
+    "fmod": np.fmod,
+    "floor_divide": np.floor_divide,
+}.items():
     integer_check(_name, _oracle)
 
 
 def _promotion(tg, device):
     """Dtypes of the Python array API standard."""
     t = lambda dtype: tg.ones((2,), dtype=getattr(tg, dtype), device=device)  # noqa: E731
-    for a, b, result in (("int8", "int32", "int32"), ("uint8", "int8", "int16"), ("float32", "float64", "float64"), ("int64", "float32", "float32"),
-                         ("float16", "bfloat16", "float32"), ("bool", "uint8", "uint8")):
+    for a, b, result in (
+        ("int8", "int32", "int32"),
+        ("uint8", "int8", "int16"),
+        ("float32", "float64", "float64"),
+        ("int64", "float32", "float32"),
+        ("float16", "bfloat16", "float32"),
+        ("bool", "uint8", "uint8"),
+    ):
         assert (t(a) + t(b)).dtype == getattr(tg, result), (a, b)
-    assert (t("float16") + 1.5).dtype == tg.float16 and (t("int32") + 1).dtype == tg.int32 and (t("int32") + 0.5).dtype == tg.float32
+    assert (
+        (t("float16") + 1.5).dtype == tg.float16
+        and (t("int32") + 1).dtype == tg.int32
+        and (t("int32") + 0.5).dtype == tg.float32
+    )
     assert (t("bool") + t("bool")).dtype == tg.bool and (t("int64") / t("int64")).dtype == tg.float32
     integer_zero = tg.floor_divide(tg.tensor([5, -5], device=device), 0)
     assert integer_zero.tolist() == [0, 0]
@@ -183,47 +234,120 @@ RECORDS["greater_share"] = Record(covered_by="maximum minimum")
 
 SAME = np.array([[1, 2, 3], [0, 2, -3]])
 OTHER = np.array([[1, 3, 2], [0, -2, 5]])
-for _name, _oracle in {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal}.items():
-    RECORDS[_name] = Record(_oracle, [Case((SAME, OTHER)), Case((SAME, 2)), Case((2, OTHER))], ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8"),
-                            bad=(SHAPES_DIFFER,))
-for _name, _oracle in {"logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor}.items():
+for _name, _oracle in {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}.items():
+    RECORDS[_name] = Record(
+        _oracle,
+        [Case((SAME, OTHER)), Case((SAME, 2)), Case((2, OTHER))],
+        ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8"),
+        bad=(SHAPES_DIFFER,),
+    )
+for _name, _oracle in {
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
+    "logical_xor": np.logical_xor,
+}.items():
     RECORDS[_name] = Record(_oracle, [Case((SAME, OTHER)), Case((SAME, OTHER[:1]))], ALL)
 RECORDS["logical_not"] = Record(np.logical_not, [Case((SAME,))], ALL)
-for _name, _oracle in {"bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or, "bitwise_xor": np.bitwise_xor}.items():
-    RECORDS[_name] = Record(_oracle, [Case((SAME, OTHER))], (*INTS, "bool"), bad=(Bad(TypeError, (np.ones(2), np.ones(2)), {}),))
-RECORDS["bitwise_not"] = Record(np.bitwise_not, [Case((SAME,))], (*INTS, "bool"), bad=(Bad(TypeError, (np.ones(2),), {}),))
+for _name, _oracle in {
+    "bitwise_and": np.bitwise_and,
+    "bitwise_or": np.bitwise_or,
+    "bitwise_xor": np.bitwise_xor,
+}.items():
+    RECORDS[_name] = Record(
+        _oracle, [Case((SAME, OTHER))], (*INTS, "bool"), bad=(Bad(TypeError, (np.ones(2), np.ones(2)), {}),)
+    )
+RECORDS["bitwise_not"] = Record(
+    np.bitwise_not, [Case((SAME,))], (*INTS, "bool"), bad=(Bad(TypeError, (np.ones(2),), {}),)
+)
 SHIFTS = np.array([[0, 1, 2], [3, 1, 0]])
-RECORDS["bitwise_left_shift"] = Record(np.left_shift, [Case((SAME, SHIFTS))], INTS, bad=(Bad(TypeError, (np.ones(2), np.ones(2)), {}),))
-RECORDS["bitwise_right_shift"] = Record(np.right_shift, [Case((SAME, SHIFTS))], INTS, bad=(Bad(TypeError, (np.array([True]), np.array([True])), {}),))
+RECORDS["bitwise_left_shift"] = Record(
+    np.left_shift, [Case((SAME, SHIFTS))], INTS, bad=(Bad(TypeError, (np.ones(2), np.ones(2)), {}),)
+)
+RECORDS["bitwise_right_shift"] = Record(
+    np.right_shift, [Case((SAME, SHIFTS))], INTS, bad=(Bad(TypeError, (np.array([True]), np.array([True])), {}),)
+)
 ODD = np.array([0.0, 1.0, INF, -INF, NAN])
 for _name, _oracle in {"isnan": np.isnan, "isinf": np.isinf, "isfinite": np.isfinite}.items():
     RECORDS[_name] = Record(_oracle, [Case((ODD,))], FLOATS)
 
 # ---- three operands and more ----
 
+
 def three(name, oracle, grad, scale=None, **more):
     def cases(rng):
         a, b, c = (rng.uniform(0.5, 2, SHAPE) for _ in range(3))
         return [Case((a, b, c)), Case((a, b[:1], 0.5))]
+
     RECORDS[name] = Record(oracle, cases, FLOATS, grad, scale=scale, **more)
 
 
-RECORDS["where"] = Record(np.where, lambda rng: [Case((rng.uniform(size=SHAPE) > 0.5, rng.normal(size=SHAPE), rng.normal(size=SHAPE[1:])), fixed=(0,)),
-                                                 Case((rng.uniform(size=SHAPE) > 0.5, rng.normal(size=SHAPE), 0.0), fixed=(0,))], REAL, (1, 2),
-                          bad=(Bad(ValueError, (np.ones((2,)) > 0, np.ones((3,)), np.ones((3,))), {}),))
-RECORDS["clip"] = Record(np.clip, lambda rng: [Case((rng.uniform(-3, 3, SHAPE), -1.0, 1.5)), Case((rng.uniform(-3, 3, SHAPE), rng.uniform(-2, -1, SHAPE), rng.uniform(1, 2, SHAPE)))],
-                         FLOATS, (0, 1, 2), bad=(Bad(TypeError, (np.array([True]), False, True), {}),))
-three("fma", lambda x, y, z: np.longdouble(x) * y + z, (0, 1, 2), scale=lambda x, y, z: np.abs(x * y) + np.abs(z), bad=(Bad(TypeError, (np.array([True]), True, True), {}),))
-three("lerp", lambda x, y, w: x + w * (y - x), (0, 1, 2), scale=lambda x, y, w: np.abs(x) + np.abs(w) * (np.abs(x) + np.abs(y)))
-for _name, _oracle in {"addcmul": lambda x, y, z, v: x + v * y * z, "addcdiv": lambda x, y, z, v: x + v * y / z}.items():
-    RECORDS[_name] = Record(_oracle, lambda rng: [Case(tuple(rng.uniform(0.5, 2, SHAPE) for _ in range(3)) + (0.5,))], FLOATS, (0, 1, 2),
-                            scale=lambda x, y, z, v, f=_oracle: np.abs(x) + f(0 * x, np.abs(y), np.abs(z), abs(v)))
-RECORDS["masked_fill"] = Record(lambda x, m, v: np.where(m, v, x), lambda rng: [Case((rng.normal(size=SHAPE), rng.uniform(size=SHAPE[1:]) > 0.5, 2.0), fixed=(1,))], REAL, (0,),
-                                bad=(Bad(ValueError, (np.ones(3), np.ones((2, 3)) > 0, 0.0), {}),))
+RECORDS["where"] = Record(
+    np.where,
+    lambda rng: [
+        Case((rng.uniform(size=SHAPE) > 0.5, rng.normal(size=SHAPE), rng.normal(size=SHAPE[1:])), fixed=(0,)),
+        Case((rng.uniform(size=SHAPE) > 0.5, rng.normal(size=SHAPE), 0.0), fixed=(0,)),
+    ],
+    REAL,
+    (1, 2),
+    bad=(Bad(ValueError, (np.ones((2,)) > 0, np.ones((3,)), np.ones((3,))), {}),),
+)
+RECORDS["clip"] = Record(
+    np.clip,
+    lambda rng: [
+        Case((rng.uniform(-3, 3, SHAPE), -1.0, 1.5)),
+        Case((rng.uniform(-3, 3, SHAPE), rng.uniform(-2, -1, SHAPE), rng.uniform(1, 2, SHAPE))),
+    ],
+    FLOATS,
+    (0, 1, 2),
+    bad=(Bad(TypeError, (np.array([True]), False, True), {}),),
+)
+three(
+    "fma",
+    lambda x, y, z: np.longdouble(x) * y + z,
+    (0, 1, 2),
+    scale=lambda x, y, z: np.abs(x * y) + np.abs(z),
+    bad=(Bad(TypeError, (np.array([True]), True, True), {}),),
+)
+three(
+    "lerp",
+    lambda x, y, w: x + w * (y - x),
+    (0, 1, 2),
+    scale=lambda x, y, w: np.abs(x) + np.abs(w) * (np.abs(x) + np.abs(y)),
+)
+for _name, _oracle in {
+    "addcmul": lambda x, y, z, v: x + v * y * z,
+    "addcdiv": lambda x, y, z, v: x + v * y / z,
+}.items():
+    RECORDS[_name] = Record(
+        _oracle,
+        lambda rng: [Case(tuple(rng.uniform(0.5, 2, SHAPE) for _ in range(3)) + (0.5,))],
+        FLOATS,
+        (0, 1, 2),
+        scale=lambda x, y, z, v, f=_oracle: np.abs(x) + f(0 * x, np.abs(y), np.abs(z), abs(v)),
+    )
+RECORDS["masked_fill"] = Record(
+    lambda x, m, v: np.where(m, v, x),
+    lambda rng: [Case((rng.normal(size=SHAPE), rng.uniform(size=SHAPE[1:]) > 0.5, 2.0), fixed=(1,))],
+    REAL,
+    (0,),
+    bad=(Bad(ValueError, (np.ones(3), np.ones((2, 3)) > 0, 0.0), {}),),
+)
 
 # ---- copies and casts ----
 
-RECORDS["copy"] = Record(lambda x: x, lambda rng: [Case((rng.uniform(0, 100, (2, 3, 4)),)), Case((np.zeros((0, 3)),)), Case((np.array(3.0),))], ALL, (0,))
+RECORDS["copy"] = Record(
+    lambda x: x,
+    lambda rng: [Case((rng.uniform(0, 100, (2, 3, 4)),)), Case((np.zeros((0, 3)),)), Case((np.array(3.0),))],
+    ALL,
+    (0,),
+)
 
 
 def _cast(tg, device):
@@ -237,8 +361,15 @@ def _cast(tg, device):
     assert y.grad.dtype == tg.float32 and y.grad.tolist() == [3.0, 4.0]
 
 
-RECORDS["cast"] = Record(lambda x, dtype: x, lambda rng: [Case((rng.integers(0, 100, SHAPE).astype(float),), {"dtype": d}) for d in ("float64", "float32", "int64", "int32", "uint8")],
-                         ALL, check=_cast)
+RECORDS["cast"] = Record(
+    lambda x, dtype: x,
+    lambda rng: [
+        Case((rng.integers(0, 100, SHAPE).astype(float),), {"dtype": d})
+        for d in ("float64", "float32", "int64", "int32", "uint8")
+    ],
+    ALL,
+    check=_cast,
+)
 
 
 def _bitcast(tg, device):
@@ -261,6 +392,7 @@ for _name in ("relu", "sigmoid", "tanh", "silu", "gelu"):
 def _step(name, scalars, flags, states, oracle):
     def check(tg, device):
         from tengen import _core
+
         rng = np.random.default_rng(3)
         for flag in flags:
             arrays = [rng.uniform(0.1, 1, 7) for _ in range(2 + states)]
@@ -269,6 +401,7 @@ def _step(name, scalars, flags, states, oracle):
             for got, expected in zip((tensors[0], *tensors[2:]), oracle(arrays, flag)):
                 np.testing.assert_allclose(got.cpu().numpy(), expected, rtol=1e-13)
             np.testing.assert_array_equal(tensors[1].cpu().numpy(), arrays[1])
+
     RECORDS[name] = Record(check=check)
 
 
@@ -292,9 +425,27 @@ def _adam(arrays, flag):
     return p - 0.1 / 0.5 * m / (np.sqrt(v) / 0.7 + 1e-8), m, v
 
 
-_step("sgd_step", (0.1, 0.9, 0.2, 0.01), [(a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)], 1, _sgd)
-_step("sgd_plain_step", (0.1, 0.01), [(False,), (True,)], 0, lambda a, flag: (a[0] - 0.1 * ((-a[1] if flag[0] else a[1]) + 0.01 * a[0]),))
-_step("adam_step", (0.1, 0.9, 0.99, 1e-8, 0.5, 0.7, 0.01), [(a, b) for a in (False, True) for b in (False, True)], 2, _adam)
+_step(
+    "sgd_step",
+    (0.1, 0.9, 0.2, 0.01),
+    [(a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)],
+    1,
+    _sgd,
+)
+_step(
+    "sgd_plain_step",
+    (0.1, 0.01),
+    [(False,), (True,)],
+    0,
+    lambda a, flag: (a[0] - 0.1 * ((-a[1] if flag[0] else a[1]) + 0.01 * a[0]),),
+)
+_step(
+    "adam_step",
+    (0.1, 0.9, 0.99, 1e-8, 0.5, 0.7, 0.01),
+    [(a, b) for a in (False, True) for b in (False, True)],
+    2,
+    _adam,
+)
 
 
 def _rms(arrays, flag):

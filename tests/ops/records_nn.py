@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matrix products, convolution, pooling, normalisation, softmax, losses, attention."""
+
 from __future__ import annotations
 
 import itertools
@@ -18,12 +19,33 @@ def n(rng, *shape):
 
 # ---- products ----
 
-MATMULS = (((3, 4), (4, 5)), ((4,), (4,)), ((4,), (4, 5)), ((3, 4), (4,)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((2, 1, 3, 4), (3, 4, 5)), ((3, 4), (2, 4, 5)), ((2, 3, 4), (4,)),
-           ((3, 0), (0, 2)), ((0, 3), (3, 2)), ((4,), (2, 4, 3)))
-RECORDS["matmul"] = Record(np.matmul, lambda rng: [Case((n(rng, *a), n(rng, *b))) for a, b in MATMULS], FLOATS, (0, 1), length=lambda c: c.inputs[0].shape[-1] + 1,
-                           scale=lambda a, b: np.matmul(np.abs(a), np.abs(b)),
-                           bad=(Bad(ValueError, (np.ones((2, 3)), np.ones((4, 5))), {}, ("expected", "got 3 and 4", "(2, 3)", "(4, 5)")), Bad(ValueError, (np.array(1.0), np.ones(3)), {}),
-                                Bad(TypeError, (np.ones((2, 2)) > 0, np.ones((2, 2)) > 0), {})))
+MATMULS = (
+    ((3, 4), (4, 5)),
+    ((4,), (4,)),
+    ((4,), (4, 5)),
+    ((3, 4), (4,)),
+    ((2, 3, 4), (4, 5)),
+    ((2, 3, 4), (2, 4, 5)),
+    ((2, 1, 3, 4), (3, 4, 5)),
+    ((3, 4), (2, 4, 5)),
+    ((2, 3, 4), (4,)),
+    ((3, 0), (0, 2)),
+    ((0, 3), (3, 2)),
+    ((4,), (2, 4, 3)),
+)
+RECORDS["matmul"] = Record(
+    np.matmul,
+    lambda rng: [Case((n(rng, *a), n(rng, *b))) for a, b in MATMULS],
+    FLOATS,
+    (0, 1),
+    length=lambda c: c.inputs[0].shape[-1] + 1,
+    scale=lambda a, b: np.matmul(np.abs(a), np.abs(b)),
+    bad=(
+        Bad(ValueError, (np.ones((2, 3)), np.ones((4, 5))), {}, ("expected", "got 3 and 4", "(2, 3)", "(4, 5)")),
+        Bad(ValueError, (np.array(1.0), np.ones(3)), {}),
+        Bad(TypeError, (np.ones((2, 2)) > 0, np.ones((2, 2)) > 0), {}),
+    ),
+)
 
 
 def _integers(tg, device):
@@ -35,12 +57,25 @@ def _integers(tg, device):
 
 
 RECORDS["matmul"].check = _integers
-RECORDS["outer"] = Record(np.outer, lambda rng: [Case((n(rng, 3), n(rng, 4)))], FLOATS, (0, 1), bad=(Bad(ValueError, (np.ones((2, 2)), np.ones(2)), {}),))
+RECORDS["outer"] = Record(
+    np.outer,
+    lambda rng: [Case((n(rng, 3), n(rng, 4)))],
+    FLOATS,
+    (0, 1),
+    bad=(Bad(ValueError, (np.ones((2, 2)), np.ones(2)), {}),),
+)
 
 
 def activated(y, activation):
-    return (lambda v: v, lambda v: np.maximum(v, 0), lambda v: v * special.ndtr(v), lambda v: 0.5 * v * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))),
-            lambda v: v * special.expit(v), special.expit, np.tanh)[activation](y)
+    return (
+        lambda v: v,
+        lambda v: np.maximum(v, 0),
+        lambda v: v * special.ndtr(v),
+        lambda v: 0.5 * v * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))),
+        lambda v: v * special.expit(v),
+        special.expit,
+        np.tanh,
+    )[activation](y)
 
 
 def _linear(x, w, b=None, activation=0):
@@ -49,11 +84,23 @@ def _linear(x, w, b=None, activation=0):
 
 
 # The activations' own bounds enter besides the product's: 32 roundings at most.
-RECORDS["linear"] = Record(_linear, lambda rng: [Case((n(rng, 3, 4), n(rng, 5, 4), n(rng, 5)), {"activation": a}) for a in range(7)] + [Case((n(rng, 2, 3, 4), n(rng, 5, 4), None)),
-                           Case((n(rng, 4), n(rng, 5, 4), n(rng, 5)))], FLOATS, (0, 1, 2), length=lambda c: c.inputs[0].shape[-1] + 2 + 32 * (c.attrs.get("activation", 0) > 1),
-                           scale=lambda x, w, b=None, activation=0: np.abs(x) @ np.abs(w).T + (0 if b is None else np.abs(b)) + 1.0,
-                           bad=(Bad(ValueError, (np.ones((2, 3)), np.ones((4, 5)), None), {}), Bad(ValueError, (np.ones((2, 3)), np.ones((4, 3)), np.ones(3)), {}),
-                                Bad(ValueError, (np.ones((2, 3)), np.ones((4, 3)), None), {"activation": 7}), Bad(TypeError, (np.array([[1]]), np.array([[1]]), None), {})))
+RECORDS["linear"] = Record(
+    _linear,
+    lambda rng: (
+        [Case((n(rng, 3, 4), n(rng, 5, 4), n(rng, 5)), {"activation": a}) for a in range(7)]
+        + [Case((n(rng, 2, 3, 4), n(rng, 5, 4), None)), Case((n(rng, 4), n(rng, 5, 4), n(rng, 5)))]
+    ),
+    FLOATS,
+    (0, 1, 2),
+    length=lambda c: c.inputs[0].shape[-1] + 2 + 32 * (c.attrs.get("activation", 0) > 1),
+    scale=lambda x, w, b=None, activation=0: np.abs(x) @ np.abs(w).T + (0 if b is None else np.abs(b)) + 1.0,
+    bad=(
+        Bad(ValueError, (np.ones((2, 3)), np.ones((4, 5)), None), {}),
+        Bad(ValueError, (np.ones((2, 3)), np.ones((4, 3)), np.ones(3)), {}),
+        Bad(ValueError, (np.ones((2, 3)), np.ones((4, 3)), None), {"activation": 7}),
+        Bad(TypeError, (np.array([[1]]), np.array([[1]]), None), {}),
+    ),
+)
 
 # ---- convolution, from its definition ----
 
@@ -68,7 +115,9 @@ def _window(x, kernel, stride, padding, dilation):
     stride, dilation = _fill(stride, d), _fill(dilation, d)
     padding = _fill(padding, d)
     begins, ends = (padding, padding) if len(padding) == d else (padding[:d], padding[d:])
-    out = [(x.shape[2 + i] + begins[i] + ends[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(d)]
+    out = [
+        (x.shape[2 + i] + begins[i] + ends[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(d)
+    ]
     return begins, ends, out, stride, dilation
 
 
@@ -79,19 +128,33 @@ def _conv(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=0)
     y = np.zeros((x.shape[0], w.shape[0], *out))
     o, c = w.shape[0] // groups, w.shape[1]
     for tap in itertools.product(*map(range, kernel)):
-        part = xp[(slice(None), slice(None), *(slice(t * dl, t * dl + (m - 1) * st + 1, st) for t, dl, m, st in zip(tap, dil, out, s)))]
+        part = xp[
+            (
+                slice(None),
+                slice(None),
+                *(slice(t * dl, t * dl + (m - 1) * st + 1, st) for t, dl, m, st in zip(tap, dil, out, s)),
+            )
+        ]
         for g in range(groups):
-            y[:, g * o:(g + 1) * o] += np.einsum("oc,nc...->no...", w[(slice(g * o, (g + 1) * o), slice(None), *tap)], part[:, g * c:(g + 1) * c])
+            y[:, g * o : (g + 1) * o] += np.einsum(
+                "oc,nc...->no...", w[(slice(g * o, (g + 1) * o), slice(None), *tap)], part[:, g * c : (g + 1) * c]
+            )
     if b is not None:
         y += b.reshape(-1, *(1,) * len(kernel))
     return activated(y, activation)
 
 
 def _conv_cases(rng):
-    return [Case((n(rng, 2, 3, 6, 5), n(rng, 4, 3, 3, 2), n(rng, 4)), {"padding": 1}), Case((n(rng, 2, 3, 7, 7), n(rng, 4, 3, 3, 3), None), {"stride": 2, "padding": (0, 1, 2, 1)}),
-            Case((n(rng, 1, 4, 8, 6), n(rng, 6, 2, 2, 3), n(rng, 6)), {"groups": 2, "dilation": (2, 1)}), Case((n(rng, 2, 2, 9), n(rng, 3, 2, 4), n(rng, 3)), {"stride": 3, "padding": 2}),
-            Case((n(rng, 1, 2, 4, 4, 3), n(rng, 2, 2, 2, 2, 2), None)), Case((n(rng, 2, 4, 5, 5), n(rng, 4, 1, 3, 3), n(rng, 4)), {"groups": 4, "padding": 1, "activation": 1}),
-            Case((n(rng, 1, 2, 4, 4), n(rng, 3, 2, 1, 1), n(rng, 3)), {"activation": 4}), Case((n(rng, 1, 1, 1, 1), n(rng, 1, 1, 3, 3), None), {"padding": 4})]
+    return [
+        Case((n(rng, 2, 3, 6, 5), n(rng, 4, 3, 3, 2), n(rng, 4)), {"padding": 1}),
+        Case((n(rng, 2, 3, 7, 7), n(rng, 4, 3, 3, 3), None), {"stride": 2, "padding": (0, 1, 2, 1)}),
+        Case((n(rng, 1, 4, 8, 6), n(rng, 6, 2, 2, 3), n(rng, 6)), {"groups": 2, "dilation": (2, 1)}),
+        Case((n(rng, 2, 2, 9), n(rng, 3, 2, 4), n(rng, 3)), {"stride": 3, "padding": 2}),
+        Case((n(rng, 1, 2, 4, 4, 3), n(rng, 2, 2, 2, 2, 2), None)),
+        Case((n(rng, 2, 4, 5, 5), n(rng, 4, 1, 3, 3), n(rng, 4)), {"groups": 4, "padding": 1, "activation": 1}),
+        Case((n(rng, 1, 2, 4, 4), n(rng, 3, 2, 1, 1), n(rng, 3)), {"activation": 4}),
+        Case((n(rng, 1, 1, 1, 1), n(rng, 1, 1, 3, 3), None), {"padding": 4}),
+    ]
 
 
 def _taps(c):
@@ -99,12 +162,27 @@ def _taps(c):
 
 
 X, W = np.ones((1, 3, 5, 5)), np.ones((4, 3, 3, 3))
-RECORDS["conv"] = Record(_conv, _conv_cases, FLOATS, (0, 1, 2), length=_taps,
-                         scale=lambda x, w, b=None, **a: _conv(np.abs(x), np.abs(w), None if b is None else np.abs(b), **{**a, "activation": 0}) + 1.0,
-                         bad=(Bad(ValueError, (X, np.ones((4, 2, 3, 3)), None), {}, ("expected input channels 2", "got 3")), Bad(ValueError, (X, np.ones((4, 3, 6, 3)), None), {}),
-                              Bad(ValueError, (X, W, np.ones(3)), {}), Bad(ValueError, (X, W, None), {"stride": 0}), Bad(ValueError, (X, W, None), {"padding": -1}),
-                              Bad(ValueError, (X, W, None), {"groups": 2}), Bad(ValueError, (np.ones((3, 5)), W, None), {}), Bad(ValueError, (X, W, None), {"stride": (1, 1, 1)}),
-                              Bad(TypeError, (X.astype(np.int64), W.astype(np.int64), None), {})))
+RECORDS["conv"] = Record(
+    _conv,
+    _conv_cases,
+    FLOATS,
+    (0, 1, 2),
+    length=_taps,
+    scale=lambda x, w, b=None, **a: (
+        _conv(np.abs(x), np.abs(w), None if b is None else np.abs(b), **{**a, "activation": 0}) + 1.0
+    ),
+    bad=(
+        Bad(ValueError, (X, np.ones((4, 2, 3, 3)), None), {}, ("expected input channels 2", "got 3")),
+        Bad(ValueError, (X, np.ones((4, 3, 6, 3)), None), {}),
+        Bad(ValueError, (X, W, np.ones(3)), {}),
+        Bad(ValueError, (X, W, None), {"stride": 0}),
+        Bad(ValueError, (X, W, None), {"padding": -1}),
+        Bad(ValueError, (X, W, None), {"groups": 2}),
+        Bad(ValueError, (np.ones((3, 5)), W, None), {}),
+        Bad(ValueError, (X, W, None), {"stride": (1, 1, 1)}),
+        Bad(TypeError, (X.astype(np.int64), W.astype(np.int64), None), {}),
+    ),
+)
 
 
 def _adjoint(like, f, dy):
@@ -129,8 +207,12 @@ def _backward_weight(x, dy, kernel, **a):
 
 def _windows(rng):
     """(x, w, attributes) of small convolutions, and their output's shape."""
-    for x, w, a in (((2, 2, 5, 4), (2, 2, 3, 2), {"padding": 1}), ((1, 2, 6, 5), (4, 1, 2, 2), {"stride": 2, "groups": 2}), ((1, 1, 7), (2, 1, 3), {"dilation": 2, "padding": (1, 0), "stride": 2}),
-                    ((2, 1, 3, 3), (1, 1, 1, 1), {"stride": 2})):
+    for x, w, a in (
+        ((2, 2, 5, 4), (2, 2, 3, 2), {"padding": 1}),
+        ((1, 2, 6, 5), (4, 1, 2, 2), {"stride": 2, "groups": 2}),
+        ((1, 1, 7), (2, 1, 3), {"dilation": 2, "padding": (1, 0), "stride": 2}),
+        ((2, 1, 3, 3), (1, 1, 1, 1), {"stride": 2}),
+    ):
         yield x, w, a, _conv(np.zeros(x), np.zeros(w), **a).shape
 
 
@@ -138,12 +220,30 @@ def sized(x):
     return tuple(x[2:])
 
 
-RECORDS["conv_backward_data"] = Record(_backward_data, lambda rng: [Case((n(rng, *y), n(rng, *w)), {**a, "size": sized(x)}) for x, w, a, y in _windows(rng)], FLOATS, (0, 1),
-                                       length=lambda c: int(np.prod(c.inputs[1].shape)) + 1, scale=lambda dy, w, **a: _backward_data(np.abs(dy), np.abs(w), **a),
-                                       bad=(Bad(ValueError, (np.ones((1, 4, 3, 3)), W), {"size": (9, 9)}), Bad(ValueError, (np.ones((1, 5, 3, 3)), W), {"size": (5, 5)})))
-RECORDS["conv_backward_weight"] = Record(_backward_weight, lambda rng: [Case((n(rng, *x), n(rng, *y)), {**a, "kernel": sized(w)}) for x, w, a, y in _windows(rng)], FLOATS, (0, 1),
-                                         length=lambda c: int(np.prod(c.inputs[1].shape)) + 1, scale=lambda x, dy, **a: _backward_weight(np.abs(x), np.abs(dy), **a),
-                                         bad=(Bad(ValueError, (X, np.ones((1, 4, 4, 4))), {"kernel": 3}), Bad(ValueError, (X, np.ones((2, 4, 3, 3))), {"kernel": 3})))
+RECORDS["conv_backward_data"] = Record(
+    _backward_data,
+    lambda rng: [Case((n(rng, *y), n(rng, *w)), {**a, "size": sized(x)}) for x, w, a, y in _windows(rng)],
+    FLOATS,
+    (0, 1),
+    length=lambda c: int(np.prod(c.inputs[1].shape)) + 1,
+    scale=lambda dy, w, **a: _backward_data(np.abs(dy), np.abs(w), **a),
+    bad=(
+        Bad(ValueError, (np.ones((1, 4, 3, 3)), W), {"size": (9, 9)}),
+        Bad(ValueError, (np.ones((1, 5, 3, 3)), W), {"size": (5, 5)}),
+    ),
+)
+RECORDS["conv_backward_weight"] = Record(
+    _backward_weight,
+    lambda rng: [Case((n(rng, *x), n(rng, *y)), {**a, "kernel": sized(w)}) for x, w, a, y in _windows(rng)],
+    FLOATS,
+    (0, 1),
+    length=lambda c: int(np.prod(c.inputs[1].shape)) + 1,
+    scale=lambda x, dy, **a: _backward_weight(np.abs(x), np.abs(dy), **a),
+    bad=(
+        Bad(ValueError, (X, np.ones((1, 4, 4, 4))), {"kernel": 3}),
+        Bad(ValueError, (X, np.ones((2, 4, 3, 3))), {"kernel": 3}),
+    ),
+)
 
 # ---- pooling ----
 
@@ -155,7 +255,15 @@ def _pooled(x, kernel, stride, padding, dilation, f, outside):
     xp = np.pad(x, [(0, 0), (0, 0), *zip(begins, ends)], constant_values=outside)
     y = np.zeros((*x.shape[:2], *out))
     for at in np.ndindex(*out):
-        y[(slice(None), slice(None), *at)] = f(xp[(slice(None), slice(None), *(slice(a * st, a * st + dl * (k - 1) + 1, dl) for a, st, dl, k in zip(at, s, dil, kernel)))].reshape(*x.shape[:2], -1))
+        y[(slice(None), slice(None), *at)] = f(
+            xp[
+                (
+                    slice(None),
+                    slice(None),
+                    *(slice(a * st, a * st + dl * (k - 1) + 1, dl) for a, st, dl, k in zip(at, s, dil, kernel)),
+                )
+            ].reshape(*x.shape[:2], -1)
+        )
     return y
 
 
@@ -166,14 +274,36 @@ def _max_pool(x, kernel, stride=None, padding=0, dilation=1):
 def _avg_pool(x, kernel, stride=None, padding=0, count_include_pad=1):
     total = _pooled(x, kernel, stride, padding, 1, lambda v: v.sum(-1), 0)
     counts = np.ones_like(x) if not count_include_pad else None
-    return total / (np.prod(_fill(kernel, x.ndim - 2)) if counts is None else _pooled(counts, kernel, stride, padding, 1, lambda v: v.sum(-1), 0))
+    return total / (
+        np.prod(_fill(kernel, x.ndim - 2))
+        if counts is None
+        else _pooled(counts, kernel, stride, padding, 1, lambda v: v.sum(-1), 0)
+    )
 
 
-POOLS = (((2, 3, 6, 5), {"kernel": 2}), ((1, 2, 7, 7), {"kernel": 3, "stride": 2, "padding": 1}), ((2, 1, 9), {"kernel": 3, "stride": 2}), ((1, 2, 4, 4, 4), {"kernel": 2, "stride": 1}),
-         ((1, 1, 5, 6), {"kernel": (2, 3), "stride": (1, 2), "padding": (0, 1, 1, 0)}))
-NO_POOL = (Bad(ValueError, (X,), {"kernel": 6}), Bad(ValueError, (X,), {"kernel": 2, "padding": 2}), Bad(ValueError, (np.ones((2, 2)),), {"kernel": 2}), Bad(ValueError, (X,), {"kernel": 2, "stride": -1}))
-RECORDS["max_pool"] = Record(_max_pool, lambda rng: [Case((rng.permutation(int(np.prod(s))).reshape(s) / 7.0,), a) for s, a in POOLS] + [Case((n(rng, 1, 1, 7, 7),), {"kernel": 2, "dilation": 2, "stride": 1})],
-                             FLOATS, (0,), bad=NO_POOL)
+POOLS = (
+    ((2, 3, 6, 5), {"kernel": 2}),
+    ((1, 2, 7, 7), {"kernel": 3, "stride": 2, "padding": 1}),
+    ((2, 1, 9), {"kernel": 3, "stride": 2}),
+    ((1, 2, 4, 4, 4), {"kernel": 2, "stride": 1}),
+    ((1, 1, 5, 6), {"kernel": (2, 3), "stride": (1, 2), "padding": (0, 1, 1, 0)}),
+)
+NO_POOL = (
+    Bad(ValueError, (X,), {"kernel": 6}),
+    Bad(ValueError, (X,), {"kernel": 2, "padding": 2}),
+    Bad(ValueError, (np.ones((2, 2)),), {"kernel": 2}),
+    Bad(ValueError, (X,), {"kernel": 2, "stride": -1}),
+)
+RECORDS["max_pool"] = Record(
+    _max_pool,
+    lambda rng: (
+        [Case((rng.permutation(int(np.prod(s))).reshape(s) / 7.0,), a) for s, a in POOLS]
+        + [Case((n(rng, 1, 1, 7, 7),), {"kernel": 2, "dilation": 2, "stride": 1})]
+    ),
+    FLOATS,
+    (0,),
+    bad=NO_POOL,
+)
 
 
 def _max_pool_edges(tg, device):
@@ -202,16 +332,43 @@ def _pool_scatter(dy, index, kernel, size, **a):
     return out.reshape(*dy.shape[:2], *_fill(size, dy.ndim - 2))
 
 
-RECORDS["max_pool_backward"] = Record(_pool_scatter, lambda rng: [Case((n(rng, 2, 1, 2, 2), rng.integers(0, 16, (2, 1, 2, 2)).astype(np.int32)), {"kernel": 2, "size": (4, 4)}, (1,))], FLOATS, (0,),
-                                      length=lambda c: 4, scale=lambda dy, index, **a: _pool_scatter(np.abs(dy), index, **a),
-                                      bad=(Bad(ValueError, (np.ones((1, 1, 2)), np.zeros((1, 1, 3), np.int32)), {"kernel": 2, "size": 4}), Bad(TypeError, (np.ones((1, 1, 2)), np.zeros((1, 1, 2))), {"kernel": 2, "size": 4})))
+RECORDS["max_pool_backward"] = Record(
+    _pool_scatter,
+    lambda rng: [
+        Case(
+            (n(rng, 2, 1, 2, 2), rng.integers(0, 16, (2, 1, 2, 2)).astype(np.int32)),
+            {"kernel": 2, "size": (4, 4)},
+            (1,),
+        )
+    ],
+    FLOATS,
+    (0,),
+    length=lambda c: 4,
+    scale=lambda dy, index, **a: _pool_scatter(np.abs(dy), index, **a),
+    bad=(
+        Bad(ValueError, (np.ones((1, 1, 2)), np.zeros((1, 1, 3), np.int32)), {"kernel": 2, "size": 4}),
+        Bad(TypeError, (np.ones((1, 1, 2)), np.zeros((1, 1, 2))), {"kernel": 2, "size": 4}),
+    ),
+)
 AVG = [(s, {**a, "count_include_pad": c}) for s, a in POOLS for c in (0, 1)]
-RECORDS["avg_pool"] = Record(_avg_pool, lambda rng: [Case((n(rng, *s),), a) for s, a in AVG], FLOATS, (0,), length=lambda c: 1 + int(np.prod(_fill(c.attrs["kernel"], c.inputs[0].ndim - 2))),
-                             scale=lambda x, **a: _avg_pool(np.abs(x), **a), bad=(*NO_POOL, Bad(TypeError, (X.astype(np.int64),), {"kernel": 2})))
-RECORDS["avg_pool_backward"] = Record(lambda dy, size, **a: _adjoint((*dy.shape[:2], *size), lambda x: _avg_pool(x, **a), dy),
-                                      lambda rng: [Case((n(rng, *_avg_pool(np.zeros(s), **a).shape),), {**a, "size": sized(s)}) for s, a in AVG[:4]], FLOATS, (0,), length=lambda c: 10,
-                                      scale=lambda dy, size, **a: _adjoint((*dy.shape[:2], *size), lambda x: _avg_pool(x, **a), np.abs(dy)),
-                                      bad=(Bad(ValueError, (np.ones((1, 1, 2)),), {"kernel": 2, "size": 9}),))
+RECORDS["avg_pool"] = Record(
+    _avg_pool,
+    lambda rng: [Case((n(rng, *s),), a) for s, a in AVG],
+    FLOATS,
+    (0,),
+    length=lambda c: 1 + int(np.prod(_fill(c.attrs["kernel"], c.inputs[0].ndim - 2))),
+    scale=lambda x, **a: _avg_pool(np.abs(x), **a),
+    bad=(*NO_POOL, Bad(TypeError, (X.astype(np.int64),), {"kernel": 2})),
+)
+RECORDS["avg_pool_backward"] = Record(
+    lambda dy, size, **a: _adjoint((*dy.shape[:2], *size), lambda x: _avg_pool(x, **a), dy),
+    lambda rng: [Case((n(rng, *_avg_pool(np.zeros(s), **a).shape),), {**a, "size": sized(s)}) for s, a in AVG[:4]],
+    FLOATS,
+    (0,),
+    length=lambda c: 10,
+    scale=lambda dy, size, **a: _adjoint((*dy.shape[:2], *size), lambda x: _avg_pool(x, **a), np.abs(dy)),
+    bad=(Bad(ValueError, (np.ones((1, 1, 2)),), {"kernel": 2, "size": 9}),),
+)
 
 
 def _adaptive(x, output_size):
@@ -219,12 +376,32 @@ def _adaptive(x, output_size):
     out = _fill(output_size, d)
     y = np.zeros((*x.shape[:2], *out))
     for at in np.ndindex(*out):
-        y[(slice(None), slice(None), *at)] = x[(slice(None), slice(None), *(slice(a * m // o, -(-(a + 1) * m // o)) for a, m, o in zip(at, x.shape[2:], out)))].reshape(*x.shape[:2], -1).mean(-1)
+        y[(slice(None), slice(None), *at)] = (
+            x[
+                (
+                    slice(None),
+                    slice(None),
+                    *(slice(a * m // o, -(-(a + 1) * m // o)) for a, m, o in zip(at, x.shape[2:], out)),
+                )
+            ]
+            .reshape(*x.shape[:2], -1)
+            .mean(-1)
+        )
     return y
 
 
-RECORDS["adaptive_avg_pool"] = Record(_adaptive, lambda rng: [Case((n(rng, 2, 3, 7, 5),), {"output_size": o}) for o in (1, (3, 2), (7, 5), (8, 3))] + [Case((n(rng, 1, 2, 6),), {"output_size": 3})], FLOATS, (0,),
-                                      length=lambda c: c.inputs[0][0, 0].size, scale=lambda x, **a: _adaptive(np.abs(x), **a), bad=(Bad(ValueError, (X,), {"output_size": 0}), Bad(ValueError, (X,), {"output_size": (1, 2, 3)})))
+RECORDS["adaptive_avg_pool"] = Record(
+    _adaptive,
+    lambda rng: (
+        [Case((n(rng, 2, 3, 7, 5),), {"output_size": o}) for o in (1, (3, 2), (7, 5), (8, 3))]
+        + [Case((n(rng, 1, 2, 6),), {"output_size": 3})]
+    ),
+    FLOATS,
+    (0,),
+    length=lambda c: c.inputs[0][0, 0].size,
+    scale=lambda x, **a: _adaptive(np.abs(x), **a),
+    bad=(Bad(ValueError, (X,), {"output_size": 0}), Bad(ValueError, (X,), {"output_size": (1, 2, 3)})),
+)
 
 # ---- normalisation ----
 
@@ -246,12 +423,40 @@ def _batch(x, w=None, b=None, eps=1e-5):
 
 BATCHES = [((4, 3, 5), True), ((2, 3, 4, 2), False), ((6, 2), True)]
 # Of unit inputs, |x| + |mean| stays below 8 and 1/std below 3: 32 covers the scale of the table's bound.
-RECORDS["batch_norm"] = Record(_batch, lambda rng: [Case((n(rng, *s), *((n(rng, s[1]), n(rng, s[1])) if affine else (None, None)))) for s, affine in BATCHES], FLOATS, (0, 1, 2),
-                               length=lambda c: c.inputs[0].size // c.inputs[0].shape[1] + 8, scale=lambda x, w=None, b=None, **a: 32.0,
-                               bad=(Bad(ValueError, (X, np.ones(4), None), {}), Bad(ValueError, (np.ones(3), None, None), {}), Bad(TypeError, (X.astype(np.int64), None, None), {})))
+RECORDS["batch_norm"] = Record(
+    _batch,
+    lambda rng: [
+        Case((n(rng, *s), *((n(rng, s[1]), n(rng, s[1])) if affine else (None, None)))) for s, affine in BATCHES
+    ],
+    FLOATS,
+    (0, 1, 2),
+    length=lambda c: c.inputs[0].size // c.inputs[0].shape[1] + 8,
+    scale=lambda x, w=None, b=None, **a: 32.0,
+    bad=(
+        Bad(ValueError, (X, np.ones(4), None), {}),
+        Bad(ValueError, (np.ones(3), None, None), {}),
+        Bad(TypeError, (X.astype(np.int64), None, None), {}),
+    ),
+)
 RECORDS["batch_norm_backward"] = Record(covered_by="batch_norm")
-RECORDS["batch_norm_infer"] = Record(_infer, lambda rng: [Case((n(rng, *s), n(rng, s[1]), rng.uniform(0.5, 2, s[1]), *((n(rng, s[1]), n(rng, s[1])) if affine else (None, None)))) for s, affine in BATCHES],
-                                     FLOATS, (0, 1, 2, 3, 4), scale=lambda *a, **k: 32.0, bad=(Bad(ValueError, (X, np.ones(4), np.ones(4), None, None), {}),))
+RECORDS["batch_norm_infer"] = Record(
+    _infer,
+    lambda rng: [
+        Case(
+            (
+                n(rng, *s),
+                n(rng, s[1]),
+                rng.uniform(0.5, 2, s[1]),
+                *((n(rng, s[1]), n(rng, s[1])) if affine else (None, None)),
+            )
+        )
+        for s, affine in BATCHES
+    ],
+    FLOATS,
+    (0, 1, 2, 3, 4),
+    scale=lambda *a, **k: 32.0,
+    bad=(Bad(ValueError, (X, np.ones(4), np.ones(4), None, None), {}),),
+)
 
 
 def _layer(x, w=None, b=None, inner_axes=1, eps=1e-5):
@@ -261,9 +466,22 @@ def _layer(x, w=None, b=None, inner_axes=1, eps=1e-5):
     return y if b is None else y + b
 
 
-RECORDS["layer_norm"] = Record(_layer, lambda rng: [Case((n(rng, 3, 6), n(rng, 6), n(rng, 6))), Case((n(rng, 2, 3, 4), n(rng, 3, 4), None), {"inner_axes": 2, "eps": 1e-3}), Case((n(rng, 5), None, None))],
-                               FLOATS, (0, 1, 2), length=lambda c: c.inputs[0].size, scale=lambda *a, **k: 32.0,
-                               bad=(Bad(ValueError, (np.ones((2, 3)), np.ones(2), None), {}), Bad(ValueError, (np.ones((2, 3)), None, None), {"inner_axes": 3})))
+RECORDS["layer_norm"] = Record(
+    _layer,
+    lambda rng: [
+        Case((n(rng, 3, 6), n(rng, 6), n(rng, 6))),
+        Case((n(rng, 2, 3, 4), n(rng, 3, 4), None), {"inner_axes": 2, "eps": 1e-3}),
+        Case((n(rng, 5), None, None)),
+    ],
+    FLOATS,
+    (0, 1, 2),
+    length=lambda c: c.inputs[0].size,
+    scale=lambda *a, **k: 32.0,
+    bad=(
+        Bad(ValueError, (np.ones((2, 3)), np.ones(2), None), {}),
+        Bad(ValueError, (np.ones((2, 3)), None, None), {"inner_axes": 3}),
+    ),
+)
 RECORDS["layer_norm_backward"] = Record(covered_by="layer_norm")
 
 
@@ -273,19 +491,53 @@ def _group(x, w=None, b=None, groups=1, eps=1e-5):
     return y if b is None else y + _line(b, x)
 
 
-RECORDS["group_norm"] = Record(_group, lambda rng: [Case((n(rng, 2, 6, 4), n(rng, 6), n(rng, 6)), {"groups": 3}), Case((n(rng, 3, 4), None, None), {"groups": 2})], FLOATS, (0, 1, 2),
-                               length=lambda c: c.inputs[0].size, scale=lambda *a, **k: 32.0, bad=(Bad(ValueError, (X, None, None), {"groups": 2}),))
-RECORDS["rms_norm"] = Record(lambda x, w=None, inner_axes=1, eps=1e-6: x / np.sqrt(np.mean(x * x, tuple(range(x.ndim - inner_axes, x.ndim)), keepdims=True) + eps) * (1 if w is None else w),
-                             lambda rng: [Case((n(rng, 3, 6), n(rng, 6))), Case((n(rng, 2, 3, 4), None), {"inner_axes": 2})], FLOATS, (0, 1), length=lambda c: c.inputs[0].size, scale=lambda *a, **k: 8.0,
-                             bad=(Bad(ValueError, (np.ones((2, 3)), np.ones(2)), {}),))
+RECORDS["group_norm"] = Record(
+    _group,
+    lambda rng: [
+        Case((n(rng, 2, 6, 4), n(rng, 6), n(rng, 6)), {"groups": 3}),
+        Case((n(rng, 3, 4), None, None), {"groups": 2}),
+    ],
+    FLOATS,
+    (0, 1, 2),
+    length=lambda c: c.inputs[0].size,
+    scale=lambda *a, **k: 32.0,
+    bad=(Bad(ValueError, (X, None, None), {"groups": 2}),),
+)
+RECORDS["rms_norm"] = Record(
+    lambda x, w=None, inner_axes=1, eps=1e-6: (
+        x
+        / np.sqrt(np.mean(x * x, tuple(range(x.ndim - inner_axes, x.ndim)), keepdims=True) + eps)
+        * (1 if w is None else w)
+    ),
+    lambda rng: [Case((n(rng, 3, 6), n(rng, 6))), Case((n(rng, 2, 3, 4), None), {"inner_axes": 2})],
+    FLOATS,
+    (0, 1),
+    length=lambda c: c.inputs[0].size,
+    scale=lambda *a, **k: 8.0,
+    bad=(Bad(ValueError, (np.ones((2, 3)), np.ones(2)), {}),),
+)
 
 # ---- softmax ----
 
 SOFT = [((3, 5), {}), ((3, 5), {"axis": 0}), ((2, 3, 4), {"axis": 1}), ((4,), {"axis": -1})]
 WRONG = (Bad(IndexError, (np.ones((2, 3)),), {"axis": 2}), Bad(TypeError, (np.array([1]),), {}))
-RECORDS["softmax"] = Record(lambda x, axis=-1: special.softmax(x, axis), lambda rng: [Case((n(rng, *s) * 3,), a) for s, a in SOFT], FLOATS, (0,), length=lambda c: 2, bad=WRONG,
-                            scale=lambda x, axis=-1: special.softmax(x, axis) * (1 + np.abs(x - x.max(axis, keepdims=True))))
-RECORDS["log_softmax"] = Record(lambda x, axis=-1: special.log_softmax(x, axis), lambda rng: [Case((n(rng, *s) * 3,), a) for s, a in SOFT], FLOATS, (0,), scale=lambda x, axis=-1: np.abs(x).max() + 1, bad=WRONG)
+RECORDS["softmax"] = Record(
+    lambda x, axis=-1: special.softmax(x, axis),
+    lambda rng: [Case((n(rng, *s) * 3,), a) for s, a in SOFT],
+    FLOATS,
+    (0,),
+    length=lambda c: 2,
+    bad=WRONG,
+    scale=lambda x, axis=-1: special.softmax(x, axis) * (1 + np.abs(x - x.max(axis, keepdims=True))),
+)
+RECORDS["log_softmax"] = Record(
+    lambda x, axis=-1: special.log_softmax(x, axis),
+    lambda rng: [Case((n(rng, *s) * 3,), a) for s, a in SOFT],
+    FLOATS,
+    (0,),
+    scale=lambda x, axis=-1: np.abs(x).max() + 1,
+    bad=WRONG,
+)
 
 
 def _soft_edges(tg, device):
@@ -308,18 +560,49 @@ def _reduced(v, reduction):
 
 def pair(name, f, low=-2.0, high=2.0, tlow=-2.0, thigh=2.0, calls=({},), grad=(0, 1), second=True):
     def cases(rng):
-        return [Case((rng.uniform(low, high, (3, 4)), rng.uniform(tlow, thigh, (3, 4))), {**a, "reduction": r}) for a in calls for r in ("mean", "sum", "none")]
-    RECORDS[name] = Record(lambda x, t, reduction="mean", **a: np.asarray(_reduced(f(x, t, **a), reduction)), cases, FLOATS, grad, second, lambda c: 12,
-                           scale=lambda x, t, reduction="mean", **a: np.asarray(_reduced(np.abs(x) * 4 + np.abs(t) * 4 + 8, reduction)),
-                           bad=(Bad(ValueError, (np.ones(2), np.ones(3)), {}), Bad(ValueError, (np.ones(2), np.ones(2)), {"reduction": "avg"}), Bad(TypeError, (np.array([1]), np.array([1])), {})))
+        return [
+            Case((rng.uniform(low, high, (3, 4)), rng.uniform(tlow, thigh, (3, 4))), {**a, "reduction": r})
+            for a in calls
+            for r in ("mean", "sum", "none")
+        ]
+
+    RECORDS[name] = Record(
+        lambda x, t, reduction="mean", **a: np.asarray(_reduced(f(x, t, **a), reduction)),
+        cases,
+        FLOATS,
+        grad,
+        second,
+        lambda c: 12,
+        scale=lambda x, t, reduction="mean", **a: np.asarray(_reduced(np.abs(x) * 4 + np.abs(t) * 4 + 8, reduction)),
+        bad=(
+            Bad(ValueError, (np.ones(2), np.ones(3)), {}),
+            Bad(ValueError, (np.ones(2), np.ones(2)), {"reduction": "avg"}),
+            Bad(TypeError, (np.array([1]), np.array([1])), {}),
+        ),
+    )
 
 
 pair("mse_loss", lambda x, t: (x - t) ** 2)
 pair("l1_loss", lambda x, t: np.abs(x - t))
-pair("smooth_l1_loss", lambda x, t, beta=1.0: np.where(np.abs(x - t) < beta, (x - t) ** 2 / (2 * beta), np.abs(x - t) - beta / 2), calls=({}, {"beta": 0.5}))
-pair("huber_loss", lambda x, t, delta=1.0: np.where(np.abs(x - t) <= delta, (x - t) ** 2 / 2, delta * (np.abs(x - t) - delta / 2)), calls=({}, {"delta": 0.5}))
+pair(
+    "smooth_l1_loss",
+    lambda x, t, beta=1.0: np.where(np.abs(x - t) < beta, (x - t) ** 2 / (2 * beta), np.abs(x - t) - beta / 2),
+    calls=({}, {"beta": 0.5}),
+)
+pair(
+    "huber_loss",
+    lambda x, t, delta=1.0: np.where(np.abs(x - t) <= delta, (x - t) ** 2 / 2, delta * (np.abs(x - t) - delta / 2)),
+    calls=({}, {"delta": 0.5}),
+)
 pair("binary_cross_entropy", lambda x, t: -(t * np.log(x) + (1 - t) * np.log(1 - x)), 0.1, 0.9, 0, 1)
-pair("binary_cross_entropy_with_logits", lambda x, t: -(t * -np.logaddexp(0, -x) + (1 - t) * -np.logaddexp(0, x)), -3, 3, 0, 1)
+pair(
+    "binary_cross_entropy_with_logits",
+    lambda x, t: -(t * -np.logaddexp(0, -x) + (1 - t) * -np.logaddexp(0, x)),
+    -3,
+    3,
+    0,
+    1,
+)
 pair("kl_div", lambda x, t: special.xlogy(t, t) - t * x, -2, 0, 0.1, 1)
 
 
@@ -331,27 +614,61 @@ def _classes(log_p, target, weight, reduction, ignore_index, smoothing):
     picked = np.take_along_axis(log_p, np.expand_dims(safe, axis), axis).squeeze(axis) * w[safe]
     smooth = (log_p * w.reshape(-1, *(1,) * (log_p.ndim - axis - 1))).sum(axis) / log_p.shape[axis]
     loss = np.where(counts, -(1 - smoothing) * picked - smoothing * smooth, 0)
-    return np.asarray(loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.sum() / (w[safe] * counts).sum())
+    return np.asarray(
+        loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.sum() / (w[safe] * counts).sum()
+    )
 
 
 def _cross_entropy(x, target, weight=None, reduction="mean", ignore_index=-100, label_smoothing=0.0):
-    return _classes(special.log_softmax(x, 0 if x.ndim == 1 else 1), target, weight, reduction, ignore_index, label_smoothing)
+    return _classes(
+        special.log_softmax(x, 0 if x.ndim == 1 else 1), target, weight, reduction, ignore_index, label_smoothing
+    )
 
 
 def _class_cases(rng, smoothing):
     more = [{"label_smoothing": 0.1}] if smoothing else []
-    return [Case((n(rng, 6, 4), rng.integers(0, 4, 6), None), {"reduction": r, **a}, (1,)) for r in ("mean", "sum", "none") for a in ({}, *more)] + [
-        Case((n(rng, 2, 4, 3), rng.integers(0, 4, (2, 3)), rng.uniform(0.5, 2, 4)), {**a}, (1,)) for a in ({}, *more)] + [
-        Case((n(rng, 4, 3), np.array([0, -1, 2, -1]), rng.uniform(0.5, 2, 3)), {"ignore_index": -1, **a}, (1,)) for a in ({}, *more)] + [Case((n(rng, 5), np.array(3), None), {}, (1,))]
+    return (
+        [
+            Case((n(rng, 6, 4), rng.integers(0, 4, 6), None), {"reduction": r, **a}, (1,))
+            for r in ("mean", "sum", "none")
+            for a in ({}, *more)
+        ]
+        + [
+            Case((n(rng, 2, 4, 3), rng.integers(0, 4, (2, 3)), rng.uniform(0.5, 2, 4)), {**a}, (1,))
+            for a in ({}, *more)
+        ]
+        + [
+            Case((n(rng, 4, 3), np.array([0, -1, 2, -1]), rng.uniform(0.5, 2, 3)), {"ignore_index": -1, **a}, (1,))
+            for a in ({}, *more)
+        ]
+        + [Case((n(rng, 5), np.array(3), None), {}, (1,))]
+    )
 
 
-CLASS_BAD = (Bad(ValueError, (np.ones((2, 3)), np.array([0]), None), {}), Bad(TypeError, (np.ones((2, 3)), np.ones(2), None), {}),
-             Bad(ValueError, (np.ones((2, 3)), np.array([0, 1]), np.ones(2)), {}), Bad(ValueError, (np.ones((2, 3)), np.array([0, 1]), None), {"reduction": "avg"}))
-RECORDS["cross_entropy"] = Record(_cross_entropy, lambda rng: _class_cases(rng, True), FLOATS, (0,), length=lambda c: c.inputs[0].size,
-                                  scale=lambda x, t, w=None, reduction="mean", **a: (np.abs(x).max() + 1) * 2 * (t.size if reduction == "sum" else 1),
-                                  bad=(*CLASS_BAD, Bad(ValueError, (np.ones((2, 3)), np.array([0, 1]), None), {"label_smoothing": 2.0})))
-RECORDS["nll_loss"] = Record(lambda x, t, w=None, reduction="mean", ignore_index=-100: _classes(x, t, w, reduction, ignore_index, 0), lambda rng: _class_cases(rng, False), FLOATS, (0,),
-                             length=lambda c: c.inputs[0].size, scale=lambda x, t, w=None, reduction="mean", **a: (np.abs(x).max() + 1) * 2 * (t.size if reduction == "sum" else 1), bad=CLASS_BAD)
+CLASS_BAD = (
+    Bad(ValueError, (np.ones((2, 3)), np.array([0]), None), {}),
+    Bad(TypeError, (np.ones((2, 3)), np.ones(2), None), {}),
+    Bad(ValueError, (np.ones((2, 3)), np.array([0, 1]), np.ones(2)), {}),
+    Bad(ValueError, (np.ones((2, 3)), np.array([0, 1]), None), {"reduction": "avg"}),
+)
+RECORDS["cross_entropy"] = Record(
+    _cross_entropy,
+    lambda rng: _class_cases(rng, True),
+    FLOATS,
+    (0,),
+    length=lambda c: c.inputs[0].size,
+    scale=lambda x, t, w=None, reduction="mean", **a: (np.abs(x).max() + 1) * 2 * (t.size if reduction == "sum" else 1),
+    bad=(*CLASS_BAD, Bad(ValueError, (np.ones((2, 3)), np.array([0, 1]), None), {"label_smoothing": 2.0})),
+)
+RECORDS["nll_loss"] = Record(
+    lambda x, t, w=None, reduction="mean", ignore_index=-100: _classes(x, t, w, reduction, ignore_index, 0),
+    lambda rng: _class_cases(rng, False),
+    FLOATS,
+    (0,),
+    length=lambda c: c.inputs[0].size,
+    scale=lambda x, t, w=None, reduction="mean", **a: (np.abs(x).max() + 1) * 2 * (t.size if reduction == "sum" else 1),
+    bad=CLASS_BAD,
+)
 
 # ---- attention ----
 
@@ -365,7 +682,17 @@ def _attention(q, k, v, mask=None, is_causal=False, scale=None):
     return special.softmax(s, -1) @ v
 
 
-RECORDS["scaled_dot_product_attention"] = Record(_attention, lambda rng: [Case((n(rng, 2, 3, 4), n(rng, 2, 5, 4), n(rng, 2, 5, 6), None)), Case((n(rng, 4, 3), n(rng, 4, 3), n(rng, 4, 2), None), {"is_causal": True}),
-                                                 Case((n(rng, 3, 4), n(rng, 5, 4), n(rng, 5, 2), rng.uniform(size=(3, 5)) > 0.3), {"scale": 0.3}, (3,)), Case((n(rng, 3, 4), n(rng, 5, 4), n(rng, 5, 2), n(rng, 3, 5)))],
-                                                 FLOATS, (0, 1, 2), length=lambda c: c.inputs[0].shape[-1] + c.inputs[1].shape[-2], scale=lambda q, k, v, *m, **a: np.abs(v).max() + 0.0,
-                                                 bad=(Bad(ValueError, (np.ones((3, 4)), np.ones((5, 3)), np.ones((5, 2)), None), {}),))
+RECORDS["scaled_dot_product_attention"] = Record(
+    _attention,
+    lambda rng: [
+        Case((n(rng, 2, 3, 4), n(rng, 2, 5, 4), n(rng, 2, 5, 6), None)),
+        Case((n(rng, 4, 3), n(rng, 4, 3), n(rng, 4, 2), None), {"is_causal": True}),
+        Case((n(rng, 3, 4), n(rng, 5, 4), n(rng, 5, 2), rng.uniform(size=(3, 5)) > 0.3), {"scale": 0.3}, (3,)),
+        Case((n(rng, 3, 4), n(rng, 5, 4), n(rng, 5, 2), n(rng, 3, 5))),
+    ],
+    FLOATS,
+    (0, 1, 2),
+    length=lambda c: c.inputs[0].shape[-1] + c.inputs[1].shape[-2],
+    scale=lambda q, k, v, *m, **a: np.abs(v).max() + 0.0,
+    bad=(Bad(ValueError, (np.ones((3, 4)), np.ones((5, 3)), np.ones((5, 2)), None), {}),),
+)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random numbers: the bits against Philox itself, the distributions against their moments, and that a recorded call keeps
 its numbers."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -47,7 +48,9 @@ def sample(tg, f):
 def moments(x, mean, std):
     """Mean and standard deviation within six standard errors."""
     assert abs(x.mean() - mean) < 6 * std / np.sqrt(x.size)
-    assert abs(x.std() - std) < 6 * std * np.sqrt((np.mean((x - x.mean()) ** 4) / x.std() ** 4 - 1) / (4 * x.size)) + 1e-12
+    assert (
+        abs(x.std() - std) < 6 * std * np.sqrt((np.mean((x - x.mean()) ** 4) / x.std() ** 4 - 1) / (4 * x.size)) + 1e-12
+    )
 
 
 def _uniform(tg, device):
@@ -71,7 +74,11 @@ def _normal(tg, device):
     for dtype in (tg.float32, tg.float64):
         x = sample(tg, lambda: tg.normal((N,), dtype=dtype, device=device))
         moments(x, 0, 1)
-        assert abs(np.mean(x**3)) < 6 * np.sqrt(15 / N) and abs(np.mean(x**4) - 3) < 6 * np.sqrt(96 / N) and np.isfinite(x).all()
+        assert (
+            abs(np.mean(x**3)) < 6 * np.sqrt(15 / N)
+            and abs(np.mean(x**4) - 3) < 6 * np.sqrt(96 / N)
+            and np.isfinite(x).all()
+        )
     moments(sample(tg, lambda: tg.normal((N,), 3.0, 0.5, device=device)), 3, 0.5)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reductions, running sums, sorting."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -24,27 +25,68 @@ def axes(case_attrs):
     return {"axis": a if a is None or isinstance(a, int) else tuple(a), "keepdims": case_attrs.get("keepdims", False)}
 
 
-def reduction(name, oracle, low=-2.0, high=2.0, grad=(0,), dtypes=FLOATS, scale=None, empty=True, attrs=({},), bad=(), second=True, length=count):
+def reduction(
+    name,
+    oracle,
+    low=-2.0,
+    high=2.0,
+    grad=(0,),
+    dtypes=FLOATS,
+    scale=None,
+    empty=True,
+    attrs=({},),
+    bad=(),
+    second=True,
+    length=count,
+):
     def cases(rng):
         out = [Case((rng.uniform(low, high, (3, 4, 5)),), {**a, **more}) for a in AXES for more in attrs]
         out.append(Case((np.array(1.5),), dict(attrs[0]), smooth=name != "std"))
         if empty:
-            out += [Case((np.zeros((0, 3)),), {"axis": 0, **attrs[0]}), Case((np.zeros((2, 0)),), {"axis": 0, **attrs[0]})]
+            out += [
+                Case((np.zeros((0, 3)),), {"axis": 0, **attrs[0]}),
+                Case((np.zeros((2, 0)),), {"axis": 0, **attrs[0]}),
+            ]
         return out
-    RECORDS[name] = Record(lambda x, **a: oracle(x, **axes(a), **{k: v for k, v in a.items() if k not in ("axis", "keepdims")}), cases, dtypes, grad, second,
-                           length, None if scale is None else (lambda x, **a: scale(x, **axes(a))), (WRONG_AXIS, TWICE, *bad))
+
+    RECORDS[name] = Record(
+        lambda x, **a: oracle(x, **axes(a), **{k: v for k, v in a.items() if k not in ("axis", "keepdims")}),
+        cases,
+        dtypes,
+        grad,
+        second,
+        length,
+        None if scale is None else (lambda x, **a: scale(x, **axes(a))),
+        (WRONG_AXIS, TWICE, *bad),
+    )
 
 
 magnitude = lambda x, **a: np.sum(np.abs(x), **a)  # noqa: E731
 reduction("sum", np.sum, dtypes=REAL, scale=magnitude)
 reduction("prod", np.prod, 0.5, 1.5, dtypes=FLOATS)
-reduction("mean", np.mean, scale=lambda x, **a: np.mean(np.abs(x), **a), bad=(FLOATS_ONLY,), length=lambda c: count(c) + 1)
+reduction(
+    "mean", np.mean, scale=lambda x, **a: np.mean(np.abs(x), **a), bad=(FLOATS_ONLY,), length=lambda c: count(c) + 1
+)
 spread = lambda x, **a: np.mean(np.square(x), **a) * 2  # noqa: E731
-reduction("var", lambda x, axis, keepdims, correction: np.var(x, axis=axis, keepdims=keepdims, ddof=correction), scale=spread, empty=False, bad=(FLOATS_ONLY,),
-          attrs=({"correction": 0}, {"correction": 1}))
-reduction("std", lambda x, axis, keepdims, correction: np.std(x, axis=axis, keepdims=keepdims, ddof=correction), scale=lambda x, **a: np.sqrt(spread(x, **a)) + spread(x, **a),
-          empty=False, bad=(FLOATS_ONLY,), attrs=({"correction": 0},))
-reduction("count_nonzero", lambda x, axis, keepdims: np.count_nonzero(x, axis=axis, keepdims=keepdims), grad=None, dtypes=ALL)
+reduction(
+    "var",
+    lambda x, axis, keepdims, correction: np.var(x, axis=axis, keepdims=keepdims, ddof=correction),
+    scale=spread,
+    empty=False,
+    bad=(FLOATS_ONLY,),
+    attrs=({"correction": 0}, {"correction": 1}),
+)
+reduction(
+    "std",
+    lambda x, axis, keepdims, correction: np.std(x, axis=axis, keepdims=keepdims, ddof=correction),
+    scale=lambda x, **a: np.sqrt(spread(x, **a)) + spread(x, **a),
+    empty=False,
+    bad=(FLOATS_ONLY,),
+    attrs=({"correction": 0},),
+)
+reduction(
+    "count_nonzero", lambda x, axis, keepdims: np.count_nonzero(x, axis=axis, keepdims=keepdims), grad=None, dtypes=ALL
+)
 reduction("any", np.any, grad=None, dtypes=ALL)
 reduction("all", np.all, grad=None, dtypes=ALL)
 NOTHING = Bad(ValueError, (np.zeros((2, 0)),), {"axis": 1}, ("at least one element", "(2, 0)"))
@@ -61,8 +103,23 @@ def _norm(x, axis, keepdims, ord):
     return np.sum(a**ord, axis=axis, keepdims=keepdims) ** (1 / ord)
 
 
-reduction("norm", _norm, 0.2, 2, empty=False, bad=(FLOATS_ONLY,), attrs=tuple({"ord": p} for p in (2.0, 1.0, 3.0, np.inf, -np.inf)), length=lambda c: count(c) + 16)
-reduction("logsumexp", lambda x, axis, keepdims: np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims)), scale=lambda x, **a: 4 + 0 * np.sum(x, **a), empty=False, bad=(FLOATS_ONLY,))
+reduction(
+    "norm",
+    _norm,
+    0.2,
+    2,
+    empty=False,
+    bad=(FLOATS_ONLY,),
+    attrs=tuple({"ord": p} for p in (2.0, 1.0, 3.0, np.inf, -np.inf)),
+    length=lambda c: count(c) + 16,
+)
+reduction(
+    "logsumexp",
+    lambda x, axis, keepdims: np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims)),
+    scale=lambda x, **a: 4 + 0 * np.sum(x, **a),
+    empty=False,
+    bad=(FLOATS_ONLY,),
+)
 
 
 def _zero_gradients(tg, device):
@@ -119,16 +176,37 @@ def _shares(tg, device):
 RECORDS["max"].check = _shares
 
 for _name, _oracle in {"argmax": np.argmax, "argmin": np.argmin}.items():
-    RECORDS[_name] = Record(lambda x, axis=None, keepdims=False, f=_oracle: np.asarray(f(x, axis=axis, keepdims=keepdims)),
-                            lambda rng: [Case((rng.permutation(60).reshape(3, 4, 5) - 20.0,), a) for a in ({}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"keepdims": True})]
-                            + [Case((np.array([1.0, 3.0, 3.0, 1.0]),)), Case((np.array([1.0, np.nan, 3.0, np.nan]),)), Case((np.array(2.0),))],
-                            FLOATS, bad=(WRONG_AXIS, NOTHING))
+    RECORDS[_name] = Record(
+        lambda x, axis=None, keepdims=False, f=_oracle: np.asarray(f(x, axis=axis, keepdims=keepdims)),
+        lambda rng: (
+            [
+                Case((rng.permutation(60).reshape(3, 4, 5) - 20.0,), a)
+                for a in ({}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"keepdims": True})
+            ]
+            + [
+                Case((np.array([1.0, 3.0, 3.0, 1.0]),)),
+                Case((np.array([1.0, np.nan, 3.0, np.nan]),)),
+                Case((np.array(2.0),)),
+            ]
+        ),
+        FLOATS,
+        bad=(WRONG_AXIS, NOTHING),
+    )
 
 # ---- running and order ----
 
 for _name, _oracle in {"cumsum": np.cumsum, "cumprod": np.cumprod}.items():
-    RECORDS[_name] = Record(_oracle, lambda rng: [Case((rng.uniform(0.5, 1.5, (3, 4)),), {"axis": a}) for a in (0, 1, -1)] + [Case((np.zeros((0, 2)),), {"axis": 0})],
-                            FLOATS, (0,), length=lambda c: max(c.inputs[0].shape), bad=(WRONG_AXIS,))
+    RECORDS[_name] = Record(
+        _oracle,
+        lambda rng: (
+            [Case((rng.uniform(0.5, 1.5, (3, 4)),), {"axis": a}) for a in (0, 1, -1)]
+            + [Case((np.zeros((0, 2)),), {"axis": 0})]
+        ),
+        FLOATS,
+        (0,),
+        length=lambda c: max(c.inputs[0].shape),
+        bad=(WRONG_AXIS,),
+    )
 
 
 def _sorted(x, axis=-1, descending=False):
@@ -137,10 +215,24 @@ def _sorted(x, axis=-1, descending=False):
 
 
 ORDER = [{}, {"axis": 0}, {"descending": True}, {"axis": 0, "descending": True}]
-RECORDS["sort"] = Record(_sorted, lambda rng: [Case((rng.permutation(24).reshape(4, 6) - 5.0,), a) for a in ORDER] + [Case((np.array([2.0, 1.0, 2.0, 1.0]),), a, smooth=False) for a in ({}, {"descending": True})]
-                         + [Case((np.array([3.0, np.nan, 1.0]),), smooth=False)], ("float32", "float64", "float16", "bfloat16"), (0,), second=True, bad=(WRONG_AXIS,))
-RECORDS["argsort"] = Record(lambda x, **a: _sorted(x, **a)[1], lambda rng: [Case((rng.permutation(24).reshape(4, 6) - 5.0,), a) for a in ORDER], ("float32", "float64", "int64", "int32"),
-                            bad=(WRONG_AXIS,))
+RECORDS["sort"] = Record(
+    _sorted,
+    lambda rng: (
+        [Case((rng.permutation(24).reshape(4, 6) - 5.0,), a) for a in ORDER]
+        + [Case((np.array([2.0, 1.0, 2.0, 1.0]),), a, smooth=False) for a in ({}, {"descending": True})]
+        + [Case((np.array([3.0, np.nan, 1.0]),), smooth=False)]
+    ),
+    ("float32", "float64", "float16", "bfloat16"),
+    (0,),
+    second=True,
+    bad=(WRONG_AXIS,),
+)
+RECORDS["argsort"] = Record(
+    lambda x, **a: _sorted(x, **a)[1],
+    lambda rng: [Case((rng.permutation(24).reshape(4, 6) - 5.0,), a) for a in ORDER],
+    ("float32", "float64", "int64", "int32"),
+    bad=(WRONG_AXIS,),
+)
 
 
 def _topk(x, k, axis=-1, largest=True):
@@ -150,5 +242,12 @@ def _topk(x, k, axis=-1, largest=True):
     return values[tuple(part)], index[tuple(part)]
 
 
-RECORDS["topk"] = Record(_topk, lambda rng: [Case((rng.permutation(24).reshape(4, 6) - 5.0,), {"k": 2, **a}) for a in ({}, {"axis": 0}, {"largest": False})], FLOATS, (0,),
-                         bad=(Bad(ValueError, (np.ones(3),), {"k": 4}, ("expected k", "got 4")),))
+RECORDS["topk"] = Record(
+    _topk,
+    lambda rng: [
+        Case((rng.permutation(24).reshape(4, 6) - 5.0,), {"k": 2, **a}) for a in ({}, {"axis": 0}, {"largest": False})
+    ],
+    FLOATS,
+    (0,),
+    bad=(Bad(ValueError, (np.ones(3),), {"k": 4}, ("expected k", "got 4")),),
+)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of every op of the table on every device: values against NumPy, strides, empty and 0-d tensors, broadcasting,
 dtypes, gradients against finite differences, second gradients, bad input."""
+
 from __future__ import annotations
 
 import doctest
@@ -17,8 +18,17 @@ from tengen import _core
 
 TABLE = {op["name"]: op for op in json.loads(_core._op_table_json())}
 DEVICES = [d.name for d in tg.devices() if d.usable]
-NUMPY = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bool": np.bool_, "int64": np.int64, "int32": np.int32,
-         "int16": np.int16, "int8": np.int8, "uint8": np.uint8}
+NUMPY = {
+    "float32": np.float32,
+    "float64": np.float64,
+    "float16": np.float16,
+    "bool": np.bool_,
+    "int64": np.int64,
+    "int32": np.int32,
+    "int16": np.int16,
+    "int8": np.int8,
+    "uint8": np.uint8,
+}
 TG = {**{name: getattr(tg, name) for name in NUMPY}, "bfloat16": tg.bfloat16}
 
 
@@ -99,7 +109,13 @@ def assert_close(name: str, record: Record, case: Case, dtype: str, got: tuple, 
         kind = str(g.dtype).split(".")[-1]
         e = e.astype(np.float64)
         with np.errstate(all="ignore"):
-            scale = np.abs(e) if record.scale is None else record.scale(*each_array(case, lambda i, a: a if i in case.fixed else rounded(a, dtype)), **case.attrs)
+            scale = (
+                np.abs(e)
+                if record.scale is None
+                else record.scale(
+                    *each_array(case, lambda i, a: a if i in case.fixed else rounded(a, dtype)), **case.attrs
+                )
+            )
             tiny = {"float32": 2.0**-149, "float64": 2.0**-1074, "float16": 2.0**-24, "bfloat16": 2.0**-133}[kind]
             # 16-bit dtypes accumulate in f32 and round at the end (twice, where a kernel keeps an intermediate in the dtype);
             # elementwise ops round after every instruction.
@@ -107,15 +123,24 @@ def assert_close(name: str, record: Record, case: Case, dtype: str, got: tuple, 
             eps = EPS["float32"] if kind in ("float16", "bfloat16") else EPS[kind]
             bound = TABLE[name]["bound"] * record.length(case) * eps * scale
             if kind in ("float16", "bfloat16"):
-                bound = bound + (max(TABLE[name]["bound"], 1) if stepwise else 1.0) * EPS[kind] * np.maximum(np.abs(e), scale if stepwise else 0)
+                bound = bound + (max(TABLE[name]["bound"], 1) if stepwise else 1.0) * EPS[kind] * np.maximum(
+                    np.abs(e), scale if stepwise else 0
+                )
             bound = bound + 2 * tiny * (TABLE[name]["bound"] > 0)
             limit = {"float16": 65504.0, "float32": 3.4028235e38, "bfloat16": 3.39e38, "float64": np.inf}[kind]
             over = np.abs(e) > limit
-            ok = (np.abs(value - e) <= bound) | (value == e) | (np.isnan(value) & np.isnan(e)) | (over & (np.abs(value) >= limit * 0.99))
+            ok = (
+                (np.abs(value - e) <= bound)
+                | (value == e)
+                | (np.isnan(value) & np.isnan(e))
+                | (over & (np.abs(value) >= limit * 0.99))
+            )
         if not ok.all():
             at = np.unravel_index(np.argmin(ok), ok.shape) if ok.shape else ()
-            raise AssertionError(f"{name}{case.attrs} {dtype}: at {at} got {value[at]!r}, expected {e[at]!r}, bound "
-                                 f"{np.broadcast_to(bound, e.shape)[at]:.3g} (error {abs(value[at] - e[at]):.3g})")
+            raise AssertionError(
+                f"{name}{case.attrs} {dtype}: at {at} got {value[at]!r}, expected {e[at]!r}, bound "
+                f"{np.broadcast_to(bound, e.shape)[at]:.3g} (error {abs(value[at] - e[at]):.3g})"
+            )
 
 
 def parameters(want) -> list:
@@ -173,12 +198,26 @@ def test_strides(name, device, how):
     record = RECORDS[name]
     dtype = record.dtypes[0]
     for case in cases_of(name):
-        inputs = [[respelled(a, how) for a in x] if isinstance(x, list) else respelled(x, how) if isinstance(x, tg.Tensor) else x
-                  for x in tensors_of(case, dtype, device)]
+        inputs = [
+            [respelled(a, how) for a in x]
+            if isinstance(x, list)
+            else respelled(x, how)
+            if isinstance(x, tg.Tensor)
+            else x
+            for x in tensors_of(case, dtype, device)
+        ]
         assert_close(name, record, case, dtype, call(name, inputs, case, device), oracle_of(record, case, dtype))
 
 
-ELEMENTWISE = parameters(lambda r: r.oracle is not None and all(isinstance(x, (np.ndarray, float, int)) for x in (r.cases(seed("")) if callable(r.cases) else r.cases)[0].inputs))
+ELEMENTWISE = parameters(
+    lambda r: (
+        r.oracle is not None
+        and all(
+            isinstance(x, (np.ndarray, float, int))
+            for x in (r.cases(seed("")) if callable(r.cases) else r.cases)[0].inputs
+        )
+    )
+)
 
 
 @on_devices
@@ -190,11 +229,20 @@ def test_shapes_of_elementwise(name, device, shape):
     cut = [np.resize(a.ravel(), shape) if isinstance(a, np.ndarray) else a for a in case.inputs]
     small = Case(tuple(cut), case.attrs, case.fixed)
     dtype = record.dtypes[0]
-    assert_close(name, record, small, dtype, call(name, tensors_of(small, dtype, device), small, device), oracle_of(record, small, dtype))
+    assert_close(
+        name,
+        record,
+        small,
+        dtype,
+        call(name, tensors_of(small, dtype, device), small, device),
+        oracle_of(record, small, dtype),
+    )
 
 
 @on_devices
-@pytest.mark.parametrize("name", [p for p in ELEMENTWISE if TABLE[p.values[0]]["map"] and len(TABLE[p.values[0]]["inputs"]) > 1])
+@pytest.mark.parametrize(
+    "name", [p for p in ELEMENTWISE if TABLE[p.values[0]]["map"] and len(TABLE[p.values[0]]["inputs"]) > 1]
+)
 def test_broadcasting(name, device):
     record = RECORDS[name]
     case = cases_of(name)[0]
@@ -202,7 +250,14 @@ def test_broadcasting(name, device):
     inputs = tuple(np.resize(a.ravel(), s) if isinstance(a, np.ndarray) else a for a, s in zip(case.inputs, shapes))
     wide = Case(inputs, case.attrs, case.fixed)
     dtype = record.dtypes[0]
-    assert_close(name, record, wide, dtype, call(name, tensors_of(wide, dtype, device), wide, device), oracle_of(record, wide, dtype))
+    assert_close(
+        name,
+        record,
+        wide,
+        dtype,
+        call(name, tensors_of(wide, dtype, device), wide, device),
+        oracle_of(record, wide, dtype),
+    )
 
 
 # ---- gradients ---------------------------------------------------------------------------------------------------------------
@@ -263,10 +318,14 @@ def test_gradient(name, device):
         analytic = sum((g * d).sum().item() for g, d in zip(gradients, directions))
         for g, t in zip(gradients, leaves):
             assert g.shape == t.shape and g.dtype == t.dtype
-        values = [loss_of(name, moved(inputs, leaves, directions, s * h), case, device, weights)[0].item() for s in (1, -1)]
+        values = [
+            loss_of(name, moved(inputs, leaves, directions, s * h), case, device, weights)[0].item() for s in (1, -1)
+        ]
         numeric = (values[0] - values[1]) / (2 * h)
         size = sum((g * d).abs().sum().item() for g, d in zip(gradients, directions)) + max(map(abs, values))
-        assert near(analytic, numeric, size, h), f"{name}{case.attrs} case {number}: gradient {analytic}, finite differences {numeric}"
+        assert near(analytic, numeric, size, h), (
+            f"{name}{case.attrs} case {number}: gradient {analytic}, finite differences {numeric}"
+        )
 
 
 @on_devices
@@ -300,10 +359,14 @@ def test_second_gradient(name, device):
         if s.requires_grad:
             seconds = tg.autograd.grad(s, leaves, allow_unused=True)
             analytic = sum((g * d).sum().item() for g, d in zip(seconds, others) if g is not None)
-            size = sum((g * d).abs().sum().item() for g, d in zip(seconds, others) if g is not None) + max(map(abs, values))
+            size = sum((g * d).abs().sum().item() for g, d in zip(seconds, others) if g is not None) + max(
+                map(abs, values)
+            )
         else:
             analytic, size = 0.0, max(map(abs, values))
-        assert near(analytic, numeric, size, h), f"{name}{case.attrs} case {number}: second gradient {analytic}, finite differences {numeric}"
+        assert near(analytic, numeric, size, h), (
+            f"{name}{case.attrs} case {number}: second gradient {analytic}, finite differences {numeric}"
+        )
 
 
 # ---- errors, whole checks, examples ---------------------------------------------------------------------------------------------
@@ -313,8 +376,14 @@ def test_second_gradient(name, device):
 @pytest.mark.parametrize("name,number", [(n, i) for n, r in RECORDS.items() for i in range(len(r.bad))])
 def test_bad_input(name, number, device):
     bad = RECORDS[name].bad[number]
-    inputs = [tg.tensor(x, device=device) if isinstance(x, np.ndarray) else [tg.tensor(a, device=device) for a in x] if isinstance(x, list) else x
-              for x in bad.inputs]
+    inputs = [
+        tg.tensor(x, device=device)
+        if isinstance(x, np.ndarray)
+        else [tg.tensor(a, device=device) for a in x]
+        if isinstance(x, list)
+        else x
+        for x in bad.inputs
+    ]
     case = Case(bad.inputs, bad.attrs)
     with pytest.raises(bad.error) as caught:
         call(name, inputs, case, device)

@@ -99,7 +99,7 @@ class WhoAmI(Dataset):
 
     def __getitem__(self, i):
         info = get_worker_info()
-        return info.id, info.num_workers, np.random.randint(2**31), len(info.dataset), os.getpid()
+        return info.id, info.num_workers, np.random.randint(2**31) ^ tg.randint(0, 2**31, (1,)).item(), len(info.dataset), os.getpid()
 
 
 class TensorItems(Dataset):

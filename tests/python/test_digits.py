@@ -49,6 +49,12 @@ def test_reads_the_digits_held_out(tmp_path):
     xml.dom.minidom.parse(str(tmp_path / "digits.svg"))
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_recipe_does_not_hang_on_the_seed(seed):
+    history = quickstart.train(load_digits(), tg.default_device(), seed=seed, show=False)[2]
+    assert history[-1]["accuracy"] >= 98, history[-3:]
+
+
 def test_terminal_has_one_updating_line(tmp_path):
     import pty
     import threading

@@ -565,7 +565,7 @@ def test_conv(cls, shape, options):
     y = layer(xt)
     close(y, want, 1e-4)
     close(layer(t(x[0])), want[0], 1e-4)
-    # A convolution is linear: <g, conv(dx)> = <grad_x, dx>, and likewise in the weight; so two products check each gradient.
+    # A convolution is linear: <g, conv(dx)> = <grad_x, dx>, and likewise in the weight: two products check each.
     g = rand(*want.shape)
     y.backward(t(g))
     dx, dw = rand(*shape), rand(*w.shape)

@@ -256,6 +256,7 @@ class Op {
   int id = -1;             // index in the table
   double bound = 8;        // error bound: multiples of eps * sqrt-free accumulation length, see bounds()
   std::string bound_doc;
+  bool keeps_layout = false;  // outputs of input 0's rank take its (dense, permuted) layout, as channels-last
   bool differentiable = true;
   bool internal = false;   // no Python function
   bool is_floor = false;   // a primitive: cannot decompose
@@ -291,6 +292,7 @@ class OpBuilder {
   OpBuilder& bounds(double eps_multiple, std::string why) { op_->bound = eps_multiple; op_->bound_doc = std::move(why); return *this; }
   // Bit masks of the inputs and outputs whose values grad looks at.
   OpBuilder& saves(uint64_t inputs, uint64_t outputs) { op_->save_inputs = inputs; op_->save_outputs = outputs; return *this; }
+  OpBuilder& keeps_layout() { op_->keeps_layout = true; return *this; }
   OpBuilder& no_grad() { op_->differentiable = false; return *this; }
   OpBuilder& internal() { op_->internal = true; return *this; }
   OpBuilder& floor() { op_->is_floor = true; op_->internal = true; return *this; }

@@ -19,8 +19,8 @@ import tengen as tg
 class Dataset:
     """Base of map-style datasets: define `__getitem__(index)` and `__len__()`.
 
-    A dataset that can make whole batches faster than item by item defines `get_batch(indices)` too: it gets an i64 array
-    and returns what `default_collate` would have made of the items, as NumPy arrays or tensors.
+    A dataset that can make whole batches faster than item by item defines `get_batch(indices)` too: it gets an i64
+    array and returns what `default_collate` would have made of the items, as NumPy arrays or tensors.
     """
 
     def __getitem__(self, index: int) -> Any:
@@ -31,7 +31,7 @@ class Dataset:
 
 
 class IterableDataset(Dataset):
-    """Base of stream-style datasets: define `__iter__()`. With workers, use `get_worker_info()` to share out the stream."""
+    """Base of stream-style datasets: define `__iter__()`. Workers share out the stream by `get_worker_info()`."""
 
     def __iter__(self) -> Iterator[Any]:
         raise NotImplementedError(f"{type(self).__name__} has no __iter__")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loader's worker processes: what runs in them, and the pool that the loader holds.
 
-Each worker has two pipes: tasks in (`(epoch, number, indices)`), batches out. A thread of the loader's process empties the
-second ones, so that workers never wait for the training loop to look. When the first one ends, the worker ends; so a
-loader that is dropped, or a parent that dies, leaves no process behind.
+Each worker has two pipes: tasks in (`(epoch, number, indices, seed)`), batches out. A thread of the loader's process
+empties the second ones, so that workers never wait for the training loop to look. When the first one ends, the worker
+ends; so a loader that is dropped, or a parent that dies, leaves no process behind.
 """
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 import numpy as np
+
+import tengen as tg
 
 from .collate import tensors_to_marks
 
@@ -96,6 +98,7 @@ def worker_main(
     """Answers every task with a batch, an end or an error, until the tasks end."""
     global _info
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and decides
+    tg.set_num_threads(1)  # the workers themselves share the cores
     fetcher, epoch, stream, broken = None, -1, None, None
     try:
         while True:
@@ -104,6 +107,7 @@ def worker_main(
                 epoch, seed = task[0], task[3] + worker
                 random.seed(seed)
                 np.random.seed(seed % 2**32)
+                tg.manual_seed(seed)
                 stream = None
             try:
                 if broken:
@@ -235,7 +239,7 @@ class WorkerPool:
             pass  # get() says what happened to the worker
 
     def get(self, worker: int, number: int) -> tuple:
-        """Of a task given to a worker: (True, batch), or (False, None) when its stream has ended. Raises what it raised."""
+        """Of a worker's task: (True, batch), or (False, None) when its stream has ended. Raises what it raised."""
         state = self.state
         deadline = time.monotonic() + self.timeout if self.timeout else None
         with state.changed:

@@ -286,7 +286,7 @@ def avg_pool_op(
     kernel, stride, padding, _ = _pool_arguments(x, kernel, stride, padding, 1, ceil_mode, rank, op)
     if padding == plain[2] or not count_include_pad:
         return _with_batch(lambda b: tg.avg_pool(b, kernel, stride, padding, count_include_pad), x, rank, op)
-    # Ceil mode's last windows reach past the padding, and only what is padded counts: pad first, then leave the rest out.
+    # Ceil mode's last windows reach past the padding, and only what is padded counts: pad, then leave the rest out.
     begins, ends, grown = plain[2][:rank], plain[2][rank:], padding[rank:]
     around = [v for i in reversed(range(rank)) for v in (begins[i], ends[i])]
     more = (*(0,) * rank, *(g - e for g, e in zip(grown, ends)))

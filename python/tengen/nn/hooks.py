@@ -47,7 +47,7 @@ def _tuple_of(value: Any) -> tuple:
 
 
 class _BackwardHooks:
-    """The backward hooks of one call: an identity before the module and one behind it see all its gradients together."""
+    """The backward hooks of one call: identities before and behind the module see its gradients together."""
 
     def __init__(self, module: Any) -> None:
         self.module = module

@@ -195,7 +195,7 @@ class Module:
 
     def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False,
                                   with_kwargs: bool = False) -> RemovableHandle:
-        """`hook(module, args)` before forward; may return other arguments. With kwargs: `hook(module, args, kwargs)`."""
+        """`hook(module, args)` before forward; may return other arguments. With kwargs: `(module, args, kwargs)`."""
         return self._add_hook(self._forward_pre_hooks, (hook, with_kwargs), prepend)
 
     def register_forward_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False,
@@ -407,7 +407,7 @@ class Module:
         return self
 
     def to(self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Module:
-        """Moves parameters and buffers to a device, the floating ones to a dtype: `to(device)`, `to(dtype)`, `to(tensor)`.
+        """Moves all to a device, the floating ones to a dtype: `to(device)`, `to(dtype)`, `to(tensor)`.
 
         Parameters stay the same objects, so that an optimizer goes on holding them.
         """

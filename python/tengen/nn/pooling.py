@@ -9,7 +9,7 @@ from .module import Module
 
 
 class _MaxPool(Module):
-    """The maximum of every window. kernel_size, stride (the kernel's by default), padding and dilation: int or tuple."""
+    """The maximum of every window. kernel_size, stride (the kernel's by default), padding, dilation: int or tuple."""
 
     _rank: int
 

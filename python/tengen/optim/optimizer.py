@@ -92,7 +92,7 @@ class Optimizer:
     # ---- state -------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """{"state": {number: {...}}, "param_groups": [{..., "params": [numbers]}]}, the numbers in order of the groups."""
+        """{"state": {number: {...}}, "param_groups": [{..., "params": [numbers]}]}, numbered through the groups."""
         number: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
