@@ -59,7 +59,10 @@ def test_terminal_has_one_updating_line(tmp_path):
     import pty
     import threading
 
-    leader, follower = pty.openpty()
+    try:
+        leader, follower = pty.openpty()
+    except OSError as error:
+        pytest.skip(f"never here: this machine offers no pseudo-terminal ({error})")
     process = subprocess.Popen(
         [sys.executable, "-m", "tengen._quickstart", "--epochs", "2", "--out", str(tmp_path)],
         env=ENV,

@@ -53,10 +53,10 @@ def tiny(tmp_path_factory) -> Path:
     """tests/abi/outside, built against an installed TengenKernelApi as a vendor would."""
     work = tmp_path_factory.mktemp("vendor")
     quiet = {"check": True, "stdout": subprocess.DEVNULL, "timeout": 300}
-    subprocess.run(["cmake", "-S", TOP / "kernel_api", "-B", work / "api", f"-DCMAKE_INSTALL_PREFIX={work / 'sdk'}"], **quiet)
+    subprocess.run(["cmake", "-G", "Ninja", "-S", TOP / "kernel_api", "-B", work / "api", f"-DCMAKE_INSTALL_PREFIX={work / 'sdk'}"], **quiet)
     subprocess.run(["cmake", "--install", work / "api"], **quiet)
     shutil.copytree(TOP / "tests/abi/outside", work / "source")
-    subprocess.run(["cmake", "-S", work / "source", "-B", work / "build", f"-DCMAKE_PREFIX_PATH={work / 'sdk'}",
+    subprocess.run(["cmake", "-G", "Ninja", "-S", work / "source", "-B", work / "build", f"-DCMAKE_PREFIX_PATH={work / 'sdk'}",
                     "-DCMAKE_BUILD_TYPE=Release"], **quiet)
     subprocess.run(["cmake", "--build", work / "build"], **quiet)
     place = work / "plugins"
