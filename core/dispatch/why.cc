@@ -15,7 +15,8 @@ Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> 
   std::vector<Arg> args;
   for (const TensorSpec& s : inputs)
     args.push_back(tg::op<"full">({}, {concrete(s.shape), is_floating(s.dtype) ? Attr(0.0) : Attr(0), s.dtype}, device));
-  const Attrs full = complete_attrs(op, attrs);
+  Attrs full = complete_attrs(op, attrs);
+  if (op.canonical) op.canonical(args, full);
   if (op.map) {
     int rank = 0;
     for (const Arg& a : args) rank = std::max(rank, int(a.t.rank()));
