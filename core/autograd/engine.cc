@@ -76,6 +76,14 @@ void Pass::add(Node* node, uint32_t slot, Tensor g) {
   at = op<"add">({at, g});
 }
 
+// What a hook returned in place of a gradient.
+const Tensor& checked(const Tensor& changed, const Tensor& grad) {
+  check(changed.shape() == grad.shape() && changed.dtype() == grad.dtype() && changed.device() == grad.device(),
+        "[hook] expected a gradient of shape ", str(grad.shape()), " and dtype ", name_of(grad.dtype()), ", got ", str(changed.shape()),
+        " and ", name_of(changed.dtype()));
+  return changed;
+}
+
 void Pass::run(std::span<const Edge> roots, Tensors seeds) {
   prepare(roots);
   auto later = [](const Ref<Node>& a, const Ref<Node>& b) { return a->sequence < b->sequence; };
@@ -97,11 +105,11 @@ void Pass::run(std::span<const Edge> roots, Tensors seeds) {
     // Hooks see the whole gradient of a tensor, before it flows on.
     for (auto& [slot, hook] : std::vector(node->hooks))
       if (slot < grads.size() && grads[slot].defined())
-        if (Tensor changed = hook.second(grads[slot]); changed.defined()) grads[slot] = changed;
+        if (Tensor changed = hook.second(grads[slot]); changed.defined()) grads[slot] = checked(changed, grads[slot]);
     if (sink && leaf.impl()->autograd)
       for (auto& hook : std::vector(leaf.impl()->autograd->leaf_hooks))
         if (grads[0].defined())
-          if (Tensor changed = hook.second(grads[0]); changed.defined()) grads[0] = changed;
+          if (Tensor changed = hook.second(grads[0]); changed.defined()) grads[0] = checked(changed, grads[0]);
     for (const Target& t : targets)
       if (t.node == node.get()) captured[t.index] = t.slot < grads.size() ? grads[t.slot] : Tensor();
     bool flows = false;

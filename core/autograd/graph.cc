@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recording: nodes, edges, saved tensors, in-place changes.
 #include <algorithm>
+#include <mutex>
 
 #include "autograd/node.h"
 
@@ -38,9 +39,20 @@ void Node::dispose(Node* node) {
   queue = nullptr;
 }
 
+namespace {
+// Threads may record from the same leaf at once: what they share of it is made and looked up under this lock.
+std::mutex g_meta_mutex;
+// Sums into .grad, by leaf.
+std::mutex g_sink_mutexes[16];
+std::mutex& sink_mutex(const TensorImpl* leaf) { return g_sink_mutexes[(reinterpret_cast<uintptr_t>(leaf) >> 6) % 16]; }
+}  // namespace
+
 AutogradMeta& autograd_meta(const Tensor& t) {
   auto& meta = t.impl()->autograd;
-  if (!meta) meta = std::make_unique<AutogradMeta>();
+  if (!meta) {
+    std::lock_guard lock(g_meta_mutex);
+    if (!meta) meta = std::make_unique<AutogradMeta>();
+  }
   return *meta;
 }
 
@@ -51,6 +63,7 @@ class Accumulate final : public Node {
  public:
   explicit Accumulate(Tensor leaf) : leaf_(std::move(leaf)) {}
   ~Accumulate() override {
+    std::lock_guard lock(g_meta_mutex);
     if (leaf_.impl()->autograd && leaf_.impl()->autograd->accumulate == this) leaf_.impl()->autograd->accumulate = nullptr;
   }
   std::string name() const override { return "AccumulateGrad"; }
@@ -59,10 +72,11 @@ class Accumulate final : public Node {
     Tensor g = grads[0];
     if (!g.defined()) return {};
     AutogradMeta& meta = autograd_meta(leaf_);
+    std::lock_guard lock(sink_mutex(leaf_.impl()));
     if (!meta.grad.defined()) {
       // A gradient that nobody else holds is taken as it is; else the user could change another's.
       const bool sole = g.impl()->use_count() <= 2 && g.storage()->unique() && g.is_contiguous();
-      meta.grad = grad_enabled() ? g : sole ? g.detach() : op<"copy">({g});
+      meta.grad = sole && !grad_enabled() ? g.detach() : op<"copy">({g});
     } else if (grad_enabled()) {
       meta.grad = op<"add">({meta.grad, g});
     } else {
@@ -120,7 +134,9 @@ class OpNode final : public Node, private Backward::SavedValues {
             " call backward(retain_graph=True) the first time");
     uint64_t needs = 0;
     for (size_t i = 0; i < edges.size() && i < 64; ++i) needs |= uint64_t(bool(edges[i].node)) << i;
+    stale_.clear();
     Tensors result = op_.grad(Backward{op_, grads, attrs_, needs, *this});
+    if (!stale_.empty()) raise(ErrorKind::runtime, stale_);
     for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].shown = Tensor();  // it refers to this node
     result.resize(edges.size());
     for (size_t i = 0; i < result.size(); ++i) {
@@ -157,9 +173,10 @@ class OpNode final : public Node, private Backward::SavedValues {
     Tensor shown = Tensor();  // t as this node's result, during backward
   };
 
+  // Noted here and raised when the rule has returned: a rule may be in the middle of a braced list.
   void check_version(const Tensor& t, uint32_t version) const {
     if (t.version() != version)
-      raise(ErrorKind::runtime, "[", op_.name, "] its gradient needs a tensor of shape ", str(t.shape()),
+      stale_ = detail::concat("[", op_.name, "] its gradient needs a tensor of shape ", str(t.shape()),
             " that was changed in place since: expected version ", version, ", got ", t.version(),
             "; clone it before the change, or change it out of place");
   }
@@ -192,6 +209,7 @@ class OpNode final : public Node, private Backward::SavedValues {
   std::vector<Input> inputs_;
   std::vector<Output> outputs_;
   bool freed_ = false;
+  mutable std::string stale_;
 };
 
 // To another device, and back.
@@ -227,8 +245,9 @@ class AssignNode final : public Node {
     const Tensor& g = grads[0];
     if (!g.defined()) return out;
     // The gradient laid out as x was, so that the view's strides fit.
-    Tensor laid = Tensor::empty(g.shape(), g.dtype(), g.device());
-    if (x_strides_ != laid.strides()) laid = laid.alias(g.shape(), x_strides_, 0);
+    int64_t extent = 1;  // of x in its memory, gaps included
+    for (size_t i = 0; i < x_strides_.size(); ++i) extent += std::max<int64_t>(g.shape()[i] - 1, 0) * x_strides_[i];
+    Tensor laid = Tensor::empty(Ints{extent}, g.dtype(), g.device()).alias(g.shape(), x_strides_, 0);
     {
       GradMode off(false);
       const Arg in[] = {g};
@@ -272,7 +291,8 @@ bool needs_grad(const Tensor& t) { return t.defined() && t.requires_grad() && re
 Edge edge_of(const Tensor& t) {
   AutogradMeta& meta = autograd_meta(t);
   if (meta.grad_fn) return {meta.grad_fn, meta.output};
-  if (meta.accumulate) return {Ref<Node>(meta.accumulate), 0};
+  std::lock_guard lock(g_meta_mutex);
+  if (meta.accumulate && meta.accumulate->try_retain()) return {Ref<Node>::adopt(meta.accumulate), 0};
   auto node = Ref<Node>::adopt(new Accumulate(t));
   meta.accumulate = node.get();
   return {node, 0};
@@ -331,9 +351,7 @@ void record_in_place(const Op& op, std::span<const Arg> inputs, std::span<const 
 }
 
 void note_view(const Tensor& base, const Tensor& view) {
-  if (!needs_grad(base) || !grad_enabled()) {
-    if (!(base.impl()->requires_grad)) return;
-  }
+  if (!grad_enabled() && !base.requires_grad()) return;
   AutogradMeta& meta = autograd_meta(view);
   const AutogradMeta& from = autograd_meta(base);
   meta.base = from.base ? from.base : base.ref();
@@ -349,7 +367,15 @@ void check_stale(const Tensor& t, const char* op) {
     raise(ErrorKind::runtime, "[", op, "] expected a current view, got one whose base was changed in place after it was made; make the view again");
 }
 
+void check_writable(const char* op, const Tensor& t) {
+  for (int64_t i = 0; i < t.rank(); ++i)
+    if (t.strides()[i] == 0 && t.shape()[i] > 1)
+      raise(ErrorKind::runtime, "[", op, "] expected a tensor whose elements lie apart in memory, got an expanded one of shape ",
+            str(t.shape()), "; clone it first");
+}
+
 void assign_view(const Tensor& x, const Tensor& view, const Arg& value) {
+  check_writable("assignment", view);
   const bool any = needs_grad(x) || (value.kind == Arg::tensor && needs_grad(value.t));
   const bool record = check_in_place(nullptr, x, any) && any;
   Tensor v = value.kind == Arg::tensor ? value.t : Tensor();

@@ -23,6 +23,12 @@ class Node {
   virtual size_t n_outputs() const { return 1; }
 
   void retain() { refs_.fetch_add(1, std::memory_order_relaxed); }
+  bool try_retain() {  // false when the last reference is gone
+    uint32_t n = refs_.load(std::memory_order_relaxed);
+    while (n && !refs_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) {
+    }
+    return n != 0;
+  }
   void release() {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose(this);
   }
@@ -58,6 +64,7 @@ void record_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr
 void record_in_place(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, const Tensor& out);
 // RuntimeError when an in-place write of `t` cannot be recorded; true when it must be.
 bool check_in_place(const Op* op, const Tensor& t, bool any_input_needs_grad);
+void check_writable(const char* op, const Tensor& t);  // RuntimeError for an expanded tensor
 void note_view(const Tensor& base, const Tensor& view);
 void check_stale(const Tensor& t, const char* op);
 

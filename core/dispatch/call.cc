@@ -75,12 +75,10 @@ Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device) {
 }
 
 bool dense_permuted(const Tensor& t) {
-  int64_t n = 1;
-  for (int64_t i = 0; i < t.rank(); ++i) {
-    if (t.shape()[i] != 1 && t.strides()[i] == 0) return false;
-    n += (t.shape()[i] - 1) * t.strides()[i];
-  }
-  return n == t.numel();
+  const Ints dense = strides_like(t, t.shape());
+  for (int64_t i = 0; i < t.rank(); ++i)
+    if (t.shape()[i] != 1 && t.strides()[i] != dense[i]) return false;
+  return true;
 }
 
 Ints strides_like(const Tensor& like, std::span<const int64_t> shape) {
@@ -412,6 +410,8 @@ Tensor call_one(const Op& op, std::span<const Arg> inputs, std::span<const Attr>
 
 Tensors call_into(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs) {
   const bool any = any_needs_grad(inputs);
+  for (const Tensor& t : outs)
+    if (t.defined()) check_writable(op.name.c_str(), t);
   const bool record = !outs.empty() && outs[0].defined() && check_in_place(&op, outs[0], any);
   Tensors results;
   Attrs full = complete_attrs(op, attrs);

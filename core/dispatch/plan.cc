@@ -44,6 +44,8 @@ void KernelPlan::run(const Args& a) const {
   run.threads = num_threads();
   run.reserved[0] = run.reserved[1] = 0;
   tg_error error;  // written by the plugin on failure only
+  error.message[0] = 0;
+  error.launch_id = 0;
   Ref<Storage> workspace;
   if (api_->plan_workspace) {
     uint64_t bytes = 0;

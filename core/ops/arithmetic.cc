@@ -103,7 +103,7 @@ TG_OPS(arithmetic) {
              return b.emit(TG_MAP_SUB, in[0], in[1]);
            })
       .grad([](const Backward& b) {
-        return Tensors{b.grad(), b.need(1) ? op<"neg">({b.grad()}) : Tensor()};
+        return Tensors{b.grad(), when(b.need(1), [&] { return op<"neg">({b.grad()}); })};
       })
       .saves(0, 0)
       .bounds(0.5, "one rounding")
@@ -116,8 +116,8 @@ TG_OPS(arithmetic) {
              return b.emit(in[0].dtype == DType::boolean ? TG_MAP_AND : TG_MAP_MUL, in[0], in[1]);
            })
       .grad([](const Backward& b) {
-        return Tensors{b.need(0) ? op<"mul">({b.grad(), b.arg(1)}) : Tensor(),
-                       b.need(1) ? op<"mul">({b.grad(), b.arg(0)}) : Tensor()};
+        return Tensors{when(b.need(0), [&] { return op<"mul">({b.grad(), b.arg(1)}); }),
+                       when(b.need(1), [&] { return op<"mul">({b.grad(), b.arg(0)}); })};
       })
       .saves(3, 0)
       .bounds(0.5, "one rounding")
@@ -128,7 +128,7 @@ TG_OPS(arithmetic) {
       .map(Promotion::common_float, simple(TG_MAP_DIV))
       .grad([](const Backward& b) {
         const Tensor gx = op<"div">({b.grad(), b.arg(1)});
-        return Tensors{gx, b.need(1) ? op<"neg">({op<"mul">({gx, op<"div">({b.arg(0), b.arg(1)})})}) : Tensor()};
+        return Tensors{gx, when(b.need(1), [&] { return op<"neg">({op<"mul">({gx, op<"div">({b.arg(0), b.arg(1)})})}); })};
       })
       .saves(3, 0)
       .bounds(0.5, "one rounding")
@@ -149,9 +149,7 @@ TG_OPS(arithmetic) {
              return b.emit(TG_MAP_REM, in[0], in[1]);
            })
       .grad([](const Backward& b) {
-        return Tensors{b.grad(), b.need(1)
-                                     ? op<"neg">({op<"mul">({b.grad(), op<"floor_divide">({b.arg(0), b.arg(1)})})})
-                                     : Tensor()};
+        return Tensors{b.grad(), when(b.need(1), [&] { return op<"neg">({op<"mul">({b.grad(), op<"floor_divide">({b.arg(0), b.arg(1)})})}); })};
       })
       .saves(3, 0)
       .bounds(0.5, "one rounding")
@@ -163,7 +161,7 @@ TG_OPS(arithmetic) {
       .grad([](const Backward& b) {
         return Tensors{
             b.grad(),
-            b.need(1) ? op<"neg">({op<"mul">({b.grad(), op<"trunc">({op<"div">({b.arg(0), b.arg(1)})})})}) : Tensor()};
+            when(b.need(1), [&] { return op<"neg">({op<"mul">({b.grad(), op<"trunc">({op<"div">({b.arg(0), b.arg(1)})})})}); })};
       })
       .saves(3, 0)
       .bounds(0, "exact")
@@ -202,7 +200,7 @@ TG_OPS(arithmetic) {
       .grad([](const Backward& b) {
         const Arg r2 = plus(times(b.arg(0), b.arg(0)), times(b.arg(1), b.arg(1)));
         const Tensor g = op<"div">({b.grad(), r2});
-        return Tensors{op<"mul">({g, b.arg(1)}), b.need(1) ? op<"neg">({op<"mul">({g, b.arg(0)})}) : Tensor()};
+        return Tensors{op<"mul">({g, b.arg(1)}), when(b.need(1), [&] { return op<"neg">({op<"mul">({g, b.arg(0)})}); })};
       })
       .saves(3, 0)
       .bounds(6, "6 ulp (ABI)")

@@ -158,8 +158,8 @@ TG_OPS(floor) {
       .attr("beta", AttrKind::integer, 0, "0 or 1")
       .infer(infer_matmul)
       .grad([](const Backward& b) {
-        return Tensors{b.need(0) ? op<"floor_matmul">({b.grad(), transpose(b.input(1))}, {0}) : Tensor(),
-                       b.need(1) ? op<"floor_matmul">({transpose(b.input(0)), b.grad()}, {0}) : Tensor()};
+        return Tensors{when(b.need(0), [&] { return op<"floor_matmul">({b.grad(), transpose(b.input(1))}, {0}); }),
+                       when(b.need(1), [&] { return op<"floor_matmul">({transpose(b.input(0)), b.grad()}, {0}); })};
       })
       .saves(3, 0)
       .bounds(1, "k times eps of the accumulation dtype");

@@ -99,10 +99,8 @@ TG_OPS(index) {
       .grad([](const Backward& b) {
         const Tensor& index = b.input(1);
         return Tensors{
-            b.need(0)
-                ? op<"scatter">({b.grad(), index, zeros(index.shape(), b.input_dtype(0), index.device())}, {b.attr(0)})
-                : Tensor(),
-            Tensor(), b.need(2) ? op<"take_along_axis">({b.grad(), index}, {b.attr(0)}) : Tensor()};
+            when(b.need(0), [&] { return op<"scatter">({b.grad(), index, zeros(index.shape(), b.input_dtype(0), index.device())}, {b.attr(0)}); }),
+            Tensor(), when(b.need(2), [&] { return op<"take_along_axis">({b.grad(), index}, {b.attr(0)}); })};
       })
       .saves(2, 0)
       .bounds(0, "exact")
@@ -114,7 +112,7 @@ TG_OPS(index) {
       .decompose(scatter<TG_SCATTER_ADD>)
       .grad([](const Backward& b) {
         return Tensors{b.grad(), Tensor(),
-                       b.need(2) ? op<"take_along_axis">({b.grad(), b.input(1)}, {b.attr(0)}) : Tensor()};
+                       when(b.need(2), [&] { return op<"take_along_axis">({b.grad(), b.input(1)}, {b.attr(0)}); })};
       })
       .saves(2, 0)
       .bounds(1, "terms added, relative to the sum of magnitudes")

@@ -87,7 +87,7 @@ Tensor class_loss(const Call& c, const Tensor& log_p, double smoothing) {
   const Tensor picked =
       op<"squeeze">({op<"take_along_axis">({log_p, op<"unsqueeze">({safe}, {Ints{axis}})}, {axis})}, {Ints{axis}});
   const Tensor weight =
-      w.defined() ? reshape(op<"index_select">({w, reshape(safe, {safe.numel()})}, {0}), safe.shape()) : Tensor();
+      when(w.defined(), [&] { return reshape(op<"index_select">({w, reshape(safe, {safe.numel()})}, {0}), safe.shape()); });
   Tensor each = op<"neg">({w.defined() ? mul(picked, weight) : picked});
   if (smoothing > 0) {
     Ints line(size_t(log_p.rank() - axis), 1);

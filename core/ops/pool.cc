@@ -74,7 +74,7 @@ Tensors decompose_max(const Call& c) {
   const Tensor& x = c.input(0);
   const Window w = max_window(c.attrs);
   const Tensor y = op<"full">({}, {concrete(spec[0].shape), lowest(x.dtype()), x.dtype()}, c.device);
-  const Tensor index = c.wants(1) ? op<"full">({}, {y.shape(), -1, DType::i32}, c.device) : Tensor();
+  const Tensor index = when(c.wants(1), [&] { return op<"full">({}, {y.shape(), -1, DType::i32}, c.device); });
   const Ints axes = spatial_axes(w.rank()), size = spatial_of(x.shape());
   if (y.numel())
     for_taps(w, [&](const Ints& tap) {

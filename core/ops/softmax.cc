@@ -112,7 +112,7 @@ TG_OPS(softmax) {
         const Ints axis = axis_of(b);
         const Tensor &v = b.grad(), e = op<"exp">({b.input(1)}), ve = mul(v, e);
         return Tensors{sub(v, kept_sum(ve, axis)),
-                       b.need(1) ? op<"neg">({mul(ve, kept_sum(b.input(0), axis))}) : Tensor()};
+                       when(b.need(1), [&] { return op<"neg">({mul(ve, kept_sum(b.input(0), axis))}); })};
       })
       .saves(3, 0)
       .bounds(8, "the length of the axis, relative to |dy| + exp(y) sum |dy|");

@@ -134,7 +134,7 @@ TG_OPS(ternary) {
       .grad([](const Backward& b) {
         const Tensor g = op<"div">({mul(b.grad(), b.arg(3)), b.arg(2)});
         const Arg q = over(b.arg(1), b.arg(2));
-        return Tensors{b.grad(), g, b.need(2) ? op<"neg">({mul(g, q)}) : Tensor(),
+        return Tensors{b.grad(), g, when(b.need(2), [&] { return op<"neg">({mul(g, q)}); }),
                        b.need(3) ? mul(b.grad(), q) : Tensor()};
       })
       .saves(14, 0)

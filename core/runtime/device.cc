@@ -52,16 +52,8 @@ Stream* Device::default_stream() {
   return s;
 }
 
-void Device::drop_stream(Stream* stream) {
-  std::unique_ptr<Stream> gone;
-  std::lock_guard lock(mutex_);
-  for (auto& s : streams_)
-    if (s.get() == stream) {
-      gone = std::move(s);
-      streams_.erase(streams_.begin() + (&s - streams_.data()));
-      return;
-    }
-}
+// The object stays: storages may still name it. Without a handle it counts as idle.
+void Device::drop_stream(Stream* stream) { stream->close(); }
 
 void Device::drop_streams() {
   std::vector<std::unique_ptr<Stream>> gone;

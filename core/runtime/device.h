@@ -69,6 +69,7 @@ class Stream {
   std::recursive_mutex mutex;  // a stream is used by one thread at a time
   void sync();
   bool idle();
+  void close();  // waits for its work and gives the handle back
   // A failed stream stays failed until it is destroyed. Once the failure has been reported, a new one takes its place, so
   // that the process can go on; what the failed one did not finish is lost.
   void recover();

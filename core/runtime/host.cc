@@ -129,7 +129,11 @@ void debug_line(const std::string& line) { std::fprintf(stderr, "tengen: %s\n", 
 
 const tg_host* make_host_table() {
   static const tg_host table = {sizeof(tg_host), TG_ABI_VERSION, log_line, parallel_for, scratch, cache_directory};
-  static const bool registered = pthread_atfork(nullptr, nullptr, [] { g_forked = true; }) == 0;
+  static const bool registered = pthread_atfork(nullptr, nullptr, [] {
+    g_forked = true;  // libgomp's threads are gone: one thread from here on, in our plans and the plugins'
+    g_threads = 1;
+    omp_set_num_threads(1);
+  }) == 0;
   (void)registered;
   return &table;
 }

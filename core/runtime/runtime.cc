@@ -67,6 +67,9 @@ Runtime::Runtime() : registry([] {
     }
     if (plugin->brings_devices()) add_devices(plugin);
   }
+  for (const std::string& pin : registry::pin_from_environment())
+    if (!registry.find(pin))
+      std::fprintf(stderr, "tengen warning: TENGEN_PLUGIN names %s, which is not loaded; see `tengen plugins`\n", pin.c_str());
   ranked = providers_for(*host);
   host->reason = ranked.empty() ? "no plugin has kernels for host memory" : "";
   std::string names;

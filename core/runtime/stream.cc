@@ -32,11 +32,15 @@ void raise_status(int32_t status, const tg_error& error, const std::string& wher
   throw Error(kind, text);
 }
 
-Stream::~Stream() {
+Stream::~Stream() { close(); }
+
+void Stream::close() {
   if (!handle || forked()) return;
-  for (auto& kept : kept_) device->api->event_destroy(device->instance, device->provider_index, kept.first->handle);
+  std::lock_guard lock(mutex);
   device->api->stream_destroy(device->instance, device->provider_index, handle);
-  for (auto& kept : kept_) delete kept.first;
+  handle = native = nullptr;
+  for (auto& kept : kept_) destroy_event(kept.first);
+  kept_.clear();
 }
 
 void Stream::sync() {

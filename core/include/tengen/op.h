@@ -344,6 +344,13 @@ template <detail::FixedString name>
 Tensor op(std::initializer_list<Arg> inputs, std::initializer_list<Attr> attrs = {}, Device* device = nullptr) {
   return call_one(op_named<name>(), {inputs.begin(), inputs.size()}, {attrs.begin(), attrs.size()}, device);
 }
+// f() where it is wanted, else an undefined tensor. In a list of gradients this stands where a conditional expression would:
+// GCC 12 destroys the temporaries of a braced list in a conditional twice when something inside throws.
+template <class F>
+Tensor when(bool wanted, F&& f) {
+  if (wanted) return f();
+  return Tensor();
+}
 // All outputs, hidden ones too.
 template <detail::FixedString name>
 Tensors ops(std::initializer_list<Arg> inputs, std::initializer_list<Attr> attrs = {}, Device* device = nullptr) {
