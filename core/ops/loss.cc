@@ -82,7 +82,8 @@ Tensor class_loss(const Call& c, const Tensor& log_p, double smoothing) {
   const int64_t axis = log_p.rank() == 1 ? 0 : 1;
   const Tensor target = c.input(1).cast(DType::i64);
   const Tensor counts = op<"ne">({target, c.attr(1).integer()});
-  const Tensor safe = where(counts, target, 0);
+  // A negative index would count from the end: it is made one past the last class, which is out of range.
+  const Tensor safe = where(counts, where(op<"lt">({target, 0}), log_p.size(axis), target), 0);
   const Tensor w = c.has(2) ? c.input(2).cast(log_p.dtype()) : Tensor();
   const Tensor picked =
       op<"squeeze">({op<"take_along_axis">({log_p, op<"unsqueeze">({safe}, {Ints{axis}})}, {axis})}, {Ints{axis}});
