@@ -7,6 +7,7 @@ import os
 import sys
 
 import numpy as np
+
 import tengen as tg
 import tengen.nn.functional as F
 from tengen import nn

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A two-layer net reads the embedded digits: the shortest whole training program. About two seconds."""
 import numpy as np
+
 import tengen as tg
 from tengen import nn
 from tengen.data import DataLoader, TensorDataset, load_digits

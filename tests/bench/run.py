@@ -131,6 +131,7 @@ class Bench:
     def add(self) -> None:
         """a + b on 16 f32."""
         import numpy as np
+
         import tengen as tg
 
         x = np.arange(16, dtype=np.float32)
@@ -179,6 +180,7 @@ class Bench:
 
     def matmul(self) -> None:
         import numpy as np
+
         import tengen as tg
 
         a, b = (np.full((1024, 1024), 0.5, np.float32) for _ in range(2))
@@ -195,6 +197,7 @@ class Bench:
 
     def conv(self) -> None:
         import numpy as np
+
         import tengen as tg
 
         conv2d = tg.nn.functional.conv2d
@@ -224,6 +227,7 @@ class Bench:
     def plans(self) -> None:
         """A small CNN trained for some steps while the learning rate changes."""
         import numpy as np
+
         import tengen as tg
 
         tg.manual_seed(0)

@@ -11,9 +11,10 @@ import zlib
 
 import numpy as np
 import pytest
-import tengen as tg
 from record import EPS, FLOATS, Case, Record
 from records import RECORDS
+
+import tengen as tg
 from tengen import _core
 
 TABLE = {op["name"]: op for op in json.loads(_core._op_table_json())}

@@ -12,6 +12,7 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
+
 import tengen as tg
 from tengen.data import (
     BatchSampler,

@@ -12,6 +12,7 @@ import textwrap
 
 import numpy as np
 import pytest
+
 import tengen as tg
 
 

@@ -8,6 +8,7 @@ import xml.dom.minidom
 
 import numpy as np
 import pytest
+
 import tengen as tg
 from tengen import _quickstart as quickstart
 from tengen.data import load_digits, write_idx

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 
 import pytest
+
 import tengen as tg
 
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import tengen as tg
 
 TOP = Path(__file__).resolve().parents[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 import tengen as tg
 
 A = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(np.float32)

@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 import tengen as tg
 import tengen.nn.functional as F
 from tengen import nn

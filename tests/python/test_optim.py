@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+
 import tengen as tg
 from tengen import nn, optim
 from tengen.optim import lr_scheduler as ls

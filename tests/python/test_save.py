@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+
 import tengen as tg
 from tengen import _serialization as ser
 

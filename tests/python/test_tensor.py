@@ -14,6 +14,7 @@ import weakref
 
 import numpy as np
 import pytest
+
 import tengen as tg
 
 FLOATS = ["float32", "float64"]

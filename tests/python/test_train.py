@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 import tengen as tg
 import tengen.nn.functional as F
 from tengen import nn, optim

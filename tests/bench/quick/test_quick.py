@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import tengen as tg
 
 RUN = Path(__file__).resolve().parents[1] / "run.py"
