@@ -19,10 +19,6 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
 Tensors call_fallback(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                       Device* device, uint64_t wanted);
 
-struct MapLowering {
-  MapBuilder::Program program;
-  DType compute;
-};
 // The program of a map op for operands of these dtypes (scalar kinds where `scalars` has a bit).
 MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs);
 

@@ -128,6 +128,51 @@ std::string program_refusal(const std::vector<RowRef>& rows, const registry::Loa
   return why;
 }
 
+tg_call call_for(const KernelRequest& q, const RowRef& r, const tg_tensor* const* args, uint64_t present, uint64_t wanted) {
+  tg_call call{};
+  call.struct_size = sizeof call;
+  call.row = r.index;
+  call.op = q.kernel;
+  call.op_revision = uint32_t(q.revision);
+  call.math = math_mode();
+  call.n_inputs = uint32_t(q.inputs.size());
+  call.n_outputs = uint32_t(q.outputs.size());
+  call.n_attrs = uint32_t(q.attrs.size());
+  call.device = q.device->provider_index;
+  call.inputs = args;
+  call.outputs = args + q.inputs.size();
+  call.attrs = q.attrs.data();
+  call.inputs_present = present;
+  call.outputs_wanted = wanted;
+  call.native_device = q.device->native_device;
+  call.native_context = q.device->native_context;
+  call.threads = num_threads();
+  return call;
+}
+
+// "" when the plugin takes the call; else its reason.
+std::string ask_support(const RowRef& r, const tg_call& call, int64_t* est_ns) {
+  const tg_kernel_api& kernels = *r.plugin->table.kernels;
+  if (!kernels.supports) return "";
+  tg_support support{};
+  kernels.supports(r.plugin->instance, &call, &support);
+  support.reason[sizeof support.reason - 1] = 0;
+  *est_ns = support.est_ns;
+  if (support.ok) return "";
+  return support.reason[0] ? support.reason : "refused without giving a reason (a defect of the plugin)";
+}
+
+// "" and *plan, or the reason why there is none.
+std::string ask_plan(const RowRef& r, const tg_call& call, void** plan) {
+  tg_error error{};
+  const int32_t status = r.plugin->table.kernels->plan_create(r.plugin->instance, &call, plan, &error);
+  if (status == TG_OK) return "";
+  error.message[sizeof error.message - 1] = 0;
+  return error.message[0] ? error.message : "plan_create failed with status " + std::to_string(status);
+}
+
+const char* row_name(const RowRef& r) { return r.row->row.name ? r.row->row.name : ""; }
+
 }  // namespace
 
 std::shared_ptr<KernelPlan> select_kernel(const KernelRequest& q, std::vector<WhyCandidate>* why) {
@@ -155,20 +200,14 @@ std::shared_ptr<KernelPlan> select_kernel(const KernelRequest& q, std::vector<Wh
   }
   auto note = [&](const RowRef& r, bool ok, bool chosen, int64_t est, std::string reason) {
     if (why)
-      why->push_back({r.plugin->name, r.row->row.name ? r.row->row.name : "", ok, chosen, est, r.row->row.score, std::move(reason)});
+      why->push_back({r.plugin->name, row_name(r), ok, chosen, est, r.row->row.score, std::move(reason)});
     if (debug_enabled() && !chosen && !ok)
-      debug_line(std::string("[") + q.op + "] " + r.plugin->name + "/" + (r.row->row.name ? r.row->row.name : "") + " refused: " + reason);
+      debug_line(std::string("[") + q.op + "] " + r.plugin->name + "/" + row_name(r) + " refused: " + reason);
   };
   for (const RowRef& r : set.rows) {
     const tg_kernel_row& row = r.row->row;
     std::string reason;
-    if (q.program) {
-      // The caller has matched the instructions.
-      bool mine = false;
-      for (const tg_map_inst& inst : q.program->insts)
-        mine = mine || r.row->pattern.matches_instruction(inst.opcode == TG_MAP_CAST ? inst.from : inst.dtype);
-      if (!mine) continue;
-    } else if (!r.row->pattern.matches({dtypes.data(), n_in}, {dtypes.data() + n_in, n_out}, present, wanted, &reason)) {
+    if (!r.row->pattern.matches({dtypes.data(), n_in}, {dtypes.data() + n_in, n_out}, present, wanted, &reason)) {
       note(r, false, false, 0, reason.empty() ? "takes " + r.row->pattern.text() + ", asked " + dtypes_text(q) : reason);
       continue;
     }
@@ -185,49 +224,23 @@ std::shared_ptr<KernelPlan> select_kernel(const KernelRequest& q, std::vector<Wh
       const size_t bit = i < n_in ? i : 32 + i - n_in;
       args[i] = absent ? nullptr : bit < 64 && (row.packed >> bit & 1) ? &packed[i] : &plain[i];
     }
-    tg_call call{};
-    call.struct_size = sizeof call;
-    call.row = r.index;
-    call.op = q.kernel;
-    call.op_revision = uint32_t(q.revision);
-    call.math = math_mode();
-    call.n_inputs = uint32_t(n_in);
-    call.n_outputs = uint32_t(n_out);
-    call.n_attrs = uint32_t(q.attrs.size());
-    call.device = q.device->provider_index;
-    call.inputs = args.data();
-    call.outputs = args.data() + n_in;
-    call.attrs = q.attrs.data();
-    call.inputs_present = present;
-    call.outputs_wanted = wanted;
-    call.native_device = q.device->native_device;
-    call.native_context = q.device->native_context;
-    call.threads = num_threads();
-    tg_support support{};
-    support.ok = 1;
-    if (r.plugin->table.kernels->supports) {
-      support.ok = 0;
-      r.plugin->table.kernels->supports(r.plugin->instance, &call, &support);
-      support.reason[sizeof support.reason - 1] = 0;
-      if (!support.ok) {
-        note(r, false, false, 0, support.reason[0] ? support.reason : "refused without giving a reason (a defect of the plugin)");
-        continue;
-      }
+    const tg_call call = call_for(q, r, args.data(), present, wanted);
+    int64_t est_ns = 0;
+    if (reason = ask_support(r, call, &est_ns); !reason.empty()) {
+      note(r, false, false, 0, reason);
+      continue;
     }
     if (best) {
-      note(r, true, false, support.est_ns, "could run it; an earlier candidate ranks higher");
+      note(r, true, false, est_ns, "could run it; an earlier candidate ranks higher");
       continue;
     }
     void* plan = nullptr;
-    tg_error error{};
-    const int32_t status = r.plugin->table.kernels->plan_create(r.plugin->instance, &call, &plan, &error);
-    if (status != TG_OK) {
-      error.message[sizeof error.message - 1] = 0;
-      note(r, false, false, 0, error.message[0] ? error.message : "plan_create failed with status " + std::to_string(status));
+    if (reason = ask_plan(r, call, &plan); !reason.empty()) {
+      note(r, false, false, 0, reason);
       continue;
     }
     best = std::make_shared<KernelPlan>(r, q.device, q.op, plan);
-    note(r, true, true, support.est_ns, "chosen: ranks first");
+    note(r, true, true, est_ns, "chosen: ranks first");
     if (debug_enabled()) debug_line(std::string("[") + q.op + "] " + q.device->name + " " + dtypes_text(q) + " -> " + r.plugin->name + "/" + (row.name ? row.name : ""));
     if (!why) return best;
   }
@@ -262,51 +275,21 @@ std::shared_ptr<MapPlan> select_map(Device* device, const char* op, MapBuilder::
     attrs[1].kind = TG_ATTR_INTS;
     attrs[1].n = uint32_t(p.outputs.size());
     attrs[1].v.ints = p.outputs.data();
-    KernelRequest q{device, op, "map", 1, {args.data(), p.inputs.size()}, {args.data() + p.inputs.size(), p.output_dtypes.size()}, attrs, &p};
-    // Only this plugin's rows.
+    const KernelRequest q{device, op, "map", 1, {args.data(), p.inputs.size()}, {args.data() + p.inputs.size(), p.output_dtypes.size()}, attrs};
     const RowRef* used = nullptr;
     bool optional, too_long;
     program_refusal(set.rows, plugin, p, &used, &optional, &too_long);
     if (!used) return nullptr;
-    std::vector<WhyCandidate> reasons;
-    tg_call call{};
-    call.struct_size = sizeof call;
-    call.row = used->index;
-    call.op = "map";
-    call.op_revision = 1;
-    call.math = math_mode();
-    call.n_inputs = uint32_t(q.inputs.size());
-    call.n_outputs = uint32_t(q.outputs.size());
-    call.n_attrs = 2;
-    call.device = device->provider_index;
-    call.inputs = q.inputs.data();
-    call.outputs = q.outputs.data();
-    call.attrs = attrs;
-    call.inputs_present = q.inputs.size() >= 64 ? ~uint64_t(0) : (uint64_t(1) << q.inputs.size()) - 1;
-    call.outputs_wanted = (uint64_t(1) << q.outputs.size()) - 1;
-    call.native_device = device->native_device;
-    call.native_context = device->native_context;
-    call.threads = num_threads();
-    tg_support support{};
-    support.ok = 1;
-    const char* name = used->row->row.name ? used->row->row.name : "";
-    auto refuse = [&](const char* reason) {
-      if (why) why->push_back({plugin->name, name, false, false, 0, used->row->row.score, reason});
-      if (debug_enabled()) debug_line(std::string("[") + op + "] " + plugin->name + "/" + name + " refused: " + reason);
-      return nullptr;
-    };
-    if (plugin->table.kernels->supports) {
-      support.ok = 0;
-      plugin->table.kernels->supports(plugin->instance, &call, &support);
-      support.reason[sizeof support.reason - 1] = 0;
-      if (!support.ok) return refuse(support.reason[0] ? support.reason : "refused without giving a reason");
-    }
+    const uint64_t present = p.inputs.size() >= 64 ? ~uint64_t(0) : (uint64_t(1) << p.inputs.size()) - 1;
+    const tg_call call = call_for(q, *used, args.data(), present, (uint64_t(1) << p.output_dtypes.size()) - 1);
+    int64_t est_ns = 0;
     void* plan = nullptr;
-    tg_error error{};
-    const int32_t status = plugin->table.kernels->plan_create(plugin->instance, &call, &plan, &error);
-    error.message[sizeof error.message - 1] = 0;
-    if (status != TG_OK) return refuse(error.message[0] ? error.message : "plan_create failed");
-    return std::make_shared<KernelPlan>(*used, device, op, plan);
+    std::string reason = ask_support(*used, call, &est_ns);
+    if (reason.empty()) reason = ask_plan(*used, call, &plan);
+    if (reason.empty()) return std::make_shared<KernelPlan>(*used, device, op, plan);
+    if (why) why->push_back({plugin->name, row_name(*used), false, false, 0, used->row->row.score, reason});
+    if (debug_enabled()) debug_line(std::string("[") + op + "] " + plugin->name + "/" + row_name(*used) + " refused: " + reason);
+    return nullptr;
   };
   for (const registry::LoadedPlugin* plugin : plugins) {
     const RowRef* used = nullptr;

@@ -47,7 +47,6 @@ struct KernelRequest {
   std::span<const tg_tensor* const> inputs;   // NULL: absent
   std::span<const tg_tensor* const> outputs;  // NULL: not wanted
   std::span<const tg_attr> attrs;             // plan attributes
-  const MapBuilder::Program* program = nullptr;  // of map: matched by instruction
 };
 
 // The best kernel for a request, or NULL. `why`, if given, gets a line for every candidate, and none is skipped.
