@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions behind the layers, with PyTorch's names and arguments, over the op table.
+
+>>> import tengen.nn.functional as F
+>>> F.max_pool2d(F.conv2d(x, weight, bias, padding=1).relu(), 2)
+
+One file per family, whose __all__ is re-exported here; helpers of families are there for the layers.
+"""
+# ruff: noqa: F403
+# ruff: noqa: F403
+from ._activation import *
+from ._arguments import *
+from ._attention import *
+from ._conv import *
+from ._linear import *
+from ._loss import *
+from ._norm import *
+from ._pool import *

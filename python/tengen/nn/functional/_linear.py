@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linear maps, embedding, and the functions that only move elements."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tengen as tg
+
+__all__ = ["embedding", "flatten", "linear", "one_hot", "pad"]
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """input @ weight.T + bias; weight [out, in]."""
+    return tg.linear(input, weight, bias)
+
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """Rows of weight at the indices; the row padding_idx gets no gradient."""
+    if padding_idx is not None and padding_idx < 0:
+        padding_idx += weight.shape[0]
+    if padding_idx is None or not (weight.requires_grad and tg.is_grad_enabled()):
+        return tg.embedding(weight, input)
+    rows = tg.embedding(weight, input)
+    padded = (input == padding_idx).unsqueeze(-1)
+    return tg.where(padded, rows.detach(), rows)
+
+
+def one_hot(input: Any, num_classes: int) -> Any:
+    """i64 [..., num_classes]."""
+    return tg.one_hot(input, num_classes)
+
+
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    n = input.ndim
+    start, end = (start_dim + n if start_dim < 0 else start_dim), (end_dim + n if end_dim < 0 else end_dim)
+    if n == 0:
+        return input.reshape((1,))
+    if not 0 <= start <= end < n:
+        raise ValueError(
+            f"[flatten] start_dim = {start_dim} and end_dim = {end_dim} do not fit shape {tuple(input.shape)}"
+        )
+    shape = tuple(input.shape)
+    return input.reshape((*shape[:start], math.prod(shape[start:end + 1]), *shape[end + 1:]))
+
+
+def pad(input: Any, pad: tuple[int, ...], mode: str = "constant", value: float = 0.0) -> Any:
+    """Pads the last axes: (last begin, last end, second last begin, ...)."""
+    if mode != "constant":
+        raise ValueError(f"[pad] expected mode 'constant', got {mode!r}")
+    if len(pad) % 2 or len(pad) // 2 > input.ndim:
+        raise ValueError(f"[pad] expected pairs for at most {input.ndim} axes, got {pad!r}")
+    begins, ends = [0] * input.ndim, [0] * input.ndim
+    for i in range(len(pad) // 2):
+        begins[-1 - i], ends[-1 - i] = pad[2 * i], pad[2 * i + 1]
+    return tg.pad(input, begins + ends, value)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Normalisation."""
+from __future__ import annotations
+
+from typing import Any
+
+import tengen as tg
+
+__all__ = ["batch_norm", "group_norm", "layer_norm", "normalize", "rms_norm"]
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalises every channel (axis 1); in training with the batch's statistics, which then enter the running ones."""
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ValueError("[batch_norm] needs running_mean and running_var unless training")
+        return tg.batch_norm_infer(input, running_mean, running_var, weight, bias, eps)
+    n = input.numel() // max(input.shape[1], 1)
+    if n <= 1:
+        raise ValueError(
+            f"[batch_norm] expected more than one value per channel when training, got shape {tuple(input.shape)}"
+        )
+    y, mean, var = tg.batch_norm(input, weight, bias, eps)
+    if running_mean is not None:
+        with tg.no_grad():
+            running_mean.lerp_(mean, momentum)
+            running_var.lerp_(var * (n / (n - 1)), momentum)
+    return y
+
+
+def _inner(input: Any, normalized_shape: Any, op: str) -> int:
+    shape = tuple(normalized_shape)
+    if not shape or tuple(input.shape[-len(shape):]) != shape:
+        raise ValueError(f"[{op}] expected the last axes to be {shape}, got shape {tuple(input.shape)}")
+    return len(shape)
+
+
+def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Normalises over the last axes, whose sizes are normalized_shape."""
+    return tg.layer_norm(input, weight, bias, _inner(input, normalized_shape, "layer_norm"), eps)
+
+
+def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+    """input / sqrt(mean(input^2) + eps) * weight over the last axes."""
+    inner = _inner(input, normalized_shape, "rms_norm")
+    return tg.rms_norm(input, weight, inner, tg.finfo(input.dtype).eps if eps is None else eps)
+
+
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Normalises each of num_groups groups of channels of every item."""
+    return tg.group_norm(input, weight, bias, num_groups, eps)
+
+
+def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
+    """input divided by its p-norm along dim, which counts as at least eps."""
+    norm = (input.abs() ** p).sum(dim, keepdim=True) ** (1 / p)
+    return input / norm.maximum(tg.full_like(norm, eps))
