@@ -26,15 +26,59 @@ Specs infer_matmul(const Inference& c) {
   return one({a.dtype, y});
 }
 
-// prod's gradient: with one zero among the elements only that one has a gradient, with more none has.
-Tensor prod_gradient(const Tensor& g, const Tensor& x, const Tensor& y, const Ints& axes) {
-  const Tensor zero = op<"eq">({x, 0.0});
-  const Tensor filled = op<"where">({zero, 1.0, x});
-  const Tensor zeros_in = sum(op<"cast">({zero}, {x.dtype()}), axes, true);
-  const Tensor rest = op<"floor_reduce">({filled}, {TG_REDUCE_PROD, axes});
-  const Tensor none = op<"div">({y, filled});
-  const Tensor at_zero = op<"where">({op<"logical_and">({zero, op<"eq">({zeros_in, 1.0})}), rest, 0.0});
-  return op<"mul">({g, op<"where">({op<"eq">({zeros_in, 0.0}), none, at_zero})});
+// Along an axis, S[k] = sum over i >= k of g[i] x[k+1] ... x[i]: windows of doubled length, so that zeros need no care.
+Tensor suffix_sums(Tensor g, const Tensor& x, int64_t axis) {
+  const int64_t n = x.size(axis);
+  const auto later = [&](const Tensor& t, int64_t by) {  // t[k + by], 0 beyond the end
+    Ints rest = t.shape();
+    rest[axis] = std::min(by, n);
+    return op<"concat">({slice(t, axis, std::min(by, n), n), zeros(rest, t.dtype(), t.device())}, {axis});
+  };
+  Tensor window = later(x, 1);  // the product of x[k+1] ... x[k+d]
+  for (int64_t d = 1; d < n; d *= 2) {
+    g = op<"add">({g, op<"mul">({window, later(g, d)})});
+    if (2 * d < n) window = op<"mul">({window, later(window, d)});
+  }
+  return g;
+}
+
+// A running product's gradient: what is before an element times suffix_sums.
+Tensor running_product_gradient(const Tensor& g, const Tensor& x, int64_t axis, bool exclusive, bool reverse) {
+  if (reverse) {
+    const auto turned = [&](const Tensor& t) { return op<"flip">({t}, {Ints{axis}}); };
+    return turned(running_product_gradient(turned(g), turned(x), axis, exclusive, false));
+  }
+  const Tensor before = op<"floor_scan">({x}, {TG_REDUCE_PROD, axis, true, false});
+  if (!exclusive) return op<"mul">({before, suffix_sums(g, x, axis)});
+  // y[i] leaves x[i] out: the sums begin one element later.
+  const int64_t n = x.size(axis);
+  Ints last = x.shape();
+  last[axis] = std::min<int64_t>(n, 1);
+  const Tensor end = zeros(last, g.dtype(), g.device());
+  const Tensor next = op<"concat">({slice(g, axis, last[axis], n), end}, {axis});
+  return op<"mul">({before, suffix_sums(next, x, axis)});
+}
+
+// The product of all other elements: of those before and those after it, the reduced axes in one.
+Tensor prod_gradient(const Tensor& g, const Tensor& x, const Ints& axes) {
+  Ints order, inverse(size_t(x.rank()), 0);
+  for (int64_t i = 0, k = 0; i < x.rank(); ++i) {
+    if (k < int64_t(axes.size()) && axes[k] == i)
+      ++k;
+    else
+      order.push_back(i);
+  }
+  Ints flat;
+  for (int64_t a : order) flat.push_back(x.size(a));
+  flat.push_back(count_along(x.shape(), axes));
+  for (int64_t a : axes) order.push_back(a);
+  for (size_t i = 0; i < order.size(); ++i) inverse[order[i]] = int64_t(i);
+  const Tensor moved = op<"permute">({x}, {order}), line = reshape(moved, flat);
+  const int64_t last = line.rank() - 1;
+  const Tensor before = op<"floor_scan">({line}, {TG_REDUCE_PROD, last, true, false});
+  const Tensor after = op<"floor_scan">({line}, {TG_REDUCE_PROD, last, true, true});
+  const Tensor others = reshape(op<"mul">({before, after}), moved.shape());
+  return op<"mul">({g, op<"permute">({others}, {inverse})});
 }
 
 Tensors reduce_gradient(const Backward& b) {
@@ -43,7 +87,7 @@ Tensors reduce_gradient(const Backward& b) {
     case TG_REDUCE_SUM:
       return {expand(b.grad(), b.input_shape(0))};
     case TG_REDUCE_PROD:
-      return {prod_gradient(b.grad(), b.input(0), b.output(), axes)};
+      return {prod_gradient(b.grad(), b.input(0), axes)};
     case TG_REDUCE_MAX:
     case TG_REDUCE_MIN: {  // equals share
       const Tensor mask = op<"cast">({op<"eq">({b.input(0), b.output()})}, {b.input_dtype(0)});
@@ -61,11 +105,7 @@ Tensors scan_gradient(const Backward& b) {
     return {op<"floor_scan">({b.grad()}, {TG_REDUCE_SUM, axis, exclusive, !reverse})};
   if (b.attr(0).integer() != TG_REDUCE_PROD)
     raise(ErrorKind::not_implemented, "[", b.op.name, "] a running maximum or minimum has no gradient yet");
-  // sum over later i of g[i] y[i] / x; elements that are zero have no gradient here.
-  const Tensor& x = b.input(0);
-  const Tensor zero = op<"eq">({x, 0.0});
-  const Tensor s = op<"floor_scan">({op<"mul">({b.grad(), b.output()})}, {TG_REDUCE_SUM, axis, exclusive, !reverse});
-  return {op<"where">({zero, 0.0, op<"div">({s, op<"where">({zero, 1.0, x})})})};
+  return {running_product_gradient(b.grad(), b.input(0), axis, exclusive, reverse)};
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ TG_OPS(order) {
                          ">>> tg.cumsum(tg.tensor([1, 2, 3]), 0).tolist()\n[1, 3, 6]");
   running<TG_REDUCE_PROD>(
       TG_OP(cumprod),
-      "y[i] = x[0] * ... * x[i] along an axis; dtypes as sum. (The gradient of an element that is 0 is not computed.)",
+      "y[i] = x[0] * ... * x[i] along an axis; dtypes as sum.",
       ">>> tg.cumprod(tg.tensor([1, 2, 3]), 0).tolist()\n[1, 2, 6]");
 
   sorting(TG_OP(sort))

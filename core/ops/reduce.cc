@@ -110,7 +110,7 @@ TG_OPS(reduce) {
       .example(">>> tg.sum(tg.tensor([[1, 2], [3, 4]]), axis=0).tolist()\n[4, 6]");
 
   reduction(TG_OP(prod))
-      .doc("Product over axes; dtypes as sum. (Second derivatives assume no element is 0.)")
+      .doc("Product over axes; dtypes as sum.")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
       .infer(infer_sum)
       .decompose(sum_like<TG_REDUCE_PROD>)
