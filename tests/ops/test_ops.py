@@ -281,7 +281,7 @@ def differentiable(case: Case, record: Record, device: str) -> tuple[list, list]
     inputs = tensors_of(case, "float64", device)
     leaves = []
     for i in record.grad:
-        if i >= len(inputs):
+        if i >= len(inputs) or i in case.fixed:  # a target may be indices in one case, probabilities in another
             continue
         for t in inputs[i] if isinstance(inputs[i], list) else [inputs[i]]:
             if isinstance(t, tg.Tensor):

@@ -7,6 +7,8 @@ from typing import Any
 from . import functional as F
 from .module import Module
 
+__all__ = ["Dropout", "GELU", "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax", "Tanh"]
+
 
 class ReLU(Module):
     """max(x, 0)."""

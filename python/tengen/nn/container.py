@@ -8,6 +8,8 @@ from typing import Any
 from .module import Module, _indent
 from .parameter import Parameter
 
+__all__ = ["ModuleDict", "ModuleList", "ParameterList", "Sequential"]
+
 
 def _position(n: int, index: int, what: str) -> int:
     if not -n <= index < n:

@@ -12,6 +12,8 @@ from . import init
 from .module import Module
 from .parameter import Parameter
 
+__all__ = ["Embedding", "Flatten", "Identity", "Linear", "Unflatten"]
+
 
 class Identity(Module):
     """Its input; takes and ignores any arguments."""

@@ -23,6 +23,8 @@ import tengen as tg
 from . import hooks as _hooks
 from .parameter import Parameter
 
+__all__ = ["IncompatibleKeys", "Module", "RemovableHandle"]
+
 
 class IncompatibleKeys(NamedTuple):
     """What `load_state_dict` did not find, and what it had no place for."""

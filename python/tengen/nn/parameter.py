@@ -6,6 +6,8 @@ from typing import Any
 
 import tengen as tg
 
+__all__ = ["Parameter"]
+
 
 class Parameter(tg.Tensor):
     """A tensor that becomes a parameter of the module it is assigned to.

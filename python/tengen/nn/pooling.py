@@ -7,6 +7,11 @@ from typing import Any
 from . import functional as F
 from .module import Module
 
+__all__ = [
+    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool1d",
+    "MaxPool2d", "MaxPool3d",
+]
+
 
 class _MaxPool(Module):
     """The maximum of every window. kernel_size, stride (the kernel's by default), padding, dilation: int or tuple."""

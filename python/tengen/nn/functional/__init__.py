@@ -12,6 +12,7 @@ from ._activation import *
 from ._arguments import *
 from ._attention import *
 from ._conv import *
+from ._distance import *
 from ._linear import *
 from ._loss import *
 from ._norm import *

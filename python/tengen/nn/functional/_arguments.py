@@ -30,10 +30,6 @@ def check_reduction(reduction: str, op: str) -> None:
         raise ValueError(f"[{op}] expected reduction to be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def reduce(x: Any, reduction: str) -> Any:
-    return x.mean() if reduction == "mean" else x.sum() if reduction == "sum" else x
-
-
 def with_batch(fn: Any, x: Any, rank: int, op: str) -> Any:
     """Calls fn with x[N, C, s...], adding and removing the batch axis of an unbatched x[C, s...]."""
     if x.ndim == rank + 2:

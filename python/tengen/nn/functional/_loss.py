@@ -1,42 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses; `reduction` is 'mean', 'sum' or 'none'."""
+"""Losses; `reduction` is 'mean', 'sum' or 'none'. Formulas and errors: the ops of the same names (help(tg.mse_loss))."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tengen as tg
 
-from ._arguments import check_reduction, reduce
+from ._arguments import check_reduction
+from ._distance import pairwise_distance
 
 __all__ = [
-    "binary_cross_entropy_with_logits", "cross_entropy", "l1_loss", "mse_loss", "nll_loss", "smooth_l1_loss",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cross_entropy",
+    "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss", "mse_loss",
+    "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "nll_loss", "poisson_nll_loss",
+    "sigmoid_focal_loss", "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]
+
+# ---- classes ---------------------------------------------------------------------------------------------------------
 
 
 def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
                   label_smoothing: float = 0.0) -> Any:
     """Of logits [N, C, ...] (or [C]) against class indices [N, ...] or probabilities of the logits' shape."""
-    check_reduction(reduction, "cross_entropy")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"[cross_entropy] expected label_smoothing between 0 and 1, got {label_smoothing}")
-    if not target.dtype.is_floating_point:
-        return tg.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
-    if tuple(target.shape) != tuple(input.shape):
-        raise ValueError(f"[cross_entropy] probabilities must have the logits' shape {tuple(input.shape)}, got "
-                         f"{tuple(target.shape)}")
-    axis = 0 if input.ndim == 1 else 1
-    if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / input.shape[axis]
-    loss = -(tg.log_softmax(input, axis) * target)
-    if weight is not None:
-        loss = loss * weight.reshape((-1, *(1,) * (input.ndim - 1 - axis)))
-    loss = loss.sum(axis)
-    return reduce(loss, reduction)
+    return tg.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-input[n, target[n], ...] of log-probabilities [N, C, ...]; the mean is weighted by the classes' weights."""
     return tg.nll_loss(input, target, weight, reduction, ignore_index)
+
+
+def multi_margin_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,
+                      reduction: str = "mean") -> Any:
+    """sum over i != t of weight[t] max(0, margin - x[t] + x[i])^p / C, of scores [N, C] and class indices [N]."""
+    return tg.multi_margin_loss(input, target, weight, reduction, margin, p)
+
+
+def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """sum over targets t and other classes i of max(0, 1 - x[t] + x[i]) / C; a target's row [C] ends at its first -1."""
+    return tg.multilabel_margin_loss(input, target, reduction)
+
+
+def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """The mean over classes of the binary cross-entropy of logits [N, C]."""
+    return tg.multilabel_soft_margin_loss(input, target, weight, reduction)
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
@@ -54,14 +66,97 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     return tg.smooth_l1_loss(input, target, reduction, beta)
 
 
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+    """d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2)."""
+    return tg.huber_loss(input, target, reduction, delta)
+
+
+def poisson_nll_loss(input: Any, target: Any, log_input: bool = True, full: bool = False, eps: float = 1e-8,
+                     reduction: str = "mean") -> Any:
+    """exp(x) - target x of the logarithms of rates; x - target log(x + eps) of rates."""
+    return tg.poisson_nll_loss(input, target, reduction, log_input, full, eps)
+
+
+def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6,
+                      reduction: str = "mean") -> Any:
+    """(log v + (input - target)^2 / v) / 2 with v = max(var, eps); `var` is a tensor or a number."""
+    if not isinstance(var, tg.Tensor):
+        if var < 0:
+            raise ValueError(f"[gaussian_nll_loss] expected a variance of 0 or more, got {var}")
+        var = tg.full((), var, dtype=input.dtype, device=input.device)
+    return tg.gaussian_nll_loss(input, target, var, reduction, full, eps)
+
+
+# ---- probabilities ---------------------------------------------------------------------------------------------------
+
+
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """-weight (target log input + (1 - target) log(1 - input)); logarithms count as at least -100."""
+    return tg.binary_cross_entropy(input, target, weight, reduction)
+
+
 def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, reduction: str = "mean",
                                      pos_weight: Any = None) -> Any:
-    """-(p w log s(x) + (1 - w) log(1 - s(x))) for targets w, written so that it neither overflows nor cancels."""
-    if weight is None and pos_weight is None:
-        return tg.binary_cross_entropy_with_logits(input, target, reduction)
-    check_reduction(reduction, "binary_cross_entropy_with_logits")
-    if pos_weight is None:
-        loss = tg.binary_cross_entropy_with_logits(input, target, "none")
-    else:  # log(1 + exp(-x)) = softplus(-x)
-        loss = (1 - target) * input + ((pos_weight - 1) * target + 1) * tg.softplus(-input)
-    return reduce(loss if weight is None else loss * weight, reduction)
+    """binary_cross_entropy of sigmoid(input), without overflow; `pos_weight` multiplies the term of target 1."""
+    return tg.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
+
+
+def sigmoid_focal_loss(inputs: Any, targets: Any, alpha: float = 0.25, gamma: float = 2.0,
+                       reduction: str = "none") -> Any:
+    """binary_cross_entropy_with_logits times (1 - p)^gamma, p the target's probability, and alpha or 1 - alpha."""
+    return tg.sigmoid_focal_loss(inputs, targets, reduction, alpha, gamma)
+
+
+def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """log(1 + exp(-target input)) for targets 1 and -1."""
+    return tg.soft_margin_loss(input, target, reduction)
+
+
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+    """target (log target - input) of log-probabilities; reduction also 'batchmean': the sum by the batch's size."""
+    return tg.kl_div(input, target, reduction, log_target)
+
+
+# ---- distances -------------------------------------------------------------------------------------------------------
+
+
+def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
+    """input where the target is 1, max(0, margin - input) where it is -1."""
+    return tg.hinge_embedding_loss(input, target, reduction, margin)
+
+
+def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
+    """max(0, margin - target (input1 - input2))."""
+    return tg.margin_ranking_loss(input1, input2, target, reduction, margin)
+
+
+def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
+    """1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1."""
+    return tg.cosine_embedding_loss(input1, input2, target, reduction, margin)
+
+
+def triplet_margin_loss(anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0,
+                        eps: float = 1e-6, swap: bool = False, reduction: str = "mean") -> Any:
+    """max(0, margin + d(anchor, positive) - d(anchor, negative)), d the p-norm of the difference."""
+    return tg.triplet_margin_loss(anchor, positive, negative, reduction, margin, p, eps, swap)
+
+
+def triplet_margin_with_distance_loss(anchor: Any, positive: Any, negative: Any, *,
+                                      distance_function: Callable[[Any, Any], Any] | None = None, margin: float = 1.0,
+                                      swap: bool = False, reduction: str = "mean") -> Any:
+    """triplet_margin_loss with a distance of one's own, d(x1, x2); by default pairwise_distance.
+
+    Raises
+    ------
+    ValueError
+        The margin is not above 0, or the reduction is unknown.
+    """
+    check_reduction(reduction, "triplet_margin_with_distance_loss")
+    if margin <= 0:
+        raise ValueError(f"[triplet_margin_with_distance_loss] expected a margin above 0, got {margin}")
+    distance = pairwise_distance if distance_function is None else distance_function
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = tg.minimum(far, distance(positive, negative))
+    loss = (margin + near - far).relu()
+    return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
