@@ -132,11 +132,14 @@ def _kl(x, t, reduction="mean", log_target=False):
 
 kl = pair(_kl, -2, 0, 0.1, 1, bad=(Bad(ValueError, (np.array(1.0), np.array(1.0)), {"reduction": "batchmean"}),))
 kl.oracle = _kl
-kl.cases = lambda rng: [
-    Case((rng.uniform(-2, 0, (3, 4)), rng.uniform(*span, (3, 4))), {"reduction": r, "log_target": log_target})
-    for r in (*REDUCTIONS, "batchmean")
-    for log_target, span in ((False, (0.1, 1)), (True, (-2, 0)))
-] + [Case((np.array([-1.0, -2.0]), np.array([0.0, 1.0])), {"reduction": "none"}, smooth=False)]
+kl.cases = lambda rng: (
+    [
+        Case((rng.uniform(-2, 0, (3, 4)), rng.uniform(*span, (3, 4))), {"reduction": r, "log_target": log_target})
+        for r in (*REDUCTIONS, "batchmean")
+        for log_target, span in ((False, (0.1, 1)), (True, (-2, 0)))
+    ]
+    + [Case((np.array([-1.0, -2.0]), np.array([0.0, 1.0])), {"reduction": "none"}, smooth=False)]
+)
 kl.scale = lambda x, t, reduction="mean", **a: reduced(
     np.abs(x) * 4 + np.abs(t) * 4 + 8, "sum" if reduction == "batchmean" else reduction
 )

@@ -55,16 +55,18 @@ def _multi(x, target, weight=None, margin=1.0, p=1):
 
 RECORDS["multi_margin_loss"] = Record(
     reducing(_multi),
-    lambda rng: [
-        Case(
-            (n(rng, 5, 4), rng.integers(0, 4, 5), rng.uniform(0.5, 2, 4) if p == 2 else None),
-            {"p": p, "margin": 0.5 * p, "reduction": r},
-            (1,),
-        )
-        for r in REDUCTIONS
-        for p in (1, 2)
-    ]
-    + [Case((n(rng, 4), np.array(2), None), {}, (1,))],
+    lambda rng: (
+        [
+            Case(
+                (n(rng, 5, 4), rng.integers(0, 4, 5), rng.uniform(0.5, 2, 4) if p == 2 else None),
+                {"p": p, "margin": 0.5 * p, "reduction": r},
+                (1,),
+            )
+            for r in REDUCTIONS
+            for p in (1, 2)
+        ]
+        + [Case((n(rng, 4), np.array(2), None), {}, (1,))]
+    ),
     FLOATS,
     (0, 2),
     length=lambda c: c.inputs[0].size,
@@ -95,8 +97,10 @@ def _multilabel(x, target):
 LABELS = np.array([[0, 2, -1, 3], [-1, 1, 2, 3], [3, 1, 2, 0], [1, -1, -1, -1], [2, 2, -1, 0]])
 RECORDS["multilabel_margin_loss"] = Record(
     reducing(_multilabel),
-    lambda rng: [Case((n(rng, 5, 4), LABELS), {"reduction": r}, (1,)) for r in REDUCTIONS]
-    + [Case((n(rng, 4), LABELS[0]), {}, (1,))],
+    lambda rng: (
+        [Case((n(rng, 5, 4), LABELS), {"reduction": r}, (1,)) for r in REDUCTIONS]
+        + [Case((n(rng, 4), LABELS[0]), {}, (1,))]
+    ),
     FLOATS,
     (0,),
     length=lambda c: c.inputs[0].size,
@@ -117,12 +121,14 @@ def _cosine(a, b, t, margin=0.0):
 
 RECORDS["cosine_embedding_loss"] = Record(
     reducing(_cosine),
-    lambda rng: [
-        Case((n(rng, 5, 4), n(rng, 5, 4), rng.choice([-1.0, 1.0], 5)), {"margin": m, "reduction": r})
-        for r in REDUCTIONS
-        for m in (0.0, 0.3)
-    ]
-    + [Case((n(rng, 4), n(rng, 4), np.array(1.0)))],
+    lambda rng: (
+        [
+            Case((n(rng, 5, 4), n(rng, 5, 4), rng.choice([-1.0, 1.0], 5)), {"margin": m, "reduction": r})
+            for r in REDUCTIONS
+            for m in (0.0, 0.3)
+        ]
+        + [Case((n(rng, 4), n(rng, 4), np.array(1.0)))]
+    ),
     FLOATS,
     (0, 1),
     length=lambda c: c.inputs[0].size,
@@ -145,12 +151,14 @@ def _triplet(a, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False):
 
 RECORDS["triplet_margin_loss"] = Record(
     reducing(_triplet),
-    lambda rng: [
-        Case((n(rng, 5, 4), n(rng, 5, 4), n(rng, 5, 4)), {"reduction": r, **a})
-        for r in REDUCTIONS
-        for a in ({}, {"swap": True, "margin": 2.0}, {"p": 1.0, "eps": 0.01}, {"p": 3.0}, {"p": np.inf})
-    ]
-    + [Case((n(rng, 4), n(rng, 4), n(rng, 4)))],
+    lambda rng: (
+        [
+            Case((n(rng, 5, 4), n(rng, 5, 4), n(rng, 5, 4)), {"reduction": r, **a})
+            for r in REDUCTIONS
+            for a in ({}, {"swap": True, "margin": 2.0}, {"p": 1.0, "eps": 0.01}, {"p": 3.0}, {"p": np.inf})
+        ]
+        + [Case((n(rng, 4), n(rng, 4), n(rng, 4)))]
+    ),
     FLOATS,
     (0, 1, 2),
     length=lambda c: c.inputs[0].size,

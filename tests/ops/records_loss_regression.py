@@ -61,15 +61,17 @@ def _straight_through(tg, device):
 
 RECORDS["gaussian_nll_loss"] = Record(
     reducing(_gaussian),
-    lambda rng: [
-        Case(
-            (rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), rng.uniform(0.5, 2, shape)),
-            {"reduction": r, "full": shape == (3, 4)},
-        )
-        for r in REDUCTIONS
-        for shape in ((3, 4), (3, 1), (3,), ())
-    ]
-    + [Case((rng.normal(size=5), rng.normal(size=5), rng.uniform(0.1, 2, 5)), {"eps": 0.5}, smooth=False)],
+    lambda rng: (
+        [
+            Case(
+                (rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), rng.uniform(0.5, 2, shape)),
+                {"reduction": r, "full": shape == (3, 4)},
+            )
+            for r in REDUCTIONS
+            for shape in ((3, 4), (3, 1), (3,), ())
+        ]
+        + [Case((rng.normal(size=5), rng.normal(size=5), rng.uniform(0.1, 2, 5)), {"eps": 0.5}, smooth=False)]
+    ),
     FLOATS,
     (0, 1, 2),
     length=lambda c: c.inputs[0].size,

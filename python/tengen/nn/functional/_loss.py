@@ -11,7 +11,7 @@ from ._arguments import check_reduction
 from ._distance import pairwise_distance
 
 __all__ = [
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cross_entropy",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cross_entropy", "ctc_loss",
     "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss", "mse_loss",
     "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "nll_loss", "poisson_nll_loss",
     "sigmoid_focal_loss", "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
@@ -160,3 +160,64 @@ def triplet_margin_with_distance_loss(anchor: Any, positive: Any, negative: Any,
         far = tg.minimum(far, distance(positive, negative))
     loss = (margin + near - far).relu()
     return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
+
+
+# ---- sequences -------------------------------------------------------------------------------------------------------
+
+
+def _lengths(lengths: Any, limit: int, what: str, device: Any) -> tuple[Any, list[int] | None]:
+    """Lengths as an i64 tensor [N], and as a list where that needs no waiting; ValueError outside 0 ... limit."""
+    if isinstance(lengths, tg.Tensor):
+        tensor = lengths.reshape((-1,)).to(tg.int64)
+        known = tensor.tolist() if tensor.device.is_host else None
+    else:
+        known = [int(v) for v in (lengths if hasattr(lengths, "__iter__") else [lengths])]
+        tensor = tg.tensor(known, dtype=tg.int64)
+    for v in known or ():
+        if not 0 <= v <= limit:
+            raise ValueError(f"[ctc_loss] expected {what} between 0 and {limit}, got {v}")
+    return tensor.to(device), known
+
+
+def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0,
+             reduction: str = "mean", zero_infinity: bool = False) -> Any:
+    """The negative log-probability of target sequences under all alignments.
+
+    Parameters
+    ----------
+    log_probs : tensor [T, N, C], or [T, C]
+        Log-probabilities of classes by step.
+    targets : integers [N, S], or [S], or all targets one after the other
+    input_lengths, target_lengths : integers [N] or []
+        Tensors, lists or numbers.
+    blank : int
+        The class of no label.
+    zero_infinity : bool
+        Losses of targets that do not fit their inputs count as 0 instead of infinity.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not fit, or a length is out of range.
+    """
+    device = log_probs.device
+    if log_probs.ndim == 2:
+        loss = ctc_loss(log_probs.unsqueeze(1), targets.reshape((1, -1)), input_lengths, target_lengths, blank,
+                        reduction, zero_infinity)
+        return loss.squeeze(0) if reduction == "none" else loss
+    if log_probs.ndim != 3:
+        raise ValueError(f"[ctc_loss] expected log_probs of shape (T, N, C), got {tuple(log_probs.shape)}")
+    limit = targets.numel() if targets.ndim == 1 else targets.shape[-1]
+    inputs, _ = _lengths(input_lengths, log_probs.shape[0], "input lengths", device)
+    lengths, known = _lengths(target_lengths, limit, "target lengths", device)
+    if targets.ndim == 1:  # the rows of a padded table, by index
+        known = lengths.tolist() if known is None else known
+        if sum(known) != limit:
+            raise ValueError(f"[ctc_loss] expected targets of {sum(known)} elements, the sum of target_lengths, got {limit}")
+        starts = (lengths.cumsum(0) - lengths).unsqueeze(1)
+        places = starts + tg.arange(max(known, default=0), device=device)
+        if limit:
+            rows = tg.index_select(targets.to(device), places.clip(0, limit - 1).reshape((-1,)))
+            places = rows.reshape(places.shape)
+        targets = places
+    return tg.ctc_loss(log_probs, targets.to(device), inputs, lengths, reduction, blank, zero_infinity)
