@@ -112,6 +112,7 @@ void push_attr(AttrList& attrs, const AttrSpec& spec, PyObject* o) {
     case AttrKind::ints:
       return attrs.push(to_ints(o, what));
     case AttrKind::floats: {
+      if (Scalar s; to_scalar(o, &s)) return attrs.push(s.as_double());
       std::vector<double> v;
       const Object list = Object::take(PyList_Check(o) || PyTuple_Check(o) ? Py_NewRef(o) : PySequence_List(o));
       for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list.get()); ++i) {

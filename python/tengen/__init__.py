@@ -27,8 +27,9 @@ _core._set_probe_path(_os.path.join(_here, "bin", "tengen-probe"))
 globals().update(_core.ops)
 globals().update({_name: getattr(_core, _name) for _name in dir(_core) if not _name.startswith("_") and _name not in ("ops", "call", "call_into")})
 
-from . import _creation, _methods, autograd, random  # noqa: E402, F401
+from . import _aliases, _creation, _dynamic, _methods, autograd, random  # noqa: E402, F401
 from ._creation import *  # noqa: E402, F403
+from ._dynamic import *  # noqa: E402, F403
 from ._creation import finfo, iinfo  # noqa: E402, F401
 from ._grad_mode import enable_grad, no_grad, set_grad_enabled  # noqa: E402, F401
 
@@ -42,23 +43,9 @@ nan = float("nan")
 pi = 3.141592653589793
 e = 2.718281828459045
 newaxis = None
-# Other names of dtypes and ops, as PyTorch and NumPy have them.
 double, half, long, short = _core.float64, _core.float16, _core.int64, _core.int16
-_ALIASES = {
-    "absolute": "abs", "cat": "concat", "concatenate": "concat", "subtract": "sub", "multiply": "mul", "divide": "div",
-    "true_divide": "div", "negative": "neg", "power": "pow", "clamp": "clip", "arcsin": "asin", "arccos": "acos",
-    "arctan": "atan", "permute_dims": "permute", "broadcast_to": "expand", "amax": "max", "amin": "min", "equal": "eq",
-    "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge", "bmm": "matmul", "mm": "matmul",
-}
-for _alias, _name in _ALIASES.items():
-    if _name in globals() and _alias not in globals():
-        globals()[_alias] = globals()[_name]
-    if hasattr(Tensor, _name) and not hasattr(Tensor, _alias):  # noqa: F405
-        setattr(Tensor, _alias, getattr(Tensor, _name))  # noqa: F405
-for _name in ("clip_",):
-    if hasattr(Tensor, _name):  # noqa: F405
-        Tensor.clamp_ = getattr(Tensor, _name)  # noqa: F405
-del _alias, _name
+_aliases.install(globals())
+_dynamic.install()
 
 # Methods that read well as functions too.
 chunk, split, unbind, narrow, swapaxes, t = (
@@ -88,13 +75,6 @@ def clone(x: Tensor) -> Tensor:  # noqa: F405
 def promote_types(a: dtype, b: dtype) -> dtype:  # noqa: F405
     """The dtype of a result of operands of two dtypes."""
     return (_core._empty((0,), a, "cpu") + _core._empty((0,), b, "cpu")).dtype
-
-
-def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: _builtins.bool = False) -> _builtins.bool:  # noqa: F405
-    """Whether |a - b| <= atol + rtol * |b| everywhere."""
-    import numpy as np
-
-    return _builtins.bool(np.allclose(a.detach().cpu().numpy(), b.detach().cpu().numpy(), rtol, atol, equal_nan))
 
 
 class DeviceInfo:

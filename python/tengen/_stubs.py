@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import tengen as tg
-from tengen import _core, _creation, _grad_mode, _methods
+from tengen import _aliases, _core, _creation, _dynamic, _grad_mode, _methods
 
+_MODULES = {m.__name__ for m in (_aliases, _dynamic, _methods)}  # of Tensor's methods written in Python
 PATH = Path(__file__).resolve().parent / "__init__.pyi"
 _KINDS = {"bool": "_bool", "int": "_int", "float": "_float", "string": "str", "ints": "_int | Sequence[_int]",
-          "floats": "Sequence[_float]", "dtype": "DTypeLike"}
+          "floats": "_float | Sequence[_float]", "dtype": "DTypeLike"}
 
 _HEAD = '''\
 # SPDX-License-Identifier: Apache-2.0
@@ -209,7 +210,7 @@ def _python_function(function: Any, indent: str, name: str | None = None) -> str
     for p in signature.parameters.values():
         hint = p.annotation if isinstance(p.annotation, str) else getattr(p.annotation, "__name__", "Any")
         hint = "Any" if p.annotation is inspect.Parameter.empty else hint.replace("_builtins.", "_")
-        if p.name == "self":
+        if p.name == "self" or (indent and not parameters):
             text = "self"
         else:
             prefix = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
@@ -248,7 +249,7 @@ def render() -> str:
                 lines += _op_lines(op, True, "    ", suffix)
                 written.add(full)
     for name, value in sorted(vars(tg.Tensor).items()):
-        if inspect.isfunction(value) and value.__module__ == _methods.__name__ and name not in written and name != "__reduce_ex__":
+        if inspect.isfunction(value) and value.__module__ in _MODULES and name not in written and name != "__reduce_ex__":
             lines.append(_python_function(value, "    ", name))
             written.add(name)
     for name, value in sorted(vars(tg.Tensor).items()):

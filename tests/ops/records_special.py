@@ -97,11 +97,15 @@ unary("lgamma", special.gammaln, [(0.2, 9), (-0.8, -0.2), (9, 300)], (0.0, INF, 
 
 
 def _lgamma_zeros(tg, device):
-    """lgamma is relatively exact about its zeros, 1 and 2 (loggamma has a Taylor series there, gammaln has not)."""
-    z = np.array([2.0**-k for k in range(2, 40, 3)])
-    x = np.concatenate([1 + z, 1 - z, 2 + z, 2 - z])
-    got = tg.lgamma(tg.tensor(x, device=device)).cpu().numpy()
-    np.testing.assert_allclose(got, special.loggamma(x), rtol=40 * 2.0**-52)
+    """lgamma is relatively exact about its zeros, 1 and 2: against Taylor's series there, whose next term is below eps."""
+    gamma, zeta2, zeta3 = (np.longdouble(v) for v in ("0.57721566490153286061", "1.64493406684822643647", "1.20205690315959428540"))
+    z = np.longdouble(2.0) ** -np.arange(18, 44, 3)
+    z = np.concatenate([z, -z])
+    one = -gamma * z + zeta2 / 2 * z**2 - zeta3 / 3 * z**3
+    two = (1 - gamma) * z + (zeta2 - 1) / 2 * z**2 - (zeta3 - 1) / 3 * z**3
+    for at, exact in ((1, one), (2, two)):
+        got = tg.lgamma(tg.tensor((at + z).astype(float), device=device)).cpu().numpy()
+        np.testing.assert_allclose(got, exact.astype(float), rtol=40 * 2.0**-52)
     assert tg.lgamma(tg.tensor([1.0, 2.0], device=device)).tolist() == [0.0, 0.0]
 
 

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other names of ops, as PyTorch, NumPy and the array API have them, and functions that are a line of other ones."""
+from __future__ import annotations
+
+from typing import Any
+
+from . import _core
+from ._core import Tensor
+
+# Functions, methods and in-place methods alike.
+ALIASES = {
+    "absolute": "abs", "cat": "concat", "concatenate": "concat", "subtract": "sub", "multiply": "mul", "divide": "div",
+    "true_divide": "div", "negative": "neg", "power": "pow", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
+    "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "permute_dims": "permute",
+    "broadcast_to": "expand", "amax": "max", "amin": "min", "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le",
+    "greater": "gt", "greater_equal": "ge", "bmm": "matmul", "mm": "matmul", "mv": "matmul", "clamp_min": "maximum",
+    "clamp_max": "minimum", "fix": "trunc", "sgn": "sign", "ger": "outer", "moveaxis": "movedim", "degrees": "rad2deg",
+    "radians": "deg2rad", "bitwise_invert": "bitwise_not", "floor_div": "floor_divide", "trapz": "trapezoid",
+}
+
+
+def clip(x: Tensor, min: Any = None, max: Any = None, *, low: Any = None, high: Any = None, out: Tensor | None = None) -> Tensor:
+    """min(max(x, low), high): x within bounds, of which one may be left out.
+
+    Parameters
+    ----------
+    x : Tensor
+        numbers of any shape
+    min, max : number or Tensor, optional
+        the bounds; tensors broadcast. NaN if any is; max where min > max
+    low, high : number or Tensor, optional
+        the same by other names
+    out : Tensor, optional
+        written instead of a new tensor
+
+    Raises
+    ------
+    ValueError
+        without a bound
+    TypeError
+        for bools
+
+    Examples
+    --------
+    >>> tg.clip(tg.tensor([-1, 5, 9]), max=6).tolist()
+    [-1, 5, 6]
+    """
+    min, max = low if min is None else min, high if max is None else max
+    given = {} if out is None else {"out": out}
+    if min is not None and max is not None:
+        return _core.ops["clip"](x, min, max, **given)
+    if min is None and max is None:
+        raise ValueError("[clip] expected a bound, got neither min nor max")
+    if x.dtype.is_floating_point:  # on the bound the gradient is x's
+        return _core.ops["clip"](x, -float("inf") if min is None else min, float("inf") if max is None else max, **given)
+    return _core.ops["minimum"](x, max, **given) if min is None else _core.ops["maximum"](x, min, **given)
+
+
+def clip_(self: Tensor, min: Any = None, max: Any = None, *, low: Any = None, high: Any = None) -> Tensor:
+    """clip() written into this tensor."""
+    return clip(self, min, max, low=low, high=high, out=self)
+
+
+clamp, clamp_ = clip, clip_
+
+
+def positive(x: Tensor) -> Tensor:
+    """+x: a copy. Errors: TypeError for bools."""
+    if x.dtype is _core.bool:
+        raise TypeError("[positive] expected numbers, got bool")
+    return x.clone()
+
+
+def msort(x: Tensor) -> Tensor:
+    """The values of x sorted along the first axis; stable, NaN last."""
+    return _core.ops["sort"](x, 0).values
+
+
+METHODS = ("clip", "clip_", "clamp", "clamp_", "positive", "msort")
+
+
+def install(namespace: dict) -> None:
+    """Puts the names into the package's namespace and on Tensor."""
+    here = globals()
+    for name in METHODS:
+        setattr(Tensor, name, here[name])
+        if not name.endswith("_"):
+            namespace[name] = here[name]
+    for alias, name in ALIASES.items():
+        if name in namespace and alias not in namespace:
+            namespace[alias] = namespace[name]
+        for end in ("", "_"):
+            if hasattr(Tensor, name + end) and not hasattr(Tensor, alias + end):
+                setattr(Tensor, alias + end, getattr(Tensor, name + end))

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions whose results' sizes, or types, depend on values: the ops give a buffer and a count, these the part that counts.
+They wait for the device."""
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from . import _core
+from ._core import Tensor
+
+__all__ = [
+    "allclose", "argwhere", "array_equal", "bincount", "nonzero", "unique", "unique_all", "unique_consecutive", "unique_counts",
+    "unique_inverse", "unique_values",
+]
+
+
+def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
+    """Where the elements are that are not 0, in row-major order.
+
+    Parameters
+    ----------
+    x : Tensor
+        of any shape and dtype
+    as_tuple : bool
+        one index tensor per axis, as NumPy's nonzero
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+        int64 [count, x.ndim], or x.ndim tensors [count]
+
+    Examples
+    --------
+    >>> tg.nonzero(tg.tensor([[0, 5], [7, 0]])).tolist()
+    [[0, 1], [1, 0]]
+    """
+    index, count = _core.call("nonzero_padded", (x,))
+    index = index[: count.item()]
+    return tuple(index.T) if as_tuple else index
+
+
+def argwhere(x: Tensor) -> Tensor:
+    """nonzero() as one tensor [count, x.ndim]."""
+    return nonzero(x)
+
+
+class UniqueResult(NamedTuple):
+    """What unique() gives: those that were asked for, in this order."""
+
+    values: Tensor
+    indices: Tensor
+    inverse_indices: Tensor
+    counts: Tensor
+
+
+def _grouped(name: str, x: Tensor, index: bool, inverse: bool, counts: bool) -> Any:
+    values, first, back, sizes, count = _core.call(name, (x.detach(),))
+    n = count.item()
+    found = [values[:n]]
+    found += [first[:n]] if index else []
+    found += [back] if inverse else []
+    found += [sizes[:n]] if counts else []
+    return tuple(found) if len(found) > 1 else found[0]
+
+
+def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, *,
+           return_index: bool = False) -> Any:
+    """The distinct elements, ascending. NaN differs from NaN.
+
+    Parameters
+    ----------
+    x : Tensor
+        counts as flat
+    sorted : bool
+        the elements are always sorted
+    return_inverse, return_counts, return_index : bool
+        also give the place of each element's value (x's shape), how often each value occurs, where it is first
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+        the values; with more: (values, index, inverse, counts), those that were asked for, int64
+
+    Examples
+    --------
+    >>> values, counts = tg.unique(tg.tensor([3, 1, 3]), return_counts=True)
+    >>> values.tolist(), counts.tolist()
+    ([1, 3], [1, 2])
+    """
+    return _grouped("unique_padded", x, return_index, return_inverse, return_counts)
+
+
+def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: bool = False) -> Any:
+    """The first element of each run of equal ones; arguments and results as unique().
+
+    Examples
+    --------
+    >>> tg.unique_consecutive(tg.tensor([1, 1, 2, 1])).tolist()
+    [1, 2, 1]
+    """
+    return _grouped("unique_consecutive_padded", x, False, return_inverse, return_counts)
+
+
+def unique_values(x: Tensor) -> Tensor:
+    """The distinct elements (the array API's)."""
+    return unique(x)
+
+
+def unique_counts(x: Tensor) -> Any:
+    """(values, counts) (the array API's)."""
+    return unique(x, return_counts=True)
+
+
+def unique_inverse(x: Tensor) -> Any:
+    """(values, inverse_indices) (the array API's)."""
+    return unique(x, return_inverse=True)
+
+
+def unique_all(x: Tensor) -> UniqueResult:
+    """(values, indices, inverse_indices, counts) (the array API's)."""
+    return UniqueResult(*unique(x, return_inverse=True, return_counts=True, return_index=True))
+
+
+def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each integer from 0 to the largest occurs, or the sums of its weights.
+
+    Parameters
+    ----------
+    x : Tensor
+        integers of 0 or more, [n]
+    weights : Tensor, optional
+        [n]
+    minlength : int
+        the result has at least so many elements
+
+    Raises
+    ------
+    ValueError
+        for a negative integer or minlength, or other shapes
+    TypeError
+        for floats
+
+    Examples
+    --------
+    >>> tg.bincount(tg.tensor([0, 2, 2])).tolist()
+    [1, 0, 2]
+    """
+    if minlength < 0:
+        raise ValueError(f"[bincount] expected a minlength of 0 or more, got {minlength}")
+    if x.dtype.is_floating_point or x.dtype is _core.bool:
+        raise TypeError(f"[bincount] expected integers, got {x.dtype}")
+    size = minlength
+    if x.numel():
+        low, high = (v.item() for v in _core.ops["aminmax"](x))
+        if low < 0:
+            raise ValueError(f"[bincount] expected integers of 0 or more, got {low}")
+        size = max(size, high + 1)
+    return _core.call("bincount_of", (x, weights), (size,))[0]
+
+
+def allclose(x: Tensor, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether isclose() holds everywhere; a Python bool.
+
+    Examples
+    --------
+    >>> tg.allclose(tg.tensor([1.0]), 1.000001)
+    True
+    """
+    return bool(_core.ops["isclose"](x, y, rtol, atol, equal_nan).all().item())
+
+
+def array_equal(x: Tensor, y: Tensor, equal_nan: bool = False) -> bool:
+    """Whether shapes and elements are equal; a Python bool. (PyTorch's torch.equal; tg.equal is elementwise, as NumPy's.)
+
+    Examples
+    --------
+    >>> tg.array_equal(tg.tensor([1, 2]), tg.tensor([1, 2]))
+    True
+    """
+    if x.shape != y.shape:
+        return False
+    same = _core.ops["eq"](x, y)
+    if equal_nan:
+        same = same | (_core.ops["isnan"](x) & _core.ops["isnan"](y))
+    return bool(same.all().item())
+
+
+def install() -> None:
+    """Puts the functions on Tensor (the array API's unique_... are functions alone)."""
+    for name in ("allclose", "argwhere", "bincount", "nonzero", "unique", "unique_consecutive"):
+        setattr(Tensor, name, globals()[name])

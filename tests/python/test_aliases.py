@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other names of ops; clip with one bound; functions that are a line of other ones."""
+
+import numpy as np
+import pytest
+
+import tengen as tg
+from tengen import _aliases
+
+
+def test_names_mean_the_same():
+    for alias, name in _aliases.ALIASES.items():
+        assert getattr(tg, alias) is getattr(tg, name), alias
+        for end in ("", "_"):
+            if hasattr(tg.Tensor, name + end):
+                assert getattr(tg.Tensor, alias + end) is getattr(tg.Tensor, name + end)
+
+
+def test_in_place():
+    x = tg.tensor([-1.0, 4.0])
+    assert x.absolute_() is x and x.tolist() == [1.0, 4.0]
+    assert x.clamp_(max=2.0) is x and x.tolist() == [1.0, 2.0]
+    assert x.multiply_(3).tolist() == [3.0, 6.0] and x.clamp_min_(4).tolist() == [4.0, 6.0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_clip_with_one_bound(dtype):
+    a = np.array([-3, 0, 2, 9], dtype)
+    x = tg.tensor(a)
+    for low, high in ((None, 1), (1, None), (0, 2)):
+        for got in (tg.clip(x, low, high), x.clamp(min=low, max=high), x.clip(low=low, high=high), x.clone().clip_(low, high)):
+            assert got.dtype == x.dtype
+            np.testing.assert_array_equal(got.numpy(), np.clip(a, low, high))
+    bound = np.array([1, -1, 5, 7], dtype)
+    np.testing.assert_array_equal(x.clamp(min=tg.tensor(bound)).numpy(), np.maximum(a, bound))
+    with pytest.raises(ValueError, match=r"\[clip\] expected a bound"):
+        x.clip()
+    with pytest.raises(TypeError):
+        tg.tensor([True]).clip(0, 1)
+
+
+def test_gradient_on_one_bound():
+    x = tg.tensor([-1.0, 0.0, 1.0], requires_grad=True)
+    x.clamp(min=0.0).sum().backward()
+    assert x.grad.tolist() == [0.0, 1.0, 1.0]
+
+
+def test_positive_and_msort():
+    x = tg.tensor([[3.0, 1.0], [2.0, 5.0]])
+    assert tg.positive(x).tolist() == x.tolist() and tg.msort(x).tolist() == [[2.0, 1.0], [3.0, 5.0]]
+    with pytest.raises(TypeError, match="numbers, got bool"):
+        tg.positive(tg.tensor([True]))
+
+
+def test_equality():
+    x, nan = tg.tensor([1.0, 2.0]), tg.tensor([float("nan")])
+    assert tg.array_equal(x, x.clone()) and not tg.array_equal(x, x[:1])
+    assert not tg.array_equal(nan, nan) and tg.array_equal(nan, nan, equal_nan=True)
+    assert tg.allclose(x, x + 1e-6) and not x.allclose(x + 1e-3) and x.allclose(x + 1e-3, atol=1e-2)
+    assert not tg.allclose(nan, nan) and tg.allclose(nan, nan, equal_nan=True)
+    assert tg.allclose(tg.tensor([3, 4]), tg.tensor([3, 4]))
