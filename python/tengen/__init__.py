@@ -29,8 +29,8 @@ globals().update({_name: getattr(_core, _name) for _name in dir(_core) if not _n
 
 from . import _aliases, _creation, _dynamic, _methods, autograd, random  # noqa: E402, F401
 from ._creation import *  # noqa: E402, F403
-from ._dynamic import *  # noqa: E402, F403
 from ._creation import finfo, iinfo  # noqa: E402, F401
+from ._dynamic import *  # noqa: E402, F403
 from ._grad_mode import enable_grad, no_grad, set_grad_enabled  # noqa: E402, F401
 
 _methods.install()
