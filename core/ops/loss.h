@@ -67,7 +67,8 @@ inline void check_broadcasts(const Inference& c, size_t i, const Shape& x, const
   if (!c.has(i)) return;
   const Shape& w = c.input(i).shape;
   bool ok = w.size() <= x.size();
-  for (size_t k = 0; ok && k < w.size(); ++k) ok = w[w.size() - 1 - k] == x[x.size() - 1 - k] || w[w.size() - 1 - k] == Dim(1);
+  for (size_t k = 0; ok && k < w.size(); ++k)
+    ok = w[w.size() - 1 - k] == x[x.size() - 1 - k] || w[w.size() - 1 - k] == Dim(1);
   c.check(ok, "expected ", what, " that broadcasts to x's shape ", str(x), ", got ", str(w));
 }
 

@@ -32,18 +32,20 @@ Specs infer_divergence(const Inference& c) {
 
 TG_OPS(loss_binary) {
   const auto binary_inputs = [](OpBuilder o, const char* x) {
-    return o.input("x", x).input("target", "x's shape, in [0, 1]").optional_input("weight", "of the elements; broadcasts to x");
+    return o.input("x", x)
+        .input("target", "x's shape, in [0, 1]")
+        .optional_input("weight", "of the elements; broadcasts to x");
   };
-  decompose(reducing(binary_inputs(TG_OP(binary_cross_entropy), "probabilities"))
-                .doc("-weight (t log x + (1 - t) log(1 - x)); logarithms count as at least -100.")
-                .infer(infer_weighted)
-                .example(">>> round(tg.binary_cross_entropy(tg.tensor([0.5]), tg.tensor([1.])).item(), 4)\n0.6931"),
-            [](const Call& c, DType acc) {
-              const Tensor x = c.input(0).cast(acc), t = c.input(1).cast(acc);
-              const Tensor a = op<"maximum">({op<"log">({x}), -100.0}),
-                           b = op<"maximum">({op<"log1p">({neg(x)}), -100.0});
-              return weighted(neg(add(mul(t, a), mul(sub(1.0, t), b))), c, 2, acc);
-            });
+  decompose(
+      reducing(binary_inputs(TG_OP(binary_cross_entropy), "probabilities"))
+          .doc("-weight (t log x + (1 - t) log(1 - x)); logarithms count as at least -100.")
+          .infer(infer_weighted)
+          .example(">>> round(tg.binary_cross_entropy(tg.tensor([0.5]), tg.tensor([1.])).item(), 4)\n0.6931"),
+      [](const Call& c, DType acc) {
+        const Tensor x = c.input(0).cast(acc), t = c.input(1).cast(acc);
+        const Tensor a = op<"maximum">({op<"log">({x}), -100.0}), b = op<"maximum">({op<"log1p">({neg(x)}), -100.0});
+        return weighted(neg(add(mul(t, a), mul(sub(1.0, t), b))), c, 2, acc);
+      });
 
   decompose(
       reducing(binary_inputs(TG_OP(binary_cross_entropy_with_logits), "logits")
@@ -60,15 +62,13 @@ TG_OPS(loss_binary) {
       });
 
   decompose(reducing(TG_OP(sigmoid_focal_loss).input("x", "logits").input("target", "x's shape, in [0, 1]"), "none")
-                .doc(
-                    "The binary cross-entropy of sigmoid(x) times (1 - p)^gamma, p the probability of the target, and "
-                    "times alpha for target 1, 1 - alpha for 0 (Lin et al. 2017).")
+                .doc("The binary cross-entropy of sigmoid(x) times (1 - p)^gamma, p the probability of the target, and "
+                     "times alpha for target 1, 1 - alpha for 0 (Lin et al. 2017).")
                 .attr("alpha", AttrKind::floating, 0.25, "balance of the outcomes; negative: none")
                 .attr("gamma", AttrKind::floating, 2.0, "how little easy examples count")
                 .infer(infer_pair)
-                .example(
-                    ">>> tg.sigmoid_focal_loss(tg.tensor([0.]), tg.tensor([1.]), alpha=-1, gamma=0).tolist()\n"
-                    "[0.6931471824645996]"),
+                .example(">>> tg.sigmoid_focal_loss(tg.tensor([0.]), tg.tensor([1.]), alpha=-1, gamma=0).tolist()\n"
+                         "[0.6931471824645996]"),
             [](const Call& c, DType acc) {
               const Tensor x = c.input(0).cast(acc), t = c.input(1).cast(acc);
               const double alpha = c.attr(1).floating(), gamma = c.attr(2).floating();
@@ -85,26 +85,26 @@ TG_OPS(loss_binary) {
                      .example(">>> round(tg.soft_margin_loss(tg.tensor([0.]), tg.tensor([1.])).item(), 4)\n0.6931"),
                  [](const Call&, const Tensor& x, const Tensor& t) { return softplus(neg(mul(t, x))); });
 
-  decompose(reducing(TG_OP(multilabel_soft_margin_loss)
-                         .input("x", "logits [..., C]")
-                         .input("target", "x's shape, in [0, 1]")
-                         .optional_input("weight", "of the classes; broadcasts to x"))
-                .doc("The mean over classes (the last axis) of weight times the binary cross-entropy of sigmoid(x).")
-                .infer([](const Inference& c) {
-                  c.check(!c.input(0).shape.empty(), "expected x of at least one axis, got ()");
-                  check_broadcasts(c, 2, c.input(0).shape, "a weight");
-                  infer_pair(c);
-                  Shape each = c.input(0).shape;
-                  each.pop_back();
-                  return reduced(c, each);
-                })
-                .example(
-                    ">>> round(tg.multilabel_soft_margin_loss(tg.tensor([[0., 0.]]), tg.tensor([[1., 0.]])).item(), "
-                    "4)\n0.6931"),
-            [](const Call& c, DType acc) {
-              const Tensor y = weighted(binary(c.input(0).cast(acc), c.input(1).cast(acc)), c, 2, acc);
-              return op<"mean">({y}, {Ints{-1}, false});
-            });
+  decompose(
+      reducing(TG_OP(multilabel_soft_margin_loss)
+                   .input("x", "logits [..., C]")
+                   .input("target", "x's shape, in [0, 1]")
+                   .optional_input("weight", "of the classes; broadcasts to x"))
+          .doc("The mean over classes (the last axis) of weight times the binary cross-entropy of sigmoid(x).")
+          .infer([](const Inference& c) {
+            c.check(!c.input(0).shape.empty(), "expected x of at least one axis, got ()");
+            check_broadcasts(c, 2, c.input(0).shape, "a weight");
+            infer_pair(c);
+            Shape each = c.input(0).shape;
+            each.pop_back();
+            return reduced(c, each);
+          })
+          .example(">>> round(tg.multilabel_soft_margin_loss(tg.tensor([[0., 0.]]), tg.tensor([[1., 0.]])).item(), "
+                   "4)\n0.6931"),
+      [](const Call& c, DType acc) {
+        const Tensor y = weighted(binary(c.input(0).cast(acc), c.input(1).cast(acc)), c, 2, acc);
+        return op<"mean">({y}, {Ints{-1}, false});
+      });
 
   // kl_div reduces in one way more than the others.
   pair(TG_OP(kl_div), "log-probabilities", "probabilities of x's shape, or their logarithms")

@@ -43,8 +43,9 @@ Tensor class_loss(const Call& c, const Tensor& log_p, double smoothing) {
   const Tensor w = c.has(2) ? c.input(2).cast(log_p.dtype()) : Tensor();
   const Tensor picked =
       op<"squeeze">({op<"take_along_axis">({log_p, op<"unsqueeze">({safe}, {Ints{axis}})}, {axis})}, {Ints{axis}});
-  const Tensor weight =
-      when(w.defined(), [&] { return reshape(op<"index_select">({w, reshape(safe, {safe.numel()})}, {0}), safe.shape()); });
+  const Tensor weight = when(w.defined(), [&] {
+    return reshape(op<"index_select">({w, reshape(safe, {safe.numel()})}, {0}), safe.shape());
+  });
   Tensor each = neg(w.defined() ? mul(picked, weight) : picked);
   if (smoothing > 0) {
     const Tensor all = sum(w.defined() ? mul(log_p, along_classes(w, log_p)) : log_p, {axis}, false);
@@ -61,7 +62,8 @@ Tensor class_loss(const Call& c, const Tensor& log_p, double smoothing) {
 Tensor soft_loss(const Call& c, const Tensor& log_p, double smoothing) {
   const int64_t axis = int64_t(class_axis(size_t(log_p.rank())));
   Tensor target = c.input(1).cast(log_p.dtype());
-  if (smoothing > 0) target = add(mul(target, 1 - smoothing), smoothing / double(std::max<int64_t>(log_p.size(axis), 1)));
+  if (smoothing > 0)
+    target = add(mul(target, 1 - smoothing), smoothing / double(std::max<int64_t>(log_p.size(axis), 1)));
   Tensor each = mul(log_p, target);
   if (c.has(2)) each = mul(each, along_classes(c.input(2).cast(log_p.dtype()), log_p));
   return reduce(neg(sum(each, {axis}, false)), c.attr(0).string());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connectionist temporal classification (Graves et al. 2006): -log of the summed probability of all alignments of a
-// target with T steps. The states of a target of S labels are b l1 b l2 ... lS b, L = 2 S + 1 with blanks b; a path stays,
-// goes to the next state, or skips the blank between two different labels.
+// target with T steps. The states of a target of S labels are b l1 b l2 ... lS b, L = 2 S + 1 with blanks b; a path
+// stays, goes to the next state, or skips the blank between two different labels.
 //
 // ctc_scan adds up the paths in logarithms, one step after the other; its gradient is a linear scan backwards.
 #include "loss.h"
@@ -128,10 +128,12 @@ Tensor ctc(const Call& c, const Tensor& log_p) {
   const Tensor between = full({n, labels}, double(blank), DType::i64, c.device);
   const Tensor pairs = reshape(op<"stack">({between, target}, {2}), {n, 2 * labels});
   const Tensor sequence = op<"concat">({pairs, full({n, 1}, double(blank), DType::i64, c.device)}, {1});
-  const Tensor two_before = op<"concat">({full({n, 2}, double(blank), DType::i64, c.device), slice(sequence, 1, 0, states - 2)}, {1});
+  const Tensor two_before =
+      op<"concat">({full({n, 2}, double(blank), DType::i64, c.device), slice(sequence, 1, 0, states - 2)}, {1});
   const Tensor may_skip = op<"logical_and">({op<"ne">({sequence, blank}), op<"ne">({sequence, two_before})});
   const Tensor skip = where(may_skip, zeros({}, t, c.device), -INFINITY);
-  const Tensor emit = op<"take_along_axis">({log_p, expand(reshape(sequence, {1, n, states}), {steps, n, states})}, {2});
+  const Tensor emit =
+      op<"take_along_axis">({log_p, expand(reshape(sequence, {1, n, states}), {steps, n, states})}, {2});
 
   const Tensor paths = op<"ctc_scan">({emit, skip});
   const Tensor when_over = reshape(op<"maximum">({sub(lengths, 1), 0}), {1, n, 1});
@@ -139,7 +141,8 @@ Tensor ctc(const Call& c, const Tensor& log_p) {
   // The paths that end in the last label or in the blank behind it.
   const Tensor end = mul(target_lengths, 2), before = op<"maximum">({sub(end, 1), 0});
   const Tensor ends = op<"take_along_axis">({last, op<"stack">({end, before}, {1})}, {1});
-  const Tensor possible = op<"logical_or">({op<"eq">({iota(2, 0, 1, DType::i64, c.device), 0}), column(op<"gt">({end, 0}))});
+  const Tensor possible =
+      op<"logical_or">({op<"eq">({iota(2, 0, 1, DType::i64, c.device), 0}), column(op<"gt">({end, 0}))});
   Tensor loss = neg(op<"logsumexp">({where(possible, ends, -INFINITY)}, {Ints{1}, false}));
   const Tensor empty = op<"eq">({lengths, 0});
   loss = where(empty, where(op<"eq">({end, 0}), zeros({}, t, c.device), INFINITY), loss);
@@ -149,11 +152,12 @@ Tensor ctc(const Call& c, const Tensor& log_p) {
 }  // namespace
 
 TG_OPS(loss_ctc) {
-  reducing(TG_OP(ctc_loss)
-               .input("log_probs", "log-probabilities [T, N, C]")
-               .input("targets", "labels [N, S], integers other than blank; what is behind a target's length does not count")
-               .input("input_lengths", "[N], integers of at most T")
-               .input("target_lengths", "[N], integers of at most S"))
+  reducing(
+      TG_OP(ctc_loss)
+          .input("log_probs", "log-probabilities [T, N, C]")
+          .input("targets", "labels [N, S], integers other than blank; what is behind a target's length does not count")
+          .input("input_lengths", "[N], integers of at most T")
+          .input("target_lengths", "[N], integers of at most S"))
       .doc(
           "-log of the summed probability of all alignments of each target with its inputs; inf where there is none "
           "(then its gradient is 0). The mean divides each loss by its target's length first. Memory: T N (2 S + 1) "
@@ -166,14 +170,14 @@ TG_OPS(loss_ctc) {
         const DType t = c.input(0).dtype();
         Tensor loss = ctc(c, c.input(0).cast(acc_dtype(t)));
         const std::string& reduction = c.attr(0).string();
-        if (reduction == "mean")
-          loss = div(loss, op<"maximum">({c.input(3).cast(loss.dtype()), 1.0}));
+        if (reduction == "mean") loss = div(loss, op<"maximum">({c.input(3).cast(loss.dtype()), 1.0}));
         return Tensors{reduce(loss, reduction).cast(t)};
       })
       .bounds(64, "T steps of exp and log, relative to the largest |log-probability| times T + 1")
       .example(
           ">>> p = tg.log(tg.tensor([[[0.5, 0.5]], [[0.5, 0.5]]]))\n"
-          ">>> round(tg.ctc_loss(p, tg.tensor([[1]]), tg.tensor([2]), tg.tensor([1])).exp().item(), 4)  # 1 / 0.75\n1.3333");
+          ">>> round(tg.ctc_loss(p, tg.tensor([[1]]), tg.tensor([2]), tg.tensor([1])).exp().item(), 4)  # 1 / "
+          "0.75\n1.3333");
 
   TG_OP(ctc_step)
       .internal()

@@ -9,16 +9,19 @@ namespace {
 
 using namespace loss;
 
-// The variance of gaussian_nll_loss spread over x: of x's shape, or one for all of the last axis (which may be left out).
+// The variance of gaussian_nll_loss spread over x: of x's shape, or one for all of the last axis (which may be left
+// out).
 Specs infer_gaussian(const Inference& c) {
   const Shape &x = c.input(0).shape, &var = c.input(2).shape;
   Shape line = x;
   if (!line.empty()) line.pop_back();
-  c.check(var == x || var.empty() || var == line || (var.size() == x.size() && [&] {
-            Shape kept = line;
-            kept.push_back(1);
-            return var == kept;
-          }()),
+  c.check(var == x || var.empty() || var == line ||
+              (var.size() == x.size() &&
+               [&] {
+                 Shape kept = line;
+                 kept.push_back(1);
+                 return var == kept;
+               }()),
           "expected variances of x's shape ", str(x), ", or one for all of the last axis, got ", str(var));
   c.check(c.attr(2).floating() > 0, "expected eps above 0, got ", c.attr(2).floating());
   return infer_pair(c);
@@ -65,17 +68,16 @@ TG_OPS(loss_regression) {
 
   decompose_pair(
       pair(TG_OP(poisson_nll_loss), "the rate's logarithm, or the rate", "counts of x's shape")
-          .doc(
-              "exp(x) - target x, or x - target log(x + eps) of rates; `full` adds Stirling's approximation of "
-              "log(target!) where the target is above 1.")
+          .doc("exp(x) - target x, or x - target log(x + eps) of rates; `full` adds Stirling's approximation of "
+               "log(target!) where the target is above 1.")
           .attr("log_input", AttrKind::boolean, true, "x is the rate's logarithm")
           .attr("full", AttrKind::boolean, false, "with the term of the target alone")
           .attr("eps", AttrKind::floating, 1e-8, "keeps the logarithm of a rate of 0 finite")
           .example(">>> tg.poisson_nll_loss(tg.tensor([0.]), tg.tensor([3.])).item()\n1.0"),
       [](const Call& c, const Tensor& x, const Tensor& t) {
         const bool log_input = c.attr(1).boolean();
-        const Tensor y = log_input ? sub(op<"exp">({x}), mul(t, x))
-                                   : sub(x, mul(t, op<"log">({add(x, c.attr(3).floating())})));
+        const Tensor y =
+            log_input ? sub(op<"exp">({x}), mul(t, x)) : sub(x, mul(t, op<"log">({add(x, c.attr(3).floating())})));
         if (!c.attr(2).boolean()) return y;
         const Tensor large = op<"gt">({t, 1.0}), safe = where(large, t, 1.0), log_t = op<"log">({safe});
         const Tensor stirling = add(sub(mul(safe, log_t), safe), mul(add(log_t, std::log(2 * std::numbers::pi)), 0.5));
@@ -87,9 +89,8 @@ TG_OPS(loss_regression) {
                    .input("x", "means")
                    .input("target", "x's shape")
                    .input("var", "variances: x's shape, or one for all of the last axis"))
-          .doc(
-              "(log v + (x - target)^2 / v) / 2 with v = max(var, eps); gradients pass that maximum as if it were not "
-              "there. `full` adds log(2 pi) / 2.")
+          .doc("(log v + (x - target)^2 / v) / 2 with v = max(var, eps); gradients pass that maximum as if it were not "
+               "there. `full` adds log(2 pi) / 2.")
           .attr("full", AttrKind::boolean, false, "with the constant term")
           .attr("eps", AttrKind::floating, 1e-6, "least variance")
           .infer(infer_gaussian)

@@ -12,3 +12,4 @@ from .module import *
 from .norm import *
 from .parameter import *
 from .pooling import *
+from .recurrent import *

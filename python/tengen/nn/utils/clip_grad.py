@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradient clipping, and parameters as one vector."""
+"""Gradient clipping."""
 from __future__ import annotations
 
 import math
@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import tengen as tg
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm"]
 
 
 def _gradients(parameters: Any) -> list[Any]:
@@ -51,23 +53,3 @@ def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     with tg.no_grad():
         for g in _gradients(parameters):
             g.copy_(g.clip(-clip_value, clip_value))
-
-
-def parameters_to_vector(parameters: Iterable[Any]) -> Any:
-    """All parameters one after the other, flat; differentiable."""
-    return tg.cat([p.reshape((-1,)) for p in parameters])
-
-
-def vector_to_parameters(vector: Any, parameters: Iterable[Any]) -> None:
-    """Copies the parts of a flat vector into the parameters."""
-    parameters = list(parameters)
-    total = sum(p.numel() for p in parameters)
-    if vector.ndim != 1 or vector.numel() != total:
-        raise ValueError(
-            f"[vector_to_parameters] expected a vector of {total} elements, got shape {tuple(vector.shape)}"
-        )
-    at = 0
-    with tg.no_grad():
-        for p in parameters:
-            p.copy_(vector[at:at + p.numel()].reshape(tuple(p.shape)))
-            at += p.numel()

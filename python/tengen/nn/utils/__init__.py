@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gradient clipping, parameters as one vector, sequences of several lengths."""
+# ruff: noqa: F401, F403
+from . import rnn
+from .clip_grad import *
+from .convert_parameters import *
