@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matrix products, convolution, pooling, normalisation, softmax, attention."""
+"""Matrix products, convolution, pooling, normalisation, softmax."""
 
 from __future__ import annotations
 
@@ -550,30 +550,3 @@ def _soft_edges(tg, device):
 RECORDS["softmax"].check = _soft_edges
 RECORDS["softmax_backward"] = Record(covered_by="softmax")
 RECORDS["log_softmax_backward"] = Record(covered_by="log_softmax")
-
-# ---- attention ----
-
-
-def _attention(q, k, v, mask=None, is_causal=False, scale=None):
-    s = (q * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)) @ np.swapaxes(k, -1, -2)
-    if is_causal:
-        s = np.where(np.tril(np.ones(s.shape[-2:])) > 0, s, -np.inf)
-    if mask is not None:
-        s = np.where(mask, s, -np.inf) if mask.dtype == bool else s + mask
-    return special.softmax(s, -1) @ v
-
-
-RECORDS["scaled_dot_product_attention"] = Record(
-    _attention,
-    lambda rng: [
-        Case((n(rng, 2, 3, 4), n(rng, 2, 5, 4), n(rng, 2, 5, 6), None)),
-        Case((n(rng, 4, 3), n(rng, 4, 3), n(rng, 4, 2), None), {"is_causal": True}),
-        Case((n(rng, 3, 4), n(rng, 5, 4), n(rng, 5, 2), rng.uniform(size=(3, 5)) > 0.3), {"scale": 0.3}, (3,)),
-        Case((n(rng, 3, 4), n(rng, 5, 4), n(rng, 5, 2), n(rng, 3, 5))),
-    ],
-    FLOATS,
-    (0, 1, 2),
-    length=lambda c: c.inputs[0].shape[-1] + c.inputs[1].shape[-2],
-    scale=lambda q, k, v, *m, **a: np.abs(v).max() + 0.0,
-    bad=(Bad(ValueError, (np.ones((3, 4)), np.ones((5, 3)), np.ones((5, 2)), None), {}),),
-)
