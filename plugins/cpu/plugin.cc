@@ -43,6 +43,8 @@ constexpr Family kFamilies[] = {
     {"batch_norm_backward", make_batch_norm_backward},
     {"layer_norm", make_layer_norm},
     {"layer_norm_backward", make_layer_norm_backward},
+    {"attention", make_attention},
+    {"attention_backward", make_attention_backward},
     {"softmax", make_softmax},
     {"softmax_backward", make_softmax_backward},
     {"log_softmax", make_softmax},

@@ -90,3 +90,46 @@ RECORDS["scaled_dot_product_attention"] = Record(
 )
 RECORDS["attention"] = Record(covered_by="scaled_dot_product_attention")
 RECORDS["attention_backward"] = Record(covered_by="scaled_dot_product_attention")
+
+
+# ---- rotary positions ----
+
+
+def turned(x, positions=None, base=10000.0, interleaved=False, rotary_dim=None, inverse=False, offset=0, angles=False):
+    d = x.shape[-1] if rotary_dim is None else rotary_dim
+    p = (np.arange(x.shape[-2]) if positions is None else positions) + offset
+    angle = p[..., None] * base ** (-np.arange(0, d, 2) / max(d, 1)) * (-1 if inverse else 1)
+    pairs = (np.arange(0, d, 2), np.arange(1, d, 2)) if interleaved else (np.arange(d // 2), np.arange(d // 2, d))
+    y = np.array(x, np.float64)
+    a, b = x[..., pairs[0]], x[..., pairs[1]]
+    if angles:  # what the bound is relative to
+        y[..., pairs[0]] = y[..., pairs[1]] = (abs(a) + abs(b)) * (1 + abs(angle).max(initial=0))
+        return np.abs(y)
+    turn = (a + 1j * b) * np.exp(1j * angle)
+    y[..., pairs[0]], y[..., pairs[1]] = turn.real, turn.imag
+    return y
+
+
+RECORDS["rope"] = Record(
+    turned,
+    lambda rng: [
+        Case((n(rng, 2, 5, 8), None)),
+        Case((n(rng, 2, 5, 8), None), {"interleaved": True, "offset": 100}),
+        Case((n(rng, 5, 7), None), {"rotary_dim": 4, "base": 100.0}),
+        Case((n(rng, 3, 2, 4, 6), rng.integers(0, 50, (3, 1, 4))), {}, (1,)),
+        Case((n(rng, 4, 2), np.array([7, 0, 3, 3])), {"inverse": True, "interleaved": True}, (1,)),
+        Case((n(rng, 4, 3), None), {"rotary_dim": 0}),
+        Case((n(rng, 0, 2), None)),
+    ],
+    FLOATS,
+    (0,),
+    scale=lambda x, p=None, **a: turned(x, p, angles=True, **a),
+    bad=(
+        Bad(ValueError, (ONES((4, 3)), None), {}, ("even", "got 3")),
+        Bad(ValueError, (ONES((4,)), None), {}),
+        Bad(ValueError, (ONES((4, 2)), np.arange(3)), {}, ()),
+        Bad(ValueError, (ONES((4, 2)), None), {"base": 0.0}),
+        Bad(TypeError, (np.ones((4, 2), int), None), {}),
+        Bad(TypeError, (ONES((4, 2)), ONES(4)), {}),
+    ),
+)

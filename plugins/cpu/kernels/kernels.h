@@ -46,6 +46,8 @@ std::unique_ptr<Plan> make_batch_norm_infer(Instance&, const tg_call&);
 std::unique_ptr<Plan> make_batch_norm_backward(Instance&, const tg_call&);
 std::unique_ptr<Plan> make_layer_norm(Instance&, const tg_call&);
 std::unique_ptr<Plan> make_layer_norm_backward(Instance&, const tg_call&);
+std::unique_ptr<Plan> make_attention(Instance&, const tg_call&);
+std::unique_ptr<Plan> make_attention_backward(Instance&, const tg_call&);
 std::unique_ptr<Plan> make_softmax(Instance&, const tg_call&);           // and log_softmax
 std::unique_ptr<Plan> make_softmax_backward(Instance&, const tg_call&);  // and log_softmax_backward
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kernels/kernels.h"
+#include "kernels/random.h"
 
 // clang-format off: the order matters
 #undef HWY_TARGET_INCLUDE
@@ -74,8 +75,7 @@ void random_words(uint64_t seed, uint64_t offset, int64_t begin, int64_t end, ui
   }
 }
 
-using Words = void (*)(uint64_t seed, uint64_t offset, int64_t begin, int64_t end, uint32_t* out);
-Words random_words_here() { return random_words; }
+RandomWords random_words_here() { return random_words; }
 }  // namespace
 }  // namespace tg::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -83,13 +83,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace tg::cpu {
 HWY_EXPORT(random_words_here);
+RandomWords random_words() { return HWY_DYNAMIC_DISPATCH(random_words_here)(); }
 namespace {
 
 constexpr int64_t kChunk = 64;  // words that one call of philox makes
 
 class RandomPlan final : public Plan {
  public:
-  explicit RandomPlan(Instance& instance) : host_(instance.host), words_(HWY_DYNAMIC_DISPATCH(random_words_here)()) {}
+  explicit RandomPlan(Instance& instance) : host_(instance.host), words_(random_words()) {}
 
   void run(const tg_run& r) override {
     const tg_tensor& y = *r.outputs[0];
@@ -114,7 +115,7 @@ class RandomPlan final : public Plan {
 
  private:
   const tg_host* host_;
-  void (*words_)(uint64_t, uint64_t, int64_t, int64_t, uint32_t*);
+  RandomWords words_;
 };
 
 }  // namespace
