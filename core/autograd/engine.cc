@@ -5,6 +5,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include <tengen/autocast.h>
+
 #include "autograd/node.h"
 
 namespace tg {
@@ -161,6 +163,8 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> grad_outp
   Tensors seeds;
   collect(outputs, grad_outputs, &roots, &seeds);
   GradMode mode(create_graph);
+  AutocastPause pause;
+  clear_autocast_cache();  // a pass frees the graph behind remembered casts
   Pass pass{keep_graph || create_graph, create_graph, {}, {}, {}, {}, {}, {}};
   pass.run(roots, std::move(seeds));
 }
@@ -180,6 +184,8 @@ Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, st
     pass.targets.push_back({held.back().node.get(), held.back().slot, i});
   }
   GradMode mode(create_graph);
+  AutocastPause pause;
+  clear_autocast_cache();  // a pass frees the graph behind remembered casts
   pass.run(roots, std::move(seeds));
   for (size_t i = 0; i < inputs.size(); ++i)
     if (!pass.captured[i].defined() && !allow_unused)

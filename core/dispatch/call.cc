@@ -2,6 +2,8 @@
 // One call: check, infer, find the plan, allocate, launch, record.
 #include "dispatch/call.h"
 
+#include <tengen/autocast.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -187,10 +189,10 @@ bool overlaps(const Tensor& a, const Tensor& b) { return a.storage() == b.storag
 Tensors decompose(const Op& op, std::span<const Tensor> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                   uint64_t wanted, Device* device) {
   counters().decompositions.fetch_add(1, std::memory_order_relaxed);
-  Tensors results = op.decompose(Call{op, inputs, attrs, wanted, device});
-  results.resize(op.outputs.size());
+  Tensors results = op.decompose(Call{op, inputs, attrs, wanted, device, outs});
+  results.resize(std::max(results.size(), op.outputs.size()));  // more, where the op has any number of them
   for (size_t i = 0; i < outs.size(); ++i)
-    if (outs[i].defined()) {
+    if (outs[i].defined() && !same(outs[i], results[i])) {
       write_into(outs[i], results[i]);
       results[i] = outs[i];
     }
@@ -371,6 +373,11 @@ Tensors run(const Op& op, std::span<const Arg> inputs, std::span<const Attr> ful
 }  // namespace
 
 Tensors call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
+  if (autocasting()) [[unlikely]] return call_autocast(op, inputs, attrs, device, wanted);
+  return call_plain(op, inputs, attrs, device, wanted);
+}
+
+Tensors call_plain(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
   const bool record = grad_enabled() && op.differentiable && any_needs_grad(inputs);
   if (record)
     for (const Arg& a : inputs)
@@ -394,7 +401,7 @@ Tensors call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> at
 }
 
 Tensor call_one(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device) {
-  if (op.map && attrs.empty()) {
+  if (op.map && attrs.empty() && !autocasting()) {
     const bool record = grad_enabled() && op.differentiable && any_needs_grad(inputs);
     if (record)
       for (const Arg& a : inputs)
@@ -424,6 +431,7 @@ Tensors call_into(const Op& op, std::span<const Arg> inputs, std::span<const Att
   }
   {
     GradMode off(false);
+    AutocastPause pause;
     check_arguments(op, inputs);
     Device* device = common_device(op, inputs, outs.empty() || !outs[0].defined() ? nullptr : outs[0].device());
     results = op.map ? call_map(op, inputs, full, outs, device)

@@ -19,6 +19,10 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
 Tensors call_fallback(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                       Device* device, uint64_t wanted);
 
+// A call whose operands are as they should be, and one inside an autocast region (autocast.cc).
+Tensors call_plain(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted);
+Tensors call_autocast(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted);
+
 // The program of a map op for operands of these dtypes (scalar kinds where `scalars` has a bit).
 MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs);
 

@@ -70,6 +70,7 @@ MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::sp
     if (inputs[i].kind == Arg::scalar) common = common ? promote(*common, inputs[i].s.kind) : default_dtype(inputs[i].s.kind);
   DType t = common.value_or(DType::f32);
   if (op.promotion == Promotion::common_float && !is_floating(t)) t = DType::f32;
+  if (op.promotion == Promotion::common_wide && (t == DType::f16 || t == DType::bf16)) t = DType::f32;
 
   std::vector<DType> dtypes;
   for (const Arg& a : inputs)

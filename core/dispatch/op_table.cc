@@ -133,7 +133,7 @@ std::string op_table_json() {
            ",\"revision\":" + std::to_string(op->revision) + ",\"internal\":" + (op->internal ? "true" : "false") +
            ",\"floor\":" + (op->is_floor ? "true" : "false") + ",\"map\":" + (op->map ? "true" : "false") +
            ",\"view\":" + (op->view ? "true" : "false") + ",\"decomposes\":" + (op->decompose ? "true" : "false") +
-           ",\"differentiable\":" + (op->differentiable ? "true" : "false") + ",\"method\":" + (op->method ? "true" : "false") +
+           ",\"amp\":" + quote(amp_name(op->amp)) + ",\"differentiable\":" + (op->differentiable ? "true" : "false") + ",\"method\":" + (op->method ? "true" : "false") +
            ",\"bound\":" + json(Attr(op->bound)) + ",\"bound_doc\":" + quote(op->bound_doc) + ",\"inputs\":[";
     for (size_t i = 0; i < op->inputs.size(); ++i)
       out += std::string(i ? "," : "") + "{\"name\":" + quote(op->inputs[i].name) + ",\"doc\":" + quote(op->inputs[i].doc) +

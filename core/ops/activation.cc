@@ -270,7 +270,7 @@ TG_OPS(activation) {
       .bounds(3, "three roundings")
       .example(">>> tg.hardswish(tg.tensor([0., 9.])).tolist()\n[0.0, 9.0]");
 
-  activation(TG_OP(softplus), "log(1 + exp(x)), without overflow.")
+  activation(TG_OP(softplus).amp(Amp::f32), "log(1 + exp(x)), without overflow.")
       .map(Promotion::common_float, opcode(TG_MAP_SOFTPLUS))
       .grad([](const Backward& b) { return Tensors{mul(b.grad(), op<"sigmoid">({b.arg(0)}))}; })
       .saves(1, 0)
@@ -285,7 +285,7 @@ TG_OPS(activation) {
       .bounds(40, "softplus, tanh and a product")
       .example(">>> tg.mish(tg.tensor([0.])).tolist()\n[0.0]");
 
-  activation(TG_OP(logsigmoid), "log(sigmoid(x)), without overflow.")
+  activation(TG_OP(logsigmoid).amp(Amp::f32), "log(sigmoid(x)), without overflow.")
       .infer([](const Inference& c) {
         return one({is_floating(c.input(0).dtype) ? c.input(0).dtype : DType::f32, c.input(0).shape});
       })

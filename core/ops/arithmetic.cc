@@ -167,7 +167,7 @@ TG_OPS(arithmetic) {
       .bounds(0, "exact")
       .example(">>> tg.fmod(tg.tensor([7, -7]), 3).tolist()\n[1, -1]");
 
-  binary(TG_OP(pow))
+  binary(TG_OP(pow).amp(Amp::f32))
       .doc("x to the power y. Integers wrap; a negative integer exponent gives 0 unless x is 1 or -1.")
       .map(Promotion::common,
            [](MapBuilder& b, Values in, AttrSpan) {

@@ -336,7 +336,7 @@ Tensors decompose(const Call& c) {
 }  // namespace
 
 TG_OPS(attention) {
-  TG_OP(scaled_dot_product_attention)
+  TG_OP(scaled_dot_product_attention).amp(Amp::low)
       .family("nn")
       .doc(
           "softmax(query @ key^T * scale + mask) @ value. A bool mask says where to look (True), a floating one is "

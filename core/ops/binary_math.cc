@@ -63,7 +63,7 @@ TG_OPS(binary_math) {
       .saves(3, 1)
       .bounds(3, "five roundings, two of them under the root")
       .example(">>> tg.hypot(tg.tensor([3.]), 4.0).tolist()\n[5.0]");
-  binary(TG_OP(logaddexp))
+  binary(TG_OP(logaddexp).amp(Amp::f32))
       .doc("log(exp(x) + exp(y)), without overflow.")
       .map(Promotion::common_float, formula(logaddexp))
       .grad([](const Backward& b) { return sum_gradient(b, 1); })
@@ -95,7 +95,7 @@ TG_OPS(binary_math) {
       .bounds(5, "log's 4 ulp and a product")
       .example(">>> tg.xlogy(tg.tensor([0., 2.]), tg.tensor([0., 1.])).tolist()\n[0.0, 0.0]");
 
-  binary(TG_OP(float_power))
+  binary(TG_OP(float_power).amp(Amp::f32))
       .doc("x to the power y, computed and given in float64.")
       .infer([](const Inference& c) { return one({DType::f64, broadcast(c.name(), c.input(0).shape, c.input(1).shape)}); })
       .decompose([](const Call& c) {

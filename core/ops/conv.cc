@@ -215,7 +215,7 @@ Tensors decompose_backward_weight(const Call& c) {
 }  // namespace
 
 TG_OPS(conv) {
-  window_attrs(TG_OP(conv)
+  window_attrs(TG_OP(conv).amp(Amp::low)
                    .kernel()
                    .keeps_layout()
                    .input("x", "[N, C, s...]")

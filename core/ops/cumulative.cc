@@ -57,7 +57,7 @@ TG_OPS(cumulative) {
       ">>> [v.tolist() for v in tg.cummin(tg.tensor([3, 1, 2, 1]), 0)]\n[[3, 1, 1, 1], [0, 1, 1, 3]]");
 
   // Runs of doubled length, combined by logaddexp: log2(n) passes, each element the sum of what is before it.
-  TG_OP(logcumsumexp)
+  TG_OP(logcumsumexp).amp(Amp::f32)
       .family("scan")
       .doc("log(exp(x[0]) + ... + exp(x[i])) along an axis, without overflow. Errors: TypeError for integers.")
       .input("x", "floats of at least one axis")

@@ -130,7 +130,7 @@ MapFn formula(Expr (*f)(Expr)) {
 }  // namespace
 
 TG_OPS(gamma) {
-  TG_OP(lgamma)
+  TG_OP(lgamma).amp(Amp::f32)
       .family("elementwise")
       .doc("log |Gamma(x)|; infinite at 0 and the negative integers.")
       .input("x", "a tensor of numbers")
@@ -139,7 +139,7 @@ TG_OPS(gamma) {
       .saves(1, 0)
       .bounds(40, "two logarithms of 16, relative to the terms added: |result| near 1 and 2, 1 + |log x| + |result| elsewhere")
       .example(">>> tg.lgamma(tg.tensor([1., 2.])).tolist()\n[0.0, 0.0]");
-  TG_OP(digamma)
+  TG_OP(digamma).amp(Amp::f32)
       .family("elementwise")
       .doc("The derivative of lgamma; NaN at the negative integers.")
       .input("x", "a tensor of numbers")

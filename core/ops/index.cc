@@ -91,7 +91,7 @@ TG_OPS(index) {
         .attr("axis", AttrKind::integer, -1, "the axis")
         .infer(infer_scatter);
   };
-  scattering(TG_OP(scatter))
+  scattering(TG_OP(scatter).amp(Amp::promote))
       .doc(
           "A copy of x with y[.., index[.., j, ..], ..] = values[.., j, ..]; of equal indices the last one stays. "
           "Gradients assume that indices are distinct. Errors: IndexError for an index outside the axis.")
@@ -105,7 +105,7 @@ TG_OPS(index) {
       .saves(2, 0)
       .bounds(0, "exact")
       .example(">>> tg.scatter(tg.tensor([1, 2, 3]), tg.tensor([0]), tg.tensor([9]), 0).tolist()\n[9, 2, 3]");
-  scattering(TG_OP(scatter_add))
+  scattering(TG_OP(scatter_add).amp(Amp::promote))
       .doc(
           "A copy of x with values[.., j, ..] added to y[.., index[.., j, ..], ..]. Errors: IndexError for an index "
           "outside the axis.")

@@ -20,7 +20,7 @@ Tensor apply(const Tensor& x, const Tensor& w, const Tensor& bias) {
 }  // namespace
 
 TG_OPS(linear) {
-  TG_OP(linear)
+  TG_OP(linear).amp(Amp::low)
       .kernel()
       .family("nn")
       .doc("x @ w^T + b, then an activation. Errors: ValueError where the feature sizes differ.")

@@ -35,6 +35,7 @@ inline Specs reduced(const Inference& c, const Shape& each) {
 // A loss of x and further inputs, with `reduction` as its first attribute; `each` gives its elements.
 inline OpBuilder reducing(OpBuilder o, const char* reduction = "mean") {
   return o.family("loss")
+      .amp(Amp::f32)
       .attr("reduction", AttrKind::string, reduction, kReductionDoc)
       .output("y", "0-d, or of one value per element with \"none\"; x's dtype")
       .function_only()

@@ -55,47 +55,47 @@ TG_OPS(math) {
       },
       0.5, "correctly rounded", ">>> tg.sqrt(tg.tensor([4., 9.])).tolist()\n[2.0, 3.0]");
   unary(
-      TG_OP(rsqrt), "1 / sqrt(x).", TG_MAP_RSQRT, kFloat, kOutput,
+      TG_OP(rsqrt).amp(Amp::f32), "1 / sqrt(x).", TG_MAP_RSQRT, kFloat, kOutput,
       [](const Backward& b) { return mul(mul(b.grad(), -0.5), mul(b.output(), square(b.output()))); }, 2, "2 ulp (ABI)",
       ">>> tg.rsqrt(tg.tensor([4.])).tolist()\n[0.5]");
   unary(
-      TG_OP(reciprocal), "1 / x.", TG_MAP_RECIPROCAL, kFloat, kOutput,
+      TG_OP(reciprocal).amp(Amp::f32), "1 / x.", TG_MAP_RECIPROCAL, kFloat, kOutput,
       [](const Backward& b) { return op<"neg">({mul(b.grad(), square(b.output()))}); }, 0.5, "one rounding",
       ">>> tg.reciprocal(tg.tensor([4.])).tolist()\n[0.25]");
   unary(
-      TG_OP(exp), "e to the x.", TG_MAP_EXP, kFloat, kOutput,
+      TG_OP(exp).amp(Amp::f32), "e to the x.", TG_MAP_EXP, kFloat, kOutput,
       [](const Backward& b) { return mul(b.grad(), b.output()); }, 4, "4 ulp (ABI)",
       ">>> tg.exp(tg.tensor([0.])).tolist()\n[1.0]");
   unary(
-      TG_OP(exp2), "2 to the x.", TG_MAP_EXP2, kFloat, kOutput,
+      TG_OP(exp2).amp(Amp::f32), "2 to the x.", TG_MAP_EXP2, kFloat, kOutput,
       [](const Backward& b) { return mul(mul(b.grad(), b.output()), std::numbers::ln2); }, 16,
       "pow's 16 ulp where expanded (ABI)", ">>> tg.exp2(tg.tensor([3.])).tolist()\n[8.0]");
   unary(
-      TG_OP(expm1), "exp(x) - 1, exact near 0.", TG_MAP_EXPM1, kFloat, kOutput,
+      TG_OP(expm1).amp(Amp::f32), "exp(x) - 1, exact near 0.", TG_MAP_EXPM1, kFloat, kOutput,
       [](const Backward& b) {
         return mul(b.grad(), op<"add">({b.output(), 1.0}));
       },
       16, "8 ulp (ABI), twice where expanded", ">>> tg.expm1(tg.tensor([0.])).tolist()\n[0.0]");
   unary(
-      TG_OP(log), "The natural logarithm; NaN below 0.", TG_MAP_LOG, kFloat, kInput,
+      TG_OP(log).amp(Amp::f32), "The natural logarithm; NaN below 0.", TG_MAP_LOG, kFloat, kInput,
       [](const Backward& b) {
         return op<"div">({b.grad(), b.arg(0)});
       },
       4, "4 ulp (ABI)", ">>> tg.log(tg.tensor([1.])).tolist()\n[0.0]");
   unary(
-      TG_OP(log2), "The logarithm to base 2.", TG_MAP_LOG2, kFloat, kInput,
+      TG_OP(log2).amp(Amp::f32), "The logarithm to base 2.", TG_MAP_LOG2, kFloat, kInput,
       [](const Backward& b) {
         return op<"div">({mul(b.grad(), std::numbers::log2e), b.arg(0)});
       },
       6, "4 ulp (ABI) and a product", ">>> tg.log2(tg.tensor([8.])).tolist()\n[3.0]");
   unary(
-      TG_OP(log10), "The logarithm to base 10.", TG_MAP_LOG10, kFloat, kInput,
+      TG_OP(log10).amp(Amp::f32), "The logarithm to base 10.", TG_MAP_LOG10, kFloat, kInput,
       [](const Backward& b) {
         return op<"div">({mul(b.grad(), std::numbers::log10e), b.arg(0)});
       },
       6, "4 ulp (ABI) and a product", ">>> tg.log10(tg.tensor([1.])).tolist()\n[0.0]");
   unary(
-      TG_OP(log1p), "log(1 + x), exact near 0.", TG_MAP_LOG1P, kFloat, kInput,
+      TG_OP(log1p).amp(Amp::f32), "log(1 + x), exact near 0.", TG_MAP_LOG1P, kFloat, kInput,
       [](const Backward& b) {
         return op<"div">({b.grad(), op<"add">({b.arg(0), 1.0})});
       },
@@ -109,17 +109,19 @@ TG_OPS(math) {
       [](const Backward& b) { return op<"neg">({mul(b.grad(), op<"sin">({b.arg(0)}))}); }, 4,
       "4 ulp, absolute eps where small (ABI)", ">>> tg.cos(tg.tensor([0.])).tolist()\n[1.0]");
   unary(
-      TG_OP(tan), "The tangent of x in radians.", TG_MAP_TAN, kFloat, kOutput,
+      TG_OP(tan).amp(Amp::f32), "The tangent of x in radians.", TG_MAP_TAN, kFloat, kOutput,
       [](const Backward& b) {
         return mul(b.grad(), op<"add">({square(b.output()), 1.0}));
       },
       10, "8 ulp (ABI); quotient where expanded", ">>> tg.tan(tg.tensor([0.])).tolist()\n[0.0]");
   unary(
-      TG_OP(asin), "The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1].", TG_MAP_ASIN, kFloat, kInput,
+      TG_OP(asin).amp(Amp::f32), "The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1].",
+      TG_MAP_ASIN, kFloat, kInput,
       [](const Backward& b) { return mul(b.grad(), op<"rsqrt">({one_minus_square(b.arg(0))})); }, 10,
       "6 ulp of the quotient's angle", ">>> tg.asin(tg.tensor([0.])).tolist()\n[0.0]");
   unary(
-      TG_OP(acos), "The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].", TG_MAP_ACOS, kFloat, kInput,
+      TG_OP(acos).amp(Amp::f32), "The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].",
+      TG_MAP_ACOS, kFloat, kInput,
       [](const Backward& b) { return op<"neg">({mul(b.grad(), op<"rsqrt">({one_minus_square(b.arg(0))}))}); }, 10,
       "6 ulp of the quotient's angle", ">>> tg.acos(tg.tensor([1.])).tolist()\n[0.0]");
   unary(
@@ -129,11 +131,11 @@ TG_OPS(math) {
       },
       6, "6 ulp (ABI)", ">>> tg.atan(tg.tensor([0.])).tolist()\n[0.0]");
   unary(
-      TG_OP(sinh), "The hyperbolic sine.", TG_MAP_SINH, kFloat, kInput,
+      TG_OP(sinh).amp(Amp::f32), "The hyperbolic sine.", TG_MAP_SINH, kFloat, kInput,
       [](const Backward& b) { return mul(b.grad(), op<"cosh">({b.arg(0)})); }, 20,
       "8 ulp (ABI), expm1's where expanded", ">>> tg.sinh(tg.tensor([0.])).tolist()\n[0.0]");
   unary(
-      TG_OP(cosh), "The hyperbolic cosine.", TG_MAP_COSH, kFloat, kInput,
+      TG_OP(cosh).amp(Amp::f32), "The hyperbolic cosine.", TG_MAP_COSH, kFloat, kInput,
       [](const Backward& b) { return mul(b.grad(), op<"sinh">({b.arg(0)})); }, 10, "8 ulp (ABI)",
       ">>> tg.cosh(tg.tensor([0.])).tolist()\n[1.0]");
   unary(

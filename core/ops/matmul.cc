@@ -81,7 +81,7 @@ Tensors matmul_gradient(const Backward& b) {
 }  // namespace
 
 TG_OPS(matmul) {
-  TG_OP(matmul)
+  TG_OP(matmul).amp(Amp::low)
       .family("linear algebra")
       .doc(
           "The matrix product over the last two axes; other axes broadcast. A vector counts as a row on the left, as a "
@@ -96,7 +96,7 @@ TG_OPS(matmul) {
       .bounds(1, "k, relative to |a| @ |b|")
       .example(">>> tg.matmul(tg.tensor([[1., 2.]]), tg.tensor([[3.], [4.]])).tolist()\n[[11.0]]");
 
-  TG_OP(outer)
+  TG_OP(outer).amp(Amp::low)
       .family("linear algebra")
       .doc("All products x[i] * y[j]. Errors: ValueError unless both have one axis.")
       .input("x", "[m]")

@@ -239,7 +239,7 @@ TG_OPS(norm) {
       .example(
           ">>> tg.batch_norm_infer(tg.tensor([[3.]]), tg.tensor([1.]), tg.tensor([4.]), eps=0.0).tolist()\n[[1.0]]");
 
-  TG_OP(layer_norm)
+  TG_OP(layer_norm).amp(Amp::f32)
       .kernel()
       .family("nn")
       .doc(
@@ -282,7 +282,7 @@ TG_OPS(norm) {
       })
       .bounds(16, kWhy);
 
-  TG_OP(group_norm)
+  TG_OP(group_norm).amp(Amp::f32)
       .family("nn")
       .doc(
           "layer_norm over each of `groups` groups of channels of every item, then * weight + bias per channel. "
@@ -322,7 +322,7 @@ TG_OPS(norm) {
       .bounds(8, kWhy)
       .example(">>> tg.group_norm(tg.tensor([[1., 3.]]), groups=1, eps=0.0).tolist()\n[[-1.0, 1.0]]");
 
-  TG_OP(rms_norm)
+  TG_OP(rms_norm).amp(Amp::f32)
       .family("nn")
       .doc("x / sqrt(mean(x^2) + eps) * weight over the last axes. Errors: ValueError where sizes do not fit.")
       .input("x", "[outer..., inner...]")

@@ -40,10 +40,10 @@ OpBuilder sorting(OpBuilder o) {
 }  // namespace
 
 TG_OPS(order) {
-  running<TG_REDUCE_SUM>(TG_OP(cumsum), "y[i] = x[0] + ... + x[i] along an axis; dtypes as sum.",
+  running<TG_REDUCE_SUM>(TG_OP(cumsum).amp(Amp::f32), "y[i] = x[0] + ... + x[i] along an axis; dtypes as sum.",
                          ">>> tg.cumsum(tg.tensor([1, 2, 3]), 0).tolist()\n[1, 3, 6]");
   running<TG_REDUCE_PROD>(
-      TG_OP(cumprod),
+      TG_OP(cumprod).amp(Amp::f32),
       "y[i] = x[0] * ... * x[i] along an axis; dtypes as sum.",
       ">>> tg.cumprod(tg.tensor([1, 2, 3]), 0).tolist()\n[1, 2, 6]");
 

@@ -99,7 +99,7 @@ constexpr const char* kKeep = "leave the axes with size 1";
 }  // namespace
 
 TG_OPS(reduce) {
-  reduction(TG_OP(sum))
+  reduction(TG_OP(sum).amp(Amp::f32))
       .doc("Sum over axes. Bools and integers sum as i64, unsigned ones as u64; 16-bit floats accumulate in f32.")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
       .infer(infer_sum)
@@ -109,7 +109,7 @@ TG_OPS(reduce) {
       .bounds(1, "elements summed, relative to the sum of magnitudes")
       .example(">>> tg.sum(tg.tensor([[1, 2], [3, 4]]), axis=0).tolist()\n[4, 6]");
 
-  reduction(TG_OP(prod))
+  reduction(TG_OP(prod).amp(Amp::f32))
       .doc("Product over axes; dtypes as sum.")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
       .infer(infer_sum)
@@ -136,7 +136,7 @@ TG_OPS(reduce) {
       .bounds(1, "elements summed plus one, relative to the mean of magnitudes")
       .example(">>> tg.mean(tg.tensor([1., 3.])).item()\n2.0");
 
-  reduction(TG_OP(var))
+  reduction(TG_OP(var).amp(Amp::f32))
       .doc(
           "Variance over axes: the sum of squared differences from the mean over n - correction. Errors: TypeError for "
           "integers.")
@@ -161,7 +161,7 @@ TG_OPS(reduce) {
       .bounds(4, "two sums and the squares, relative to the sum of squared differences")
       .example(">>> tg.var(tg.tensor([1., 3.])).item()\n2.0");
 
-  reduction(TG_OP(std))
+  reduction(TG_OP(std).amp(Amp::f32))
       .doc("Standard deviation over axes: the root of var. Errors: TypeError for integers.")
       .attr("correction", AttrKind::floating, 1.0, "1: unbiased; 0: of the population")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
@@ -187,7 +187,7 @@ TG_OPS(reduce) {
       .bounds(0, "exact")
       .example(">>> tg.count_nonzero(tg.tensor([0, 3, 4])).item()\n2");
 
-  reduction(TG_OP(norm))
+  reduction(TG_OP(norm).amp(Amp::f32))
       .doc(
           "Vector norm over axes: (sum |x|^ord)^(1/ord); inf and -inf: the largest and smallest magnitude; 0: how many "
           "are not 0. "
@@ -201,7 +201,7 @@ TG_OPS(reduce) {
       .bounds(20, "elements summed, and pow's 16 ulp")
       .example(">>> tg.norm(tg.tensor([3., 4.])).item()\n5.0");
 
-  reduction(TG_OP(logsumexp))
+  reduction(TG_OP(logsumexp).amp(Amp::f32))
       .doc("log(sum(exp(x))) over axes, without overflow. Errors: TypeError for integers.")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
       .infer(infer_floating)

@@ -56,7 +56,7 @@ OpBuilder backward(OpBuilder o) {
 }  // namespace
 
 TG_OPS(softmax) {
-  forward(TG_OP(softmax), "softmax")
+  forward(TG_OP(softmax).amp(Amp::f32), "softmax")
       .doc("exp(x) / sum(exp(x)) along an axis, without overflow. Errors: TypeError for integers.")
       .decompose([](const Call& c) {
         if (!c.input(0).numel()) return Tensors{op<"copy">({c.input(0)})};
@@ -87,7 +87,7 @@ TG_OPS(softmax) {
       .saves(3, 0)
       .bounds(8, "the length of the axis, relative to y * (|dy| + sum |dy y|)");
 
-  forward(TG_OP(log_softmax), "log_softmax")
+  forward(TG_OP(log_softmax).amp(Amp::f32), "log_softmax")
       .doc("log(softmax(x)) along an axis, without overflow or underflow. Errors: TypeError for integers.")
       .decompose([](const Call& c) {
         if (!c.input(0).numel()) return Tensors{op<"copy">({c.input(0)})};

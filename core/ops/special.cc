@@ -142,11 +142,11 @@ TG_OPS(special) {
       .grad(slope([](const Backward& b) { return div(b.grad(), mul(square(b.output()), 3.0)); }))
       .saves(0, 1)
       .example(">>> tg.cbrt(tg.tensor([8., -27.])).tolist()\n[2.0, -3.0]");
-  function(TG_OP(asinh), "The inverse hyperbolic sine.", asinh, 20, "log1p's 16 and four roundings")
+  function(TG_OP(asinh).amp(Amp::f32), "The inverse hyperbolic sine.", asinh, 20, "log1p's 16 and four roundings")
       .grad(slope([](const Backward& b) { return div(b.grad(), op<"hypot">({b.arg(0), 1.0})); }))
       .saves(1, 0)
       .example(">>> tg.asinh(tg.tensor([0.])).tolist()\n[0.0]");
-  function(TG_OP(acosh), "The inverse hyperbolic cosine, 0 or more; NaN below 1.", acosh, 20,
+  function(TG_OP(acosh).amp(Amp::f32), "The inverse hyperbolic cosine, 0 or more; NaN below 1.", acosh, 20,
            "log1p's 16 and four roundings")
       .grad(slope([](const Backward& b) {
         const Tensor root = mul(op<"sqrt">({op<"sub">({b.arg(0), 1.0})}), op<"sqrt">({op<"add">({b.arg(0), 1.0})}));
@@ -154,14 +154,14 @@ TG_OPS(special) {
       }))
       .saves(1, 0)
       .example(">>> tg.acosh(tg.tensor([1.])).tolist()\n[0.0]");
-  function(TG_OP(atanh), "The inverse hyperbolic tangent; infinite at -1 and 1, NaN outside.", atanh, 20,
+  function(TG_OP(atanh).amp(Amp::f32), "The inverse hyperbolic tangent; infinite at -1 and 1, NaN outside.", atanh, 20,
            "log1p's 16 and three roundings")
       .grad(slope([](const Backward& b) {
         return div(b.grad(), mul(op<"sub">({1.0, b.arg(0)}), op<"add">({b.arg(0), 1.0})));
       }))
       .saves(1, 0)
       .example(">>> tg.atanh(tg.tensor([0.])).tolist()\n[0.0]");
-  function(TG_OP(erfinv), "The inverse of erf; infinite at -1 and 1, NaN outside.", erfinv, 32,
+  function(TG_OP(erfinv).amp(Amp::f32), "The inverse of erf; infinite at -1 and 1, NaN outside.", erfinv, 32,
            "two polynomials of degree 7 with positive coefficients (9 roundings each), a quotient and log's 4 ulp")
       .grad(slope([](const Backward& b) {
         return mul(b.grad(), mul(op<"exp">({square(b.output())}), 0.5 / std::numbers::inv_sqrtpi));

@@ -19,6 +19,7 @@ PYBIND11_MODULE(_core, m) {
     add_construction(module);
     add_autograd(module);
     add_call_into(module);
+    add_autocast(module);
     add_dlpack(module);
     add_runtime(module);
   } catch (...) {

@@ -113,8 +113,8 @@ def _at_exit() -> None:
 
 _atexit.register(_at_exit)
 
-_LAZY_MODULES = ("data", "jit", "linalg", "nn", "optim")
-_LAZY_FUNCTIONS = {"save": "_serialization", "load": "_serialization"}
+_LAZY_MODULES = ("amp", "data", "jit", "linalg", "metrics", "nn", "optim", "train")
+_LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization"}
 
 
 def __getattr__(name: str) -> object:

@@ -165,6 +165,7 @@ SGD (
 Parameter Group 0
     dampening: 0
     lr: 0.1
+    master_weights: False
     maximize: False
     momentum: 0
     nesterov: False

@@ -66,6 +66,20 @@ std::string gradient(const Op& op) {
   return op.grad ? "own" : op.decompose || op.view ? "of its parts" : "";
 }
 
+std::string autocast_text(const Op& op) {
+  switch (op.amp) {
+    case Amp::low:
+      return "operands to the region's 16-bit dtype";
+    case Amp::f32:
+      return "operands to f32";
+    case Amp::promote:
+      return "operands to the widest dtype among them";
+    case Amp::none:
+      break;
+  }
+  return op.decompose && op.kernel.empty() && !op.grad ? "as its parts" : "operands as they are";
+}
+
 std::string signature(const Op& op) {
   std::string out = op.name + "(";
   bool first = true;
@@ -97,6 +111,7 @@ void details(const Context& c, const Op& op) {
   section("how it runs");
   item(how(op), op.map ? "an elementwise program on rows of map" : op.kernel.empty() ? "" : "rows of " + op.kernel);
   item("gradient", gradient(op).empty() ? "none" : gradient(op));
+  item("autocast", autocast_text(op));
   if (!op.bound_doc.empty()) item("error bound", op.bound_doc);
   item("written in", op.file);
   for (std::string e : op.examples) {

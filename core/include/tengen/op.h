@@ -112,6 +112,7 @@ class Call {
   std::span<const Attr> attrs;
   uint64_t wanted;  // bit i: output i is wanted; the others may be returned undefined
   Device* device;   // where the call runs: for ops without tensor inputs
+  std::span<const Tensor> outs = {};  // where results are to end up, or empty: may be written and returned as they are
   const Tensor& input(size_t i) const { return inputs[i]; }
   bool has(size_t i) const { return i < inputs.size() && inputs[i].defined(); }
   const Attr& attr(size_t i) const { return attrs[i]; }
@@ -196,10 +197,20 @@ class MapBuilder {
 enum class Promotion : uint8_t {
   common,       // all to the promoted dtype, which is the result's
   common_float, // the same, integers and bool to f32
+  common_wide,  // to the promoted dtype, 16-bit floats to f32: the program rounds its results to the operands' dtypes
   compare,      // all to the promoted dtype; the result is bool
   where,        // operand 0 to bool, the others to their promoted dtype
   none,         // the program sees the operands as they are
 };
+
+// What autocast (autocast.h) does with an op's floating operands.
+enum class Amp : uint8_t {
+  none,     // takes them as they are; the parts of a mere decomposition follow their own rules
+  low,      // to the region's 16-bit dtype: products of matrices
+  f32,      // to f32: sums, exponentials, norms, losses
+  promote,  // to the widest among them: operands that must be of one dtype
+};
+const char* amp_name(Amp amp);
 
 // ---- the table ---------------------------------------------------------------------------------------------------------
 
@@ -257,6 +268,7 @@ class Op {
   double bound = 8;        // error bound: multiples of eps * sqrt-free accumulation length, see bounds()
   std::string bound_doc;
   bool keeps_layout = false;  // outputs of input 0's rank take its (dense, permuted) layout, as channels-last
+  Amp amp = Amp::none;
   bool differentiable = true;
   bool internal = false;   // no Python function
   bool is_floor = false;   // a primitive: cannot decompose
@@ -293,6 +305,7 @@ class OpBuilder {
   // Bit masks of the inputs and outputs whose values grad looks at.
   OpBuilder& saves(uint64_t inputs, uint64_t outputs) { op_->save_inputs = inputs; op_->save_outputs = outputs; return *this; }
   OpBuilder& keeps_layout() { op_->keeps_layout = true; return *this; }
+  OpBuilder& amp(Amp rule) { op_->amp = rule; return *this; }
   OpBuilder& no_grad() { op_->differentiable = false; return *this; }
   OpBuilder& internal() { op_->internal = true; return *this; }
   OpBuilder& floor() { op_->is_floor = true; op_->internal = true; return *this; }

@@ -13,6 +13,7 @@ from typing import Any
 from .collate import default_collate, to_tensors
 from .dataset import Dataset, IterableDataset, as_generator
 from .fetch import Fetcher
+from .position import Epoch, begin_epoch, capture, restore, skipped
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 from .worker import WorkerPool
 
@@ -98,6 +99,8 @@ class DataLoader:
         self.prefetch_factor = (prefetch_factor or 2) if num_workers else None
         self.persistent_workers = persistent_workers
         self._pool: WorkerPool | None = None
+        self._epoch: Epoch | None = None  # the latest
+        self._resume: tuple[dict[str, Any], int] | None = None
 
     def _fetcher(self) -> Fetcher:
         collate = None if self.collate_fn is default_collate else self.collate_fn
@@ -108,14 +111,47 @@ class DataLoader:
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     def __iter__(self) -> Iterator[Any]:
+        resume, self._resume = self._resume, None
+        self._epoch, batches = begin_epoch(self, resume, self._start)
+        return self._epoch.counted(batches)
+
+    def _start(self, skip: int) -> Iterator[Any]:
         # Drawn with and without workers, so that these do not change what a run draws later.
         seed = int(as_generator(self.generator).integers(2**31))
         if self.num_workers:
-            return _WorkerIterator(self, seed)
+            return _WorkerIterator(self, seed, skip)
         fetcher = self._fetcher()
         if fetcher.iterable:
-            return map(to_tensors, fetcher.stream())
-        return (to_tensors(fetcher.fetch(at)) for at in self._indices())
+            stream = fetcher.stream()
+            for _ in range(skip):
+                next(stream, None)
+            return map(to_tensors, stream)
+        return (to_tensors(fetcher.fetch(at)) for at in skipped(self._indices(), skip))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the latest iteration is: {"given": batches so far, "begin": the random state that its order came from}.
+
+        A loader like this one that loads it gives the very next batch first, with any number of workers. (The global
+        random state is the caller's to save: tg.random.get_rng_state().)
+        """
+        if self._resume is not None:
+            return {"given": self._resume[1], "begin": self._resume[0]}
+        if self._epoch is None or self._epoch.ended:
+            return {"given": None, "begin": capture(self)}  # the next iteration is a new one
+        return {"given": self._epoch.given, "begin": self._epoch.begin}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The next iteration goes on where the saved one was.
+
+        Raises
+        ------
+        ValueError
+            The state is of a loader whose order comes from elsewhere (another sampler or generator).
+        """
+        self._epoch = self._resume = None
+        restore(self, state_dict["begin"])
+        if state_dict["given"] is not None:
+            self._resume = (state_dict["begin"], int(state_dict["given"]))
 
     def __len__(self) -> int:
         if isinstance(self.dataset, IterableDataset):
@@ -141,11 +177,12 @@ class DataLoader:
 class _WorkerIterator:
     """One iteration with workers: keeps `prefetch_factor` tasks with each and gives the batches in order."""
 
-    def __init__(self, loader: DataLoader, seed: int) -> None:
+    def __init__(self, loader: DataLoader, seed: int, skip: int) -> None:
         self._loader = loader
-        self._indices = iter(loader._indices()) if not isinstance(loader.dataset, IterableDataset) else None
+        stream = isinstance(loader.dataset, IterableDataset)
+        self._indices = None if stream else skipped(loader._indices(), skip)
         self._seed = seed
-        self._number = 0
+        self._number = 0 if stream else skip
         self._pending: deque[tuple[int, int]] = deque()  # (worker, number), oldest first
         self._active = list(range(loader.num_workers))
         self._pool: WorkerPool | None = loader._take_pool()
@@ -153,6 +190,8 @@ class _WorkerIterator:
         for _ in range(loader.prefetch_factor):
             for worker in range(loader.num_workers):
                 self._give(worker)
+        for _ in range(skip if stream else 0):  # a stream has to be gone through
+            next(self, None)
 
     def _give(self, worker: int) -> None:
         indices = None

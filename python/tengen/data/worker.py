@@ -92,6 +92,12 @@ def _error(worker: int, error: BaseException) -> tuple:
     return pickled, f"{type(error).__name__}: {error}", text
 
 
+def _seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed([seed % 2**32, seed >> 32])
+    tg.manual_seed(seed)
+
+
 def worker_main(
     worker: int, num_workers: int, pickled: bytes, init: bytes, tasks: Connection, results: Connection
 ) -> None:
@@ -105,9 +111,7 @@ def worker_main(
             task = tasks.recv()
             if task[0] != epoch:
                 epoch, seed = task[0], task[3] + worker
-                random.seed(seed)
-                np.random.seed(seed % 2**32)
-                tg.manual_seed(seed)
+                _seed_all(seed)
                 stream = None
             try:
                 if broken:
@@ -129,7 +133,8 @@ def worker_main(
                         kind, batch = _BATCH, next(stream)
                     except StopIteration:
                         kind, batch = _END, None
-                else:
+                else:  # a batch's random numbers are its own: they do not depend on which worker makes it, and after which
+                    _seed_all(task[3] + (task[1] << 32))
                     kind, batch = _BATCH, fetcher.fetch(task[2])
                 _send(results, task[0], task[1], kind, tensors_to_marks(batch))
             except (BrokenPipeError, ConnectionResetError):

@@ -2,11 +2,13 @@
 """Optimizer: the base of all, with parameter groups and a state that can be saved."""
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import tengen as tg
+from tengen._core import call_into
+from tengen.nn.module import RemovableHandle
 
 
 class Optimizer:
@@ -18,6 +20,11 @@ class Optimizer:
     defaults : dict
         Settings of groups that do not say otherwise.
 
+    Every optimizer here updates the parameters of a group with one call of a multi-tensor op of the op table (`multi_adam`
+    and so on). That is what PyTorch's `foreach` and `fused` ask for: both are accepted everywhere, and change nothing.
+    16-bit parameters have states in float32, and steps are computed in float32; with `master_weights` a float32 copy of such
+    a parameter takes the steps, so that small ones are not lost to rounding.
+
     A subclass defines `_update(parameters, group)`, which gets the parameters of one group that have gradients.
     """
 
@@ -27,6 +34,8 @@ class Optimizer:
         self.defaults = defaults
         self.state: dict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
+        self._pre_hooks: OrderedDict[int, Callable] = OrderedDict()
+        self._post_hooks: OrderedDict[int, Callable] = OrderedDict()
         if isinstance(params, tg.Tensor):
             raise TypeError(
                 f"[{type(self).__name__}] expected an iterable of parameters, got one tensor; give [tensor]"
@@ -58,6 +67,8 @@ class Optimizer:
         for key in self._positive:
             if group.get(key) is None or group[key] < 0:
                 raise ValueError(f"[{name}] expected {key} >= 0, got {group.get(key)}")
+        if "betas" in group and (len(group["betas"]) != 2 or not all(0 <= b < 1 for b in group["betas"])):
+            raise ValueError(f"[{name}] expected betas to be two numbers in [0, 1), got {group['betas']}")
         self._check(group)
         self.param_groups.append(group)
 
@@ -69,6 +80,20 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update. `closure` computes the loss anew (with gradients); its value is returned."""
+        args, kwargs = (closure,), {}
+        for hook in tuple(self._pre_hooks.values()):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                if not (isinstance(changed, tuple) and len(changed) == 2):
+                    raise RuntimeError(f"[{type(self).__name__}.step] expected a step pre-hook to return None or (args, "
+                                       f"kwargs), got {type(changed).__name__}")
+                args, kwargs = changed
+        loss = self._step(*args, **kwargs)
+        for hook in tuple(self._post_hooks.values()):
+            hook(self, args, kwargs)
+        return loss
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with tg.enable_grad():
@@ -79,6 +104,63 @@ class Optimizer:
                 if with_grad:
                     self._update(with_grad, group)
         return loss
+
+    def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
+        """`hook(optimizer, args, kwargs)` runs before every step; may return new (args, kwargs) of the step."""
+        return self._register(self._pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable) -> RemovableHandle:
+        """`hook(optimizer, args, kwargs)` runs after every step."""
+        return self._register(self._post_hooks, hook)
+
+    @staticmethod
+    def _register(hooks: OrderedDict, hook: Callable) -> RemovableHandle:
+        handle = RemovableHandle(hooks)
+        hooks[handle.id] = hook
+        return handle
+
+    # ---- one call for all --------------------------------------------------------------------------------------------
+
+    def _advance(self, state: dict[str, Any], group: dict[str, Any]) -> Hashable:
+        """What the numbers of a step depend on; parameters for which it is equal share a call."""
+        state["step"] = state.get("step", 0) + 1
+        return state["step"]
+
+    def _state_shape(self, p: Any, name: str) -> tuple[int, ...]:
+        return tuple(p.shape)
+
+    def _new_state(self, p: Any, name: str, group: dict[str, Any]) -> Any:
+        dtype = tg.float32 if p.dtype.itemsize < 4 else p.dtype
+        return tg.zeros(self._state_shape(p, name), dtype=dtype, device=p.device)
+
+    def _multi(self, op: str, parameters: Iterable[Any], group: dict[str, Any], names: tuple[str, ...],
+               numbers: Callable[[Any], tuple[float, ...]], flags: tuple[bool, ...] = ()) -> None:
+        """Calls a multi-tensor op with every parameter, its gradient and its states `names`.
+
+        `numbers(what _advance gave)` are run attributes: floats, always, so that no step needs a new plan.
+        """
+        batches: dict[Any, tuple[list, list]] = {}
+        mastered = []
+        for p in parameters:
+            state = self.state[p]
+            key = self._advance(state, group)
+            for name in names:
+                if name not in state:
+                    state[name] = self._new_state(p, name, group)
+            target = p
+            if group.get("master_weights") and p.dtype.itemsize < 4:
+                target = state.get("master_param")
+                if target is None:
+                    target = state["master_param"] = p.detach().to(tg.float32)
+                mastered.append((p, target))
+            tensors, outs = batches.setdefault((p.device, key), ([], []))
+            values = [state[name] for name in names]
+            tensors += (target, p.grad, *values)
+            outs += (target, *values)
+        for (_, key), (tensors, outs) in batches.items():
+            call_into(op, tuple(tensors), (*map(float, numbers(key)), *map(bool, flags)), tuple(outs))
+        for p, master in mastered:
+            p.copy_(master)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients, or fills them with zeros."""
@@ -134,8 +216,11 @@ class Optimizer:
     def _own_copy(self, p: Any, key: str, value: Any) -> Any:
         if not isinstance(value, tg.Tensor):
             return value
-        if tuple(value.shape) not in ((), tuple(p.shape)):
-            raise ValueError(f"[{type(self).__name__}.load_state_dict] {key}: expected shape {tuple(p.shape)}, got "
+        if key == "step":  # a tensor in PyTorch's files
+            return int(value.item())
+        expected = self._state_shape(p, key)
+        if tuple(value.shape) not in ((), expected):
+            raise ValueError(f"[{type(self).__name__}.load_state_dict] {key}: expected shape {expected}, got "
                              f"{tuple(value.shape)}")
         return value.detach().clone().to(p.device)
 
@@ -145,5 +230,3 @@ class Optimizer:
             lines.append(f"Parameter Group {i}")
             lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*lines, ")"])
-
-
