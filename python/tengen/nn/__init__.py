@@ -9,7 +9,9 @@ from .distance import *
 from .linear import *
 from .loss import *
 from .module import *
+from .multi_head_attention import *
 from .norm import *
 from .parameter import *
 from .pooling import *
 from .recurrent import *
+from .transformer import *
