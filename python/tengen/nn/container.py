@@ -8,7 +8,7 @@ from typing import Any
 from .module import Module, _indent
 from .parameter import Parameter
 
-__all__ = ["ModuleDict", "ModuleList", "ParameterList", "Sequential"]
+__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
 
 def _position(n: int, index: int, what: str) -> int:
@@ -75,6 +75,12 @@ class _Ordered(Module):
         del self[index]
         return module
 
+    def __iadd__(self, modules: Iterable[Module]) -> Any:
+        return self.extend(modules)
+
+    def __reversed__(self) -> Iterator[Module]:
+        return reversed(self._values())
+
 
 class Sequential(_Ordered):
     """Modules one after the other.
@@ -94,6 +100,17 @@ class Sequential(_Ordered):
 
     def _slice(self, index: slice) -> Sequential:
         return Sequential(dict(list(self._modules.items())[index]))
+
+    def __add__(self, other: Sequential) -> Sequential:
+        return Sequential(*self, *other)
+
+    def __mul__(self, times: int) -> Sequential:
+        """The same modules `times` times over (they share their parameters)."""
+        if times < 1:
+            raise ValueError(f"[Sequential] expected to be repeated at least once, got {times}")
+        return Sequential(*self._values() * times)
+
+    __rmul__ = __mul__
 
     def forward(self, x: Any) -> Any:
         for module in self._modules.values():
@@ -171,6 +188,12 @@ class ModuleDict(Module):
             del self[key]
 
 
+def _parameter_lines(parameters: Mapping[str, Any]) -> list[str]:
+    return [f"({name}): None" if p is None else
+            f"({name}): Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape))}]"
+            for name, p in parameters.items()]
+
+
 class ParameterList(Module):
     """A list of parameters, all of which are registered."""
 
@@ -203,5 +226,60 @@ class ParameterList(Module):
         return self
 
     def _child_lines(self) -> list[str]:
-        return [f"({name}): Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape))}]"
-                for name, p in self._parameters.items()]
+        return _parameter_lines(self._parameters)
+
+
+class ParameterDict(Module):
+    """A dict of parameters, all of which are registered."""
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__()
+        self.update(parameters or {})
+
+    def __getitem__(self, key: str) -> Any:
+        return self._parameters[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.register_parameter(key, value if value is None or isinstance(value, Parameter) else Parameter(value))
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._parameters:
+            raise KeyError(key)
+        delattr(self, key)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._parameters
+
+    def keys(self) -> Iterable[str]:
+        return self._parameters.keys()
+
+    def values(self) -> Iterable[Any]:
+        return self._parameters.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return self._parameters.items()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._parameters.get(key, default)
+
+    def update(self, parameters: Any) -> None:
+        for key, value in parameters.items() if hasattr(parameters, "items") else parameters:
+            self[key] = value
+
+    def pop(self, key: str) -> Any:
+        value = self[key]
+        del self[key]
+        return value
+
+    def clear(self) -> None:
+        for key in list(self._parameters):
+            del self[key]
+
+    def _child_lines(self) -> list[str]:
+        return _parameter_lines(self._parameters)

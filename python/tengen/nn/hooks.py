@@ -2,12 +2,42 @@
 """How a module with hooks is called, and how a parameter changes device or dtype."""
 from __future__ import annotations
 
+import itertools
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import tengen as tg
 
 from .parameter import Parameter
+
+
+class RemovableHandle:
+    """Takes a hook away again; also as a context manager."""
+
+    _ids = itertools.count()
+
+    def __init__(self, hooks: dict) -> None:
+        self._hooks = hooks
+        self.id = next(self._ids)
+
+    def remove(self) -> None:
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.remove()
+
+
+def add(hooks: OrderedDict, entry: Any, prepend: bool = False) -> RemovableHandle:
+    """Adds a hook behind (before) the others."""
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = entry
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    return handle
 
 
 def call(module: Any, args: tuple, kwargs: dict) -> Any:

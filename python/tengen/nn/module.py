@@ -13,51 +13,21 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tengen as tg
 
 from . import hooks as _hooks
+from .hooks import RemovableHandle
 from .parameter import Parameter
+from .state import IncompatibleKeys, StateDict
 
 __all__ = ["IncompatibleKeys", "Module", "RemovableHandle"]
 
 
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` did not find, and what it had no place for."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
-
-
-class RemovableHandle:
-    """Takes a hook away again; also as a context manager."""
-
-    _ids = itertools.count()
-
-    def __init__(self, hooks: dict) -> None:
-        self._hooks = hooks
-        self.id = next(self._ids)
-
-    def remove(self) -> None:
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self.remove()
-
-
-class Module:
+class Module(StateDict):
     """Base class of layers and models: assign parameters, buffers and other modules to attributes, define `forward`.
 
     The registries `_parameters`, `_buffers` and `_modules` say which attributes are what; the instance's own dictionary
@@ -78,6 +48,7 @@ class Module:
         set_("_forward_hooks", OrderedDict())
         set_("_backward_pre_hooks", OrderedDict())
         set_("_backward_hooks", OrderedDict())
+        set_("_state_hooks", {})  # by kind, see StateDict
 
     # ---- attributes --------------------------------------------------------------------------------------------------
 
@@ -187,13 +158,9 @@ class Module:
             return self.forward(*args, **kwargs)
         return _hooks.call(self, args, kwargs)
 
-    def _add_hook(self, hooks: dict, entry: Any, prepend: bool) -> RemovableHandle:
-        handle = RemovableHandle(hooks)
-        hooks[handle.id] = entry
-        if prepend:
-            hooks.move_to_end(handle.id, last=False)
+    def _add_hook(self, hooks: OrderedDict, entry: Any, prepend: bool) -> RemovableHandle:
         object.__setattr__(self, "_hooked", True)
-        return handle
+        return _hooks.add(hooks, entry, prepend)
 
     def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False,
                                   with_kwargs: bool = False) -> RemovableHandle:
@@ -281,7 +248,15 @@ class Module:
             module = child
         return module
 
+    def set_submodule(self, target: str, module: Module) -> None:
+        """Puts a module in the place of a dotted name; AttributeError where the path to it does not exist."""
+        if not target:
+            raise ValueError("[set_submodule] expected a name, got ''")
+        path, _, name = target.rpartition(".")
+        setattr(self.get_submodule(path), name, module)
+
     def get_parameter(self, target: str) -> Parameter:
+        """The parameter with this dotted name; AttributeError."""
         path, _, name = target.rpartition(".")
         value = self.get_submodule(path)._parameters.get(name)
         if value is None:
@@ -289,101 +264,12 @@ class Module:
         return value
 
     def get_buffer(self, target: str) -> Any:
+        """The buffer with this dotted name; AttributeError."""
         path, _, name = target.rpartition(".")
         value = self.get_submodule(path)._buffers.get(name)
         if value is None:
             raise AttributeError(f"{type(self).__name__} has no buffer {target!r}")
         return value
-
-    # ---- state -------------------------------------------------------------------------------------------------------
-
-    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
-        for name, value in self._parameters.items():
-            if value is not None:
-                destination[prefix + name] = value if keep_vars else value.detach()
-        for name, value in self._buffers.items():
-            if value is not None and name not in self._not_persistent:
-                destination[prefix + name] = value if keep_vars else value.detach()
-
-    def state_dict(
-        self, *, destination: dict | None = None, prefix: str = "", keep_vars: bool = False
-    ) -> dict[str, Any]:
-        """Parameters and persistent buffers by dotted name. The tensors share memory with the module's."""
-        destination = OrderedDict() if destination is None else destination
-        for path, module in self.named_modules(remove_duplicate=False):
-            module._save_to_state_dict(destination, prefix + (f"{path}." if path else ""), keep_vars)
-        return destination
-
-    def _load_from_state_dict(
-        self, state: Mapping, prefix: str, missing: list[str], errors: list[str], assign: bool
-    ) -> None:
-        for registry in (self._parameters, self._buffers):
-            for name in list(registry):
-                if registry[name] is None or name in self._not_persistent:
-                    continue
-                key, current = prefix + name, registry[name]
-                if key not in state:
-                    missing.append(key)
-                    continue
-                value = state[key]
-                if not isinstance(value, tg.Tensor):
-                    try:
-                        value = tg.tensor(value)
-                    except (TypeError, ValueError):
-                        errors.append(f"{key}: expected a tensor, got {type(value).__name__}")
-                        continue
-                if tuple(value.shape) != tuple(current.shape):
-                    errors.append(f"{key}: expected shape {tuple(current.shape)}, got {tuple(value.shape)}")
-                elif assign:
-                    if registry is self._parameters:
-                        value = value if isinstance(value, Parameter) else Parameter(value, current.requires_grad)
-                    registry[name] = self.__dict__[name] = value
-                else:
-                    current.copy_(value.detach().to(current.device).to(current.dtype))
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
-        """Copies tensors into parameters and buffers of the same names.
-
-        Parameters
-        ----------
-        state_dict : mapping of names to tensors
-        strict : bool
-            Names must match exactly.
-        assign : bool
-            Take the tensors themselves in place of copying from them.
-
-        Raises
-        ------
-        RuntimeError
-            Names are missing or unexpected (when strict) or shapes differ; the message lists every one.
-        """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(
-                f"[load_state_dict] expected a mapping of names to tensors, got {type(state_dict).__name__}"
-            )
-        missing: list[str] = []
-        errors: list[str] = []
-        with tg.no_grad():
-            for path, module in self.named_modules(remove_duplicate=False):
-                module._load_from_state_dict(state_dict, f"{path}." if path else "", missing, errors, assign)
-        known = set(self.state_dict(keep_vars=True))
-        unexpected = [key for key in state_dict if key not in known]
-        lines = list(errors)
-        if strict and missing:
-            lines.append("missing: " + ", ".join(missing))
-        if strict and unexpected:
-            hints = []
-            for key in unexpected:
-                near = difflib.get_close_matches(key, missing, 1)
-                hints.append(key + (f" (did you mean {near[0]}?)" if near else ""))
-            lines.append("unexpected: " + ", ".join(hints))
-        if lines:
-            raise RuntimeError(
-                f"[load_state_dict] the state does not fit {type(self).__name__}:\n  " + "\n  ".join(lines)
-            )
-        return IncompatibleKeys(missing, unexpected)
 
     # ---- changes to the whole ----------------------------------------------------------------------------------------
 
@@ -394,10 +280,10 @@ class Module:
         fn(self)
         return self
 
-    def _apply(self, fn: Callable[[Any], Any]) -> Module:
+    def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Module:
         with tg.no_grad():
             done: dict[int, Any] = {}
-            for module in self.modules():
+            for module in self.modules() if recurse else [self]:
                 for registry in (module._parameters, module._buffers):
                     for name, value in registry.items():
                         if value is None:
@@ -433,6 +319,14 @@ class Module:
             return t
 
         return self._apply(move)
+
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Module:
+        """Moves to a device without the values, which are then anything."""
+        return self._apply(lambda t: tg.empty(t.shape, dtype=t.dtype, device=device), recurse)
+
+    def type(self, dst_type: Any) -> Module:
+        """to(dtype)."""
+        return self.to(dtype=dst_type)
 
     def cpu(self) -> Module:
         return self.to(device="cpu")
