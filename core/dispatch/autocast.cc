@@ -55,7 +55,8 @@ std::optional<DType> target_of(const Op& op, std::span<const Arg> inputs) {
     case Amp::promote: {
       std::optional<DType> widest;
       for (const Arg& a : inputs)
-        if (a.kind == Arg::tensor && is_floating(a.t.dtype())) widest = widest ? promote(*widest, a.t.dtype()) : a.t.dtype();
+        if (a.kind == Arg::tensor && is_floating(a.t.dtype()))
+          widest = widest ? promote(*widest, a.t.dtype()) : a.t.dtype();
       return widest;
     }
   }
@@ -86,7 +87,8 @@ void AutocastPause::pause() {
 }
 void AutocastPause::resume() { t_state.on = true; }
 
-Tensors call_autocast(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
+Tensors call_autocast(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device,
+                      uint64_t wanted) {
   // An op that is no more than its decomposition gets the rules of its parts, unless it has one of its own.
   const bool parts = op.amp == Amp::none && op.decompose && op.kernel.empty() && !op.map && !op.view && !op.grad;
   if (parts) return call_plain(op, inputs, attrs, device, wanted);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How an optimizer enters the op table: a formula for one tensor gives two ops. `adam_step` is an elementwise program over
-// one parameter with its gradient and states; `multi_adam` takes the tensors of all parameters, one after the other, and
-// decomposes into the former. A plugin may bring a kernel for the latter. The numbers of a step (learning rate,
-// corrections) are scalar operands here and run attributes there: no step after the first makes a plan.
+// How an optimizer enters the op table: a formula for one tensor gives two ops. `adam_step` is an elementwise program
+// over one parameter with its gradient and states; `multi_adam` takes the tensors of all parameters, one after the
+// other, and decomposes into the former. A plugin may bring a kernel for the latter. The numbers of a step (learning
+// rate, corrections) are scalar operands here and run attributes there: no step after the first makes a plan.
 #pragma once
 #include "common.h"
 
@@ -69,21 +69,24 @@ inline Tensors for_each_group(const Call& c, size_t width, size_t results, const
   return all;
 }
 // An op with results in `outs`, or in new tensors where that is empty.
-inline Tensors call_to(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs, std::span<const Tensor> outs) {
+inline Tensors call_to(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs,
+                       std::span<const Tensor> outs) {
   return outs.empty() ? call(op, in, attrs, nullptr, ~uint64_t(0)) : call_into(op, in, attrs, outs);
 }
 
 // Every parameter's tensors are floating and, but for the last `odd` states, of its shape.
 inline InferFn infer_groups(size_t width, std::vector<size_t> results, size_t odd = 0) {
   return [=](const Inference& c) {
-    c.check(c.inputs.size() % width == 0, "expected ", width, " tensors for each parameter, got ", c.inputs.size(), " in all");
+    c.check(c.inputs.size() % width == 0, "expected ", width, " tensors for each parameter, got ", c.inputs.size(),
+            " in all");
     Specs out;
     out.reserve(c.inputs.size() / width * results.size());
     for (size_t i = 0; i < c.inputs.size(); ++i) {
       const TensorSpec& p = c.input(i - i % width);
       check_type(is_floating(c.input(i).dtype), c.name(), "floats", c.input(i).dtype);
-      c.check(i % width >= width - odd || c.input(i).shape == p.shape, "expected the gradient and states of a parameter to have its shape ",
-              str(p.shape), ", got ", str(c.input(i).shape));
+      c.check(i % width >= width - odd || c.input(i).shape == p.shape,
+              "expected the gradient and states of a parameter to have its shape ", str(p.shape), ", got ",
+              str(c.input(i).shape));
       if (i % width == width - 1)
         for (size_t r : results) out.push_back(c.input(i - i % width + r));
     }
@@ -122,15 +125,13 @@ inline void add_optimizer(const OptimizerSpec& s, Formula formula) {
   for (const Named& n : s.flags) o.attr(n.name, AttrKind::boolean, false, n.doc);
   o.output("p", "parameter");
   for (const Named& n : s.states) o.output(n.name, n.doc);
-  o.map(Promotion::common_wide,
-        [formula](MapBuilder& b, Values in, AttrSpan flags) {
-          std::vector<X> results = formula({b, in, flags});
-          MapResult out{};
-          for (size_t i = 0; i < results.size(); ++i)
-            out.values.push_back(b.cast(results[i].v, b.input(i ? i + 1 : 0).dtype));
-          return out;
-        })
-      .bounds(s.bound, s.why);
+  o.map(Promotion::common_wide, [formula](MapBuilder& b, Values in, AttrSpan flags) {
+     std::vector<X> results = formula({b, in, flags});
+     MapResult out{};
+     for (size_t i = 0; i < results.size(); ++i)
+       out.values.push_back(b.cast(results[i].v, b.input(i ? i + 1 : 0).dtype));
+     return out;
+   }).bounds(s.bound, s.why);
   const size_t numbers = s.numbers.size();
   multi_op(s, [step, numbers](const Call& c, std::span<const Tensor> in, std::span<const Tensor> outs) {
     std::vector<Arg> args(in.begin(), in.end());
@@ -143,8 +144,10 @@ inline void add_optimizer(const OptimizerSpec& s, Formula formula) {
 
 inline const Named kMaximize{"maximize", "ascend"};
 inline const Named kDecoupled{"decoupled", "decay p itself, not through g"};
-inline const Named kLr{"lr", "learning rate"}, kDecay{"weight_decay", "decay of p"}, kEps{"eps", "added to denominators"};
-inline const Named kBeta1{"beta1", "share of the first moment that stays"}, kBeta2{"beta2", "share of the second moment that stays"};
+inline const Named kLr{"lr", "learning rate"}, kDecay{"weight_decay", "decay of p"},
+    kEps{"eps", "added to denominators"};
+inline const Named kBeta1{"beta1", "share of the first moment that stays"},
+    kBeta2{"beta2", "share of the second moment that stays"};
 inline const Named kM{"exp_avg", "running mean of g"}, kV{"exp_avg_sq", "running mean of g^2"};
 
 inline X ascent(X g, bool maximize) { return maximize ? -g : g; }
@@ -152,8 +155,10 @@ inline X mean_of(X m, X g, X beta) { return m + (1 - beta) * (g - m); }
 inline X square_mean_of(X v, X g, X beta) { return beta * v + (1 - beta) * (g * g); }
 // Decoupled decay shrinks p, the other kind enters the gradient.
 inline void decay(X& p, X& g, X lr, X weight_decay, bool decoupled) {
-  if (decoupled) p = p * (1 - lr * weight_decay);
-  else g = g + weight_decay * p;
+  if (decoupled)
+    p = p * (1 - lr * weight_decay);
+  else
+    g = g + weight_decay * p;
 }
 
 }  // namespace tg

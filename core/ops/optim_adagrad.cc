@@ -43,8 +43,13 @@ std::vector<X> rmsprop(const Operands& in) {
 
 template <bool centered, bool momentum>
 void add_rmsprop(const char* name, const char* doc) {
-  OptimizerSpec s{__FILE__, name, doc, {{"square_avg", "running mean of g^2"}},
-                  {kLr, {"alpha", "share of the means that stays"}, kEps, kDecay}, {kMaximize}, 16,
+  OptimizerSpec s{__FILE__,
+                  name,
+                  doc,
+                  {{"square_avg", "running mean of g^2"}},
+                  {kLr, {"alpha", "share of the means that stays"}, kEps, kDecay},
+                  {kMaximize},
+                  16,
                   "twelve roundings, relative to |p| and the update (centered: to that of v less its difference)"};
   if (centered) s.states.push_back({"grad_avg", "running mean of g"});
   if (momentum) {
@@ -57,22 +62,30 @@ void add_rmsprop(const char* name, const char* doc) {
 }  // namespace
 
 TG_OPS(optim_adagrad) {
-  add_optimizer({__FILE__, "adagrad", "s += g^2; p -= lr * g / (sqrt(s) + eps).", {{"sum", "sum of squares"}},
-                 {kLr, kEps, kDecay}, {kMaximize}, 12, "nine roundings, relative to |p| + lr"},
-                adagrad);
   add_optimizer({__FILE__,
-                 "adadelta",
-                 "v = rho * v + (1 - rho) * g^2; d = sqrt(u + eps) / sqrt(v + eps) * g; p -= lr * d; u = rho * u + (1 - "
-                 "rho) * d^2.",
-                 {{"square_avg", "running mean of g^2"}, {"acc_delta", "running mean of d^2"}},
-                 {kLr, {"rho", "share of the means that stays"}, kEps, kDecay},
+                 "adagrad",
+                 "s += g^2; p -= lr * g / (sqrt(s) + eps).",
+                 {{"sum", "sum of squares"}},
+                 {kLr, kEps, kDecay},
                  {kMaximize},
-                 16,
-                 "fourteen roundings, relative to |p| and the update"},
-                adadelta);
+                 12,
+                 "nine roundings, relative to |p| + lr"},
+                adagrad);
+  add_optimizer(
+      {__FILE__,
+       "adadelta",
+       "v = rho * v + (1 - rho) * g^2; d = sqrt(u + eps) / sqrt(v + eps) * g; p -= lr * d; u = rho * u + (1 - "
+       "rho) * d^2.",
+       {{"square_avg", "running mean of g^2"}, {"acc_delta", "running mean of d^2"}},
+       {kLr, {"rho", "share of the means that stays"}, kEps, kDecay},
+       {kMaximize},
+       16,
+       "fourteen roundings, relative to |p| and the update"},
+      adadelta);
   add_rmsprop<false, false>("rmsprop", "v = alpha * v + (1 - alpha) * g^2; p -= lr * g / (sqrt(v) + eps).");
   add_rmsprop<true, false>("rmsprop_centered", "RMSprop that divides by the standard deviation: sqrt(v - mean(g)^2).");
-  add_rmsprop<false, true>("rmsprop_momentum", "RMSprop whose updates gather: b = momentum * b + g / (sqrt(v) + eps); p -= lr * b.");
+  add_rmsprop<false, true>("rmsprop_momentum",
+                           "RMSprop whose updates gather: b = momentum * b + g / (sqrt(v) + eps); p -= lr * b.");
   add_rmsprop<true, true>("rmsprop_centered_momentum", "RMSprop, centered and with momentum.");
 }
 

@@ -53,7 +53,8 @@ std::vector<X> adamax(const Operands& in) {
 TG_OPS(optim_adam) {
   const Named correction1{"bias_correction1", "1 - beta1^step"};
   const Named correction2{"bias_correction2_sqrt", "sqrt(1 - beta2^step)"};
-  const std::vector<Named> numbers{kLr, kBeta1, kBeta2, kEps, correction1, correction2, kDecay}, flags{kDecoupled, kMaximize};
+  const std::vector<Named> numbers{kLr, kBeta1, kBeta2, kEps, correction1, correction2, kDecay},
+      flags{kDecoupled, kMaximize};
   add_optimizer({__FILE__,
                  "adam",
                  "Adam, or AdamW when decoupled: m and v are running means of g and g^2; p -= lr / correction1 * m / "
@@ -73,27 +74,35 @@ TG_OPS(optim_adam) {
                  16,
                  "as adam"},
                 amsgrad);
-  add_optimizer({__FILE__,
-                 "nadam",
-                 "Adam with Nesterov momentum: p -= (weight_g * g + weight_m * m) / (sqrt(v) / correction2_sqrt + eps); "
-                 "the weights hold the learning rate and the momentum schedule.",
-                 {kM, kV},
-                 {kLr, kBeta1, kBeta2, kEps, correction2, {"weight_g", "lr (1 - mu_t) / (1 - mu_1...mu_t)"},
-                  {"weight_m", "lr mu_{t+1} / (1 - mu_1...mu_{t+1})"}, kDecay},
-                 flags,
-                 16,
-                 "fourteen roundings, relative to |p| and both updates"},
-                nadam);
-  add_optimizer({__FILE__,
-                 "radam",
-                 "Rectified Adam: p -= lr * m / correction1 * r, with r = rectifier * correction2_sqrt / (sqrt(v) + eps), "
-                 "or 1 where the rectifier is 0 (too few steps).",
-                 {kM, kV},
-                 {kLr, kBeta1, kBeta2, kEps, correction1, correction2, {"rectifier", "the variance's, or 0"}, kDecay},
-                 flags,
-                 16,
-                 "fourteen roundings, relative to |p| and the update"},
-                radam);
+  add_optimizer(
+      {__FILE__,
+       "nadam",
+       "Adam with Nesterov momentum: p -= (weight_g * g + weight_m * m) / (sqrt(v) / correction2_sqrt + eps); "
+       "the weights hold the learning rate and the momentum schedule.",
+       {kM, kV},
+       {kLr,
+        kBeta1,
+        kBeta2,
+        kEps,
+        correction2,
+        {"weight_g", "lr (1 - mu_t) / (1 - mu_1...mu_t)"},
+        {"weight_m", "lr mu_{t+1} / (1 - mu_1...mu_{t+1})"},
+        kDecay},
+       flags,
+       16,
+       "fourteen roundings, relative to |p| and both updates"},
+      nadam);
+  add_optimizer(
+      {__FILE__,
+       "radam",
+       "Rectified Adam: p -= lr * m / correction1 * r, with r = rectifier * correction2_sqrt / (sqrt(v) + eps), "
+       "or 1 where the rectifier is 0 (too few steps).",
+       {kM, kV},
+       {kLr, kBeta1, kBeta2, kEps, correction1, correction2, {"rectifier", "the variance's, or 0"}, kDecay},
+       flags,
+       16,
+       "fourteen roundings, relative to |p| and the update"},
+      radam);
   add_optimizer({__FILE__,
                  "adamax",
                  "Adam by the infinity norm: u = max(beta2 * u, |g| + eps); p -= lr / correction1 * m / u.",

@@ -19,7 +19,8 @@ Tensor ratio_of(const Tensor& a, const Tensor& b) {
 }
 
 // p = p * shrink - lr * ratio * u, over p.
-Tensor ratio_step(const Tensor& p, const Tensor& u, const Tensor& ratio, double lr, double shrink, std::span<const Tensor> outs) {
+Tensor ratio_step(const Tensor& p, const Tensor& u, const Tensor& ratio, double lr, double shrink,
+                  std::span<const Tensor> outs) {
   const Arg in[] = {p, u, ratio, lr, shrink};
   return call_to(op_named<"ratio_step">(), in, {}, outs.empty() ? outs : outs.first(1))[0];
 }
@@ -61,7 +62,8 @@ Tensors adafactor(const Call& c, std::span<const Tensor> in, std::span<const Ten
   Tensors out(1);
   Tensor v;
   if constexpr (factored) {
-    const Tensor row = running_mean(in[2], mean(square, {-1}), beta2), col = running_mean(in[3], mean(square, {-2}), beta2);
+    const Tensor row = running_mean(in[2], mean(square, {-1}), beta2),
+                 col = running_mean(in[3], mean(square, {-2}), beta2);
     v = op<"div">({mul(row, col), op<"maximum">({mean(row, {-2}), eps1})});
     out.push_back(write(row, outs, 1));
     out.push_back(write(col, outs, 2));
@@ -94,7 +96,8 @@ MapResult lamb_direction(MapBuilder& b, Values values, AttrSpan flags) {
 }  // namespace
 
 TG_OPS(optim_norms) {
-  const Named correction1{"bias_correction1", "1 - beta1^step"}, correction2{"bias_correction2_sqrt", "sqrt(1 - beta2^step)"};
+  const Named correction1{"bias_correction1", "1 - beta1^step"},
+      correction2{"bias_correction2_sqrt", "sqrt(1 - beta2^step)"};
   const char* const kNormBound = "the sums of the norms, relative to |p| and the update";
 
   optimizer_op(__FILE__, "ratio_step")
@@ -113,10 +116,14 @@ TG_OPS(optim_norms) {
       .bounds(5, "five roundings, relative to |p| + |u|");
 
   OpBuilder direction = optimizer_op(__FILE__, "lamb_direction");
-  direction.doc("LAMB's direction before it is scaled: m / correction1 / (sqrt(v) / correction2_sqrt + eps) + weight_decay * p.")
+  direction
+      .doc(
+          "LAMB's direction before it is scaled: m / correction1 / (sqrt(v) / correction2_sqrt + eps) + weight_decay * "
+          "p.")
       .input("p", "parameter")
       .input("g", "its gradient");
-  for (const Named& n : {kM, kV, kBeta1, kBeta2, kEps, correction1, correction2, kDecay}) direction.input(n.name, n.doc);
+  for (const Named& n : {kM, kV, kBeta1, kBeta2, kEps, correction1, correction2, kDecay})
+    direction.input(n.name, n.doc);
   direction.attr("maximize", AttrKind::boolean, false, "ascend")
       .output("u", "direction")
       .output("exp_avg", "running mean of g")
@@ -151,31 +158,39 @@ TG_OPS(optim_norms) {
              return MapResult{b.cast(r[0].v, b.input(0).dtype), b.cast(r[1].v, b.input(2).dtype)};
            })
       .bounds(8, "eight roundings, relative to |p| + lr (|g| + |buffer|)");
-  multi_op({__FILE__,
-            "lars",
-            "LARS: SGD whose rate is scaled by trust_coefficient * |p| / (|g| + weight_decay * |p| + eps) for every tensor.",
-            {{"momentum_buffer", "momentum buffer"}},
-            {kLr, {"momentum", "share of the buffer that stays"}, kDecay, {"trust_coefficient", "scale of the ratio"}, kEps},
-            {kMaximize},
-            16,
-            kNormBound},
-           lars);
+  multi_op(
+      {__FILE__,
+       "lars",
+       "LARS: SGD whose rate is scaled by trust_coefficient * |p| / (|g| + weight_decay * |p| + eps) for every tensor.",
+       {{"momentum_buffer", "momentum buffer"}},
+       {kLr, {"momentum", "share of the buffer that stays"}, kDecay, {"trust_coefficient", "scale of the ratio"}, kEps},
+       {kMaximize},
+       16,
+       kNormBound},
+      lars);
 
-  const std::vector<Named> numbers{{"lr", "relative step size"}, kBeta2, {"eps1", "least mean square"},
-                                   {"eps2", "least root mean square of p"}, {"d", "clipping threshold"},
-                                   {"shrink", "1 - lr * weight_decay"}};
+  const std::vector<Named> numbers{{"lr", "relative step size"},  kBeta2,
+                                   {"eps1", "least mean square"}, {"eps2", "least root mean square of p"},
+                                   {"d", "clipping threshold"},   {"shrink", "1 - lr * weight_decay"}};
+  multi_op(
+      {__FILE__,
+       "adafactor",
+       "Adafactor with the second moment of a matrix factored into rows and columns; the step is relative to the root "
+       "mean square of p, the update clipped to that of d.",
+       {{"row_var", "mean of g^2 over the last axis"}, {"col_var", "mean of g^2 over the axis before"}},
+       numbers,
+       {kMaximize},
+       24,
+       kNormBound},
+      adafactor<true>, 2);
   multi_op({__FILE__,
-            "adafactor",
-            "Adafactor with the second moment of a matrix factored into rows and columns; the step is relative to the root "
-            "mean square of p, the update clipped to that of d.",
-            {{"row_var", "mean of g^2 over the last axis"}, {"col_var", "mean of g^2 over the axis before"}},
+            "adafactor_vector",
+            "Adafactor for tensors of less than two axes.",
+            {{"variance", "mean of g^2"}},
             numbers,
             {kMaximize},
             24,
             kNormBound},
-           adafactor<true>, 2);
-  multi_op({__FILE__, "adafactor_vector", "Adafactor for tensors of less than two axes.", {{"variance", "mean of g^2"}}, numbers,
-            {kMaximize}, 24, kNormBound},
            adafactor<false>);
 }
 

@@ -49,7 +49,8 @@ TG_OPS(optim_sgd) {
   add_optimizer(
       {__FILE__,
        "sgd",
-       "SGD with momentum: buffer = momentum * buffer + (1 - dampening) * (g + weight_decay * p); p -= lr * buffer, with "
+       "SGD with momentum: buffer = momentum * buffer + (1 - dampening) * (g + weight_decay * p); p -= lr * buffer, "
+       "with "
        "nesterov lr * (gradient + momentum * buffer). The first gradient is undamped: dampening 0, buffer 0.",
        {{"momentum_buffer", "momentum buffer"}},
        {kLr, {"momentum", "share of the buffer that stays"}, {"dampening", "share of g that is left out"}, kDecay},
@@ -57,8 +58,14 @@ TG_OPS(optim_sgd) {
        8,
        "eight roundings, relative to |p| + lr (|g| + |buffer|)"},
       sgd);
-  add_optimizer({__FILE__, "sgd_plain", "SGD without momentum: p -= lr * (g + weight_decay * p).", {}, {kLr, kDecay},
-                 {kMaximize}, 4, "four roundings, relative to |p| + lr |g|"},
+  add_optimizer({__FILE__,
+                 "sgd_plain",
+                 "SGD without momentum: p -= lr * (g + weight_decay * p).",
+                 {},
+                 {kLr, kDecay},
+                 {kMaximize},
+                 4,
+                 "four roundings, relative to |p| + lr |g|"},
                 sgd_plain);
   add_optimizer({__FILE__,
                  "asgd",
@@ -79,16 +86,20 @@ TG_OPS(optim_sgd) {
                  8,
                  "seven roundings, but for the sign of a sum near 0"},
                 lion);
-  add_optimizer({__FILE__,
-                 "rprop",
-                 "Rprop: the step of every element grows while its gradient keeps its sign, shrinks when it turns; p -= "
-                 "sign(g) * step.",
-                 {{"prev", "the last gradient"}, {"step_size", "step of every element"}},
-                 {{"eta_minus", "factor after a turn"}, {"eta_plus", "factor else"}, {"step_min", "smallest step"}, {"step_max", "largest step"}},
-                 {kMaximize},
-                 3,
-                 "two roundings, relative to |p| + step"},
-                rprop);
+  add_optimizer(
+      {__FILE__,
+       "rprop",
+       "Rprop: the step of every element grows while its gradient keeps its sign, shrinks when it turns; p -= "
+       "sign(g) * step.",
+       {{"prev", "the last gradient"}, {"step_size", "step of every element"}},
+       {{"eta_minus", "factor after a turn"},
+        {"eta_plus", "factor else"},
+        {"step_min", "smallest step"},
+        {"step_max", "largest step"}},
+       {kMaximize},
+       3,
+       "two roundings, relative to |p| + step"},
+      rprop);
 }
 
 }  // namespace tg

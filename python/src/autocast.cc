@@ -8,7 +8,8 @@ namespace tg::py {
 namespace {
 
 PyObject* settings(const Autocast& a) {
-  return Py_BuildValue("(OOsO)", a.on ? Py_True : Py_False, dtype_object(a.dtype), a.kind.c_str(), a.cache ? Py_True : Py_False);
+  return Py_BuildValue("(OOsO)", a.on ? Py_True : Py_False, dtype_object(a.dtype), a.kind.c_str(),
+                       a.cache ? Py_True : Py_False);
 }
 
 PyObject* get(PyObject*, PyObject*) { return settings(autocast()); }

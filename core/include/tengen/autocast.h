@@ -28,10 +28,12 @@ inline bool autocasting() { return detail::autocast_threads.load(std::memory_ord
 class AutocastPause {
  public:
   AutocastPause() {
-    if (autocasting()) [[unlikely]] pause();
+    if (autocasting()) [[unlikely]]
+      pause();
   }
   ~AutocastPause() {
-    if (paused_) [[unlikely]] resume();
+    if (paused_) [[unlikely]]
+      resume();
   }
   AutocastPause(const AutocastPause&) = delete;
   AutocastPause& operator=(const AutocastPause&) = delete;

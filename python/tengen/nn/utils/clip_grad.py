@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import tengen as tg
+from tengen._core import call, call_into
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm"]
 
@@ -16,17 +17,33 @@ def _gradients(parameters: Any) -> list[Any]:
     return [p.grad for p in parameters if p.grad is not None]
 
 
-def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0) -> Any:
-    """The norm of all elements together, as a 0-d tensor."""
-    tensors = list(tensors)
+def _by_device(tensors: Iterable[Any]) -> list[tuple[Any, ...]]:
+    groups: dict[Any, list[Any]] = {}
+    for t in tensors:
+        groups.setdefault(t.device, []).append(t)
+    return [tuple(group) for group in groups.values()]
+
+
+def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Any:
+    """The norm of all elements together, as a 0-d tensor: one call per device.
+
+    Raises
+    ------
+    RuntimeError
+        The norm is not finite and error_if_nonfinite.
+    """
+    tensors = [tensors] if isinstance(tensors, tg.Tensor) else list(tensors)
     if not tensors:
         return tg.tensor(0.0)
     with tg.no_grad():
-        device = tensors[0].device
-        if math.isinf(norm_type):
-            return tg.stack([t.abs().max().to(device) for t in tensors]).max()
-        powers = [(t * t if norm_type == 2 else t.abs() ** norm_type).sum().to(device) for t in tensors]
-        return tg.stack(powers).sum() ** (1 / norm_type)
+        norms = [call("multi_norm", group, (float(norm_type),))[0] for group in _by_device(tensors)]
+        total = norms[0]
+        if len(norms) > 1:
+            total = call("multi_norm", tuple(n.to(total.device) for n in norms), (float(norm_type),))[0]
+    if error_if_nonfinite and not math.isfinite(total.item()):
+        raise RuntimeError(f"[get_total_norm] expected a finite norm, the norm is {total.item()}; look for the cause, or pass "
+                           f"error_if_nonfinite=False")
+    return total
 
 
 def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Any:
@@ -38,13 +55,11 @@ def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0, er
         The norm is not finite and error_if_nonfinite.
     """
     grads = _gradients(parameters)
-    total = get_total_norm(grads, norm_type)
-    if error_if_nonfinite and not math.isfinite(total.item()):
-        raise RuntimeError(f"[clip_grad_norm_] the gradients' norm is {total.item()}")
+    total = get_total_norm(grads, norm_type, error_if_nonfinite)
     with tg.no_grad():
         scale = (max_norm / (total + 1e-6)).clip(0.0, 1.0)
-        for g in grads:
-            g.mul_(scale.to(g.device).to(g.dtype))
+        for group in _by_device(grads):
+            call_into("multi_scale", (scale.to(group[0].device), *group), (), group)
     return total
 
 
