@@ -139,8 +139,7 @@ Tensors decompose_attention(const Call& c) {
     const Tensor total = sum(weights, {4}, true);
     if (c.wants(1)) lse.push_back(op<"add">({shift, op<"log">({total})}));
     if (f.dropout()) weights = mul(weights, f.kept(i, n, seen));
-    const Tensor part =
-        op<"matmul">({reshape(weights, {f.b, f.kv, f.g * n, seen}), slice(f.value, 2, 0, seen)});
+    const Tensor part = op<"matmul">({reshape(weights, {f.b, f.kv, f.g * n, seen}), slice(f.value, 2, 0, seen)});
     y.push_back(op<"div">({reshape(part, {f.b, f.kv, f.g, n, f.v}), where(op<"eq">({total, 0.0}), 1.0, total)}));
   }
   if (y.empty()) return {zeros(y_shape, spec[0].dtype, c.device), zeros(lse_shape, spec[1].dtype, c.device)};
@@ -205,14 +204,15 @@ Tensors decompose_backward(const Call& c) {
       Tensor dp = reshape(op<"matmul">({dy_rows, transpose(values)}), p.shape());
       if (kept.defined()) dp = mul(dp, kept);
       const Tensor ds5 = mul(p, sub(dp, slice(delta, 3, i, i + n))), ds = reshape(ds5, matrix);
-      if (c.wants(0))
-        dq.push_back(reshape(mul(op<"matmul">({ds, keys}), f.scale()), {f.b, f.kv, f.g, n, f.e}));
+      if (c.wants(0)) dq.push_back(reshape(mul(op<"matmul">({ds, keys}), f.scale()), {f.b, f.kv, f.g, n, f.e}));
       if (c.wants(1))
         add_to(&dk, with_unseen(op<"matmul">({transpose(ds), mul(f.rows(f.q, i, n), f.scale())}), 2, f.s));
       if (c.wants(3) && f.mask.defined()) {
         const Tensor part = spread_sum(f, ds5, n);
-        if (by_row) dmask_rows.push_back(part);
-        else add_to(&dmask, part);
+        if (by_row)
+          dmask_rows.push_back(part);
+        else
+          add_to(&dmask, part);
       }
     }
   }
@@ -273,8 +273,8 @@ Specs infer(const Inference& c) {
   c.check(c.attr(2).floating() >= 0 && c.attr(2).floating() <= 1, "expected dropout_p between 0 and 1, got ",
           c.attr(2).floating());
   if (c.has(3)) {
-    check_type(is_floating(c.input(3).dtype) || c.input(3).dtype == DType::boolean, c.name(), "a mask of bool or floats",
-               c.input(3).dtype);
+    check_type(is_floating(c.input(3).dtype) || c.input(3).dtype == DType::boolean, c.name(),
+               "a mask of bool or floats", c.input(3).dtype);
     Shape scores = s.y;
     scores.back() = c.input(1).shape[c.input(1).shape.size() - 2];
     c.check(c.input(3).shape.size() <= scores.size() && broadcast(c.name(), scores, c.input(3).shape) == scores,
@@ -329,7 +329,8 @@ Tensors decompose(const Call& c) {
       c.attr(1).given() ? c.attr(1).floating() : 1 / std::sqrt(double(std::max<int64_t>(q.size(3), 1)));
   PhiloxSlice random{};
   if (c.attr(2).floating() > 0) random = take_random(q.size(2) * ((q.size(0) * q.size(1) * k.size(2) + 3) / 4) * 4);
-  const Tensor y = op<"attention">({q, k, v, mask}, {c.attr(0), scale, c.attr(2), c.attr(4), random.seed, random.offset});
+  const Tensor y =
+      op<"attention">({q, k, v, mask}, {c.attr(0), scale, c.attr(2), c.attr(4), random.seed, random.offset});
   return {reshape(y, y_shape)};
 }
 

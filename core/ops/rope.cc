@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rotary position embedding (Su et al., "RoFormer", 2021): pairs of features turned by angles that grow with the position.
+// Rotary position embedding (Su et al., "RoFormer", 2021): pairs of features turned by angles that grow with the
+// position.
 #include "common.h"
 
 namespace tg {
@@ -34,7 +35,8 @@ Tensors decompose(const Call& c) {
   const int64_t e = x.size(-1), d = rotated(c.attrs, e), half = d / 2, last = x.rank() - 1;
   if (!d || !x.numel()) return {op<"copy">({x})};
   const double offset = double(c.attr(4).integer());
-  const Tensor position = c.has(1) ? op<"add">({c.input(1).cast(acc), offset}) : iota(x.size(-2), offset, 1, acc, c.device);
+  const Tensor position =
+      c.has(1) ? op<"add">({c.input(1).cast(acc), offset}) : iota(x.size(-2), offset, 1, acc, c.device);
   const Tensor frequency =
       op<"exp">({op<"mul">({iota(half, 0, 1, acc, c.device), -2 * std::log(c.attr(0).floating()) / double(d)})});
   const Tensor angle = op<"mul">({op<"unsqueeze">({position}, {Ints{-1}}), frequency});

@@ -69,7 +69,8 @@ void few_values(int64_t rows, int64_t count, int64_t width, const C* weights, Ti
       const auto w = hn::Set(d, weights[r * kKeyTile + j]);
       const C* from = value;
       each_vector(y + r * width, width, [&](auto sum, int64_t used) HWY_ATTR {
-        const auto x = used == static_cast<int64_t>(hn::Lanes(d)) ? hn::LoadU(d, from) : load_first(d, from, size_t(used));
+        const auto x =
+            used == static_cast<int64_t>(hn::Lanes(d)) ? hn::LoadU(d, from) : load_first(d, from, size_t(used));
         from += used;
         return hn::MulAdd(w, x, sum);
       });
@@ -94,8 +95,10 @@ void forward(const Attention& a, int64_t task, char* workspace) {
   for (int64_t j0 = 0; j0 < seen; j0 += kKeyTile) {
     const int64_t count = std::min(kKeyTile, seen - j0);
     const Tile<C> k = tile_of<T>(a.key, n, kv, j0, count, a.e, w.k);
-    if (few && k.col == 1) few_scores(rows, count, a.e, w.q, k, w.scores);
-    else product(rows, count, a.e, w.q, a.e, int64_t(1), k.data, k.col, k.row, w.scores, kKeyTile, false);
+    if (few && k.col == 1)
+      few_scores(rows, count, a.e, w.q, k, w.scores);
+    else
+      product(rows, count, a.e, w.q, a.e, int64_t(1), k.data, k.col, k.row, w.scores, kKeyTile, false);
     for (int64_t r = 0; r < rows; ++r) {
       C* x = w.scores + r * kKeyTile;
       mask_row(a, n, head_of(r), query_of(r), j0, count, x);
@@ -108,8 +111,10 @@ void forward(const Attention& a, int64_t task, char* workspace) {
       if (a.dropout > 0) drop_row(a, n, head_of(r), query_of(r), j0, count, x);
     }
     const Tile<C> v = tile_of<T>(a.value, n, kv, j0, count, a.v, w.v);
-    if (few && v.col == 1) few_values(rows, count, a.v, w.scores, v, w.y);
-    else product(rows, a.v, count, w.scores, kKeyTile, int64_t(1), v.data, v.row, v.col, w.y, a.v, true);
+    if (few && v.col == 1)
+      few_values(rows, count, a.v, w.scores, v, w.y);
+    else
+      product(rows, a.v, count, w.scores, kKeyTile, int64_t(1), v.data, v.row, v.col, w.y, a.v, true);
   }
   for (int64_t r = 0; r < rows; ++r) {
     const C total = w.total[r];
@@ -150,7 +155,8 @@ class AttentionPlan final : public Plan {
   void run(const tg_run& r) override {
     const Attention a = bind(r);
     for_tasks(host_, r, a.b * a.kv * a.row_tiles(), HWY_DYNAMIC_DISPATCH(AttentionBytes)(a),
-              [&](int64_t task, char* workspace) { HWY_DYNAMIC_DISPATCH(AttentionTask)(a, task, workspace); });
+              [&](int64_t task, char* workspace) { HWY_DYNAMIC_DISPATCH(AttentionTask)
+                                                   (a, task, workspace); });
   }
 
  private:

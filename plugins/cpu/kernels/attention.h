@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What attention and its gradient share: the operands of a run, and how the work is cut. The rows of a tile are queries of
-// all the heads that share a head of keys and values, so that decoding with grouped heads reads a key once.
+// What attention and its gradient share: the operands of a run, and how the work is cut. The rows of a tile are queries
+// of all the heads that share a head of keys and values, so that decoding with grouped heads reads a key once.
 #ifndef TENGEN_PLUGINS_CPU_ATTENTION_H_
 #define TENGEN_PLUGINS_CPU_ATTENTION_H_
 
@@ -53,9 +53,7 @@ struct Attention {
     b = query.shape[0], kv = keys.shape[1], g = query.shape[1] / kv, l = query.shape[2], e = query.shape[3];
     s = keys.shape[2], v = values.shape[3];
   }
-  void set_run(const tg_run& r) {
-    offset = r.attrs[0].v.i, seed = r.attrs[1].v.i, counter = r.attrs[2].v.i;
-  }
+  void set_run(const tg_run& r) { offset = r.attrs[0].v.i, seed = r.attrs[1].v.i, counter = r.attrs[2].v.i; }
   void set_mask(const tg_tensor* t) {
     mask = Operand(t);
     if (!t) return;

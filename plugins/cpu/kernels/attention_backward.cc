@@ -136,9 +136,9 @@ class AttentionBackwardPlan final : public Plan {
   }
   void run(const tg_run& r) override {
     const Attention a = bind(r);
-    for_tasks(host_, r, a.b * a.kv, HWY_DYNAMIC_DISPATCH(AttentionBackwardBytes)(a), [&](int64_t task, char* workspace) {
-      HWY_DYNAMIC_DISPATCH(AttentionBackwardTask)(a, task, workspace);
-    });
+    for_tasks(host_, r, a.b * a.kv, HWY_DYNAMIC_DISPATCH(AttentionBackwardBytes)(a),
+              [&](int64_t task, char* workspace) { HWY_DYNAMIC_DISPATCH(AttentionBackwardTask)
+                                                   (a, task, workspace); });
   }
 
  private:
@@ -147,7 +147,8 @@ class AttentionBackwardPlan final : public Plan {
     a.set_form(*r.inputs[1], *r.inputs[2], *r.inputs[3]);
     a.set_run(r);
     a.set_mask(given(r, 6));
-    a.dy = Operand(r.inputs[0]), a.q = Operand(r.inputs[1]), a.key = Operand(r.inputs[2]), a.value = Operand(r.inputs[3]);
+    a.dy = Operand(r.inputs[0]), a.q = Operand(r.inputs[1]), a.key = Operand(r.inputs[2]),
+    a.value = Operand(r.inputs[3]);
     a.y = Operand(r.inputs[4]), a.lse = Operand(r.inputs[5]), a.dlse = Operand(given(r, 7));
     a.wants_dq = wanted(r, 0) != nullptr;
     a.dq = Operand(wanted(r, 0)), a.dk = Operand(wanted(r, 1)), a.dv = Operand(wanted(r, 2));
