@@ -3,6 +3,7 @@
 #include "dispatch/call.h"
 
 #include <tengen/autocast.h>
+#include <tengen/call_log.h>
 
 #include <algorithm>
 #include <cstring>
@@ -373,6 +374,7 @@ Tensors run(const Op& op, std::span<const Arg> inputs, std::span<const Attr> ful
 }  // namespace
 
 Tensors call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
+  if (CallLog* log = call_log_for(op)) [[unlikely]] return log->run(op, inputs, attrs, device, wanted);
   if (autocasting()) [[unlikely]] return call_autocast(op, inputs, attrs, device, wanted);
   return call_plain(op, inputs, attrs, device, wanted);
 }

@@ -20,6 +20,7 @@ PYBIND11_MODULE(_core, m) {
     add_autograd(module);
     add_call_into(module);
     add_autocast(module);
+    add_call_log(module);
     add_dlpack(module);
     add_runtime(module);
   } catch (...) {

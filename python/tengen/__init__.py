@@ -114,7 +114,7 @@ def _at_exit() -> None:
 _atexit.register(_at_exit)
 
 _LAZY_MODULES = ("amp", "data", "jit", "linalg", "metrics", "nn", "optim", "train")
-_LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization"}
+_LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "summary": "_summary"}
 
 
 def __getattr__(name: str) -> object:

@@ -42,6 +42,9 @@ def add(hooks: OrderedDict, entry: Any, prepend: bool = False) -> RemovableHandl
 
 def call(module: Any, args: tuple, kwargs: dict) -> Any:
     """forward() between its hooks."""
+    if not (module._forward_pre_hooks or module._forward_hooks or module._backward_hooks or module._backward_pre_hooks):
+        object.__setattr__(module, "_hooked", False)  # all were removed
+        return module.forward(*args, **kwargs)
     for hook, with_kwargs in list(module._forward_pre_hooks.values()):
         if with_kwargs:
             changed = hook(module, args, kwargs)
