@@ -14,6 +14,7 @@ from . import random as random
 from ._methods import RemovableHandle
 from ._serialization import load as load
 from ._serialization import save as save
+from ._summary import summary as summary
 
 _bool = builtins.bool
 _float = builtins.float
