@@ -20,13 +20,6 @@ double largest(DType t) {
 // The sign bit; a NaN's is free, so it counts as clear.
 Expr negative(Expr x) { return (x < 0.0) | ((x == 0.0) & (1.0 / x < 0.0)); }
 
-// 2^e for |e| <= 900 (f32: 127), exactly: a shifted integer to the 32nd power, and the rest.
-Expr power_of_two(Expr e, DType t) {
-  const Expr one = e.constant(1), coarse = e.emit(TG_MAP_SHR, e.constant(5));
-  Expr y = one.emit(TG_MAP_SHL, coarse + 30.0).to(t) * 0x1p-30;
-  for (int i = 0; i < 5; ++i) y = y * y;
-  return y * one.emit(TG_MAP_SHL, e & 31.0).to(t);
-}
 // x 2^e by thirds of e. Beyond 2200 (f32: 340) the result is 0 or infinite anyhow.
 Expr scaled(Expr x, Expr e) {
   const double most = x.wide() ? 2200 : 340;

@@ -70,6 +70,14 @@ inline Expr is_nan(Expr x) { return x != x; }
 // An odd function's value from that of |x|: r with the sign of x, zeros as they are.
 inline Expr odd(Expr x, Expr r) { return where(x == 0.0, x, where(x < 0.0, -r, r)); }
 
+// 2^e of an i64 e, |e| <= 900 (f32: 127), exactly: a shifted integer to the 32nd power, and the rest.
+inline Expr power_of_two(Expr e, DType t) {
+  const Expr one = e.constant(1), coarse = e.emit(TG_MAP_SHR, e.constant(5));
+  Expr y = one.emit(TG_MAP_SHL, coarse + 30.0).to(t) * 0x1p-30;
+  for (int i = 0; i < 5; ++i) y = y * y;
+  return y * one.emit(TG_MAP_SHL, e & 31.0).to(t);
+}
+
 // c[0] + c[1] x + c[2] x^2 + ..., by Horner's rule with fma.
 inline Expr polynomial(Expr x, std::span<const double> c) {
   Expr y = x.constant(c.back());

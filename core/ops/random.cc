@@ -2,53 +2,16 @@
 // Random numbers from the global generator (tengen/random.h). The bits come from Philox, so that equal seeds give equal
 // bits on every plugin. What is recorded holds its own seed and offset: a backward pass or a replay sees the same
 // numbers.
-#include <tengen/random.h>
-
-#include <numbers>
-
-#include "common.h"
+#include "random_words.h"
 
 namespace tg {
 namespace {
 
-// Words of `shape`, as i32: every plugin computes with those.
-Tensor words(const Ints& shape, Device* device) {
-  const PhiloxSlice s = take_random(numel(shape));
-  return op<"bitcast">({op<"floor_random">({Arg()}, {shape, s.seed, s.offset}, device)}, {DType::i32});
-}
-Ints with_lead(int64_t n, const Ints& shape) {
-  Ints s = shape;
-  s.insert(0, n);
-  return s;
-}
-
-// Uniform in [0, 1) of a floating dtype: as many bits as it holds exactly; f64 takes two words.
-int bits_of(DType t) { return t == DType::f16 ? 11 : t == DType::bf16 ? 8 : 24; }
-Tensor uniform01(const Ints& shape, DType t, Device* device) {
-  if (t != DType::f64) return op<"unit_from_bits">({words(shape, device)}, {bits_of(t)});
-  const Tensor w = words(with_lead(2, shape), device);
-  const Tensor high = op<"unit_from_bits">({op<"select">({w}, {0, 0})}, {24}).cast(t);
-  const Tensor low = op<"unit_from_bits">({op<"select">({w}, {0, 1})}, {24}).cast(t);
-  return op<"add">({high, op<"mul">({low, std::ldexp(1.0, -24)})});
-}
-
 // i64 in [0, 2^63).
 Tensor positive63(const Ints& shape, Device* device) {
-  const Tensor w = words(with_lead(2, shape), device).cast(DType::i64);
+  const Tensor w = random_words(with_lead(2, shape), device).cast(DType::i64);
   const Tensor high = op<"bitwise_left_shift">({op<"bitwise_and">({op<"select">({w}, {0, 0}), 0x7fffffff}), 32});
   return op<"bitwise_or">({high, op<"bitwise_and">({op<"select">({w}, {0, 1}), int64_t(0xffffffff)})});
-}
-
-Specs from_shape(const Inference& c, DType t) {
-  for (int64_t d : c.attr(0).ints()) c.check(d >= 0, "expected sizes of 0 or more, got shape ", str(c.attr(0).ints()));
-  return one({t, symbolic(c.attr(0).ints())});
-}
-Specs infer_floats(const Inference& c) {
-  check_type(is_floating(c.attrs.back().dtype()), c.name(), "a floating dtype", c.attrs.back().dtype());
-  return from_shape(c, c.attrs.back().dtype());
-}
-OpBuilder source(OpBuilder o) {
-  return o.family("random").attr("shape", AttrKind::ints, "sizes").output("y", "the numbers").no_grad().function_only();
 }
 
 }  // namespace
@@ -70,9 +33,9 @@ TG_OPS(random) {
       .no_grad()
       .bounds(0, "exact");
 
-  source(TG_OP(random_bits))
+  random_source(TG_OP(random_bits))
       .doc("Uniform 32-bit words, u32.")
-      .infer([](const Inference& c) { return from_shape(c, DType::u32); })
+      .infer([](const Inference& c) { return random_shape(c, 0, DType::u32); })
       .decompose([](const Call& c) {
         infer_now(c);
         const PhiloxSlice s = take_random(numel(c.attr(0).ints()));
@@ -81,7 +44,7 @@ TG_OPS(random) {
       .bounds(0, "exact")
       .example(">>> tg.random_bits((3,)).shape\n(3,)");
 
-  source(TG_OP(uniform))
+  random_source(TG_OP(uniform))
       .doc("Uniform numbers in [low, high). Errors: ValueError for high < low.")
       .attr("low", AttrKind::floating, 0.0, "smallest")
       .attr("high", AttrKind::floating, 1.0, "bound, not reached")
@@ -89,7 +52,7 @@ TG_OPS(random) {
       .infer([](const Inference& c) {
         c.check(c.attr(1).floating() <= c.attr(2).floating(), "expected low <= high, got ", c.attr(1).floating(),
                 " and ", c.attr(2).floating());
-        return infer_floats(c);
+        return random_floats(c);
       })
       .decompose([](const Call& c) {
         const DType t = infer_now(c)[0].dtype;
@@ -101,29 +64,6 @@ TG_OPS(random) {
       })
       .bounds(1, "two roundings, relative to |low| + |high|")
       .example(">>> tg.uniform((2, 3)).shape\n(2, 3)");
-
-  source(TG_OP(normal))
-      .doc("Normally distributed numbers (Box-Muller). Errors: ValueError for a negative std.")
-      .attr("mean", AttrKind::floating, 0.0, "the mean")
-      .attr("std", AttrKind::floating, 1.0, "the standard deviation")
-      .attr("dtype", AttrKind::dtype, DType::f32, "a floating dtype")
-      .infer([](const Inference& c) {
-        c.check(c.attr(2).floating() >= 0, "expected a standard deviation of 0 or more, got ", c.attr(2).floating());
-        return infer_floats(c);
-      })
-      .decompose([](const Call& c) {
-        const DType t = infer_now(c)[0].dtype, compute = acc_dtype(t);
-        const Tensor u = uniform01(with_lead(2, c.attr(0).ints()), compute, c.device);
-        // sqrt(-2 log(1 - u)): 1 - u is in (0, 1], exactly.
-        const Tensor radius = op<"sqrt">({op<"mul">({op<"log">({op<"sub">({1.0, op<"select">({u}, {0, 0})})}), -2.0})});
-        const Tensor angle = op<"mul">({op<"select">({u}, {0, 1}), 2 * std::numbers::pi});
-        Tensor z = op<"mul">({radius, op<"cos">({angle})});
-        if (c.attr(2).floating() != 1) z = op<"mul">({z, c.attr(2).floating()});
-        if (c.attr(1).floating() != 0) z = op<"add">({z, c.attr(1).floating()});
-        return Tensors{z.cast(t)};
-      })
-      .bounds(16, "log, cos and four roundings")
-      .example(">>> tg.normal((2, 3)).shape\n(2, 3)");
 
   TG_OP(randint)
       .family("random")
@@ -138,9 +78,7 @@ TG_OPS(random) {
       .infer([](const Inference& c) {
         c.check(c.attr(0).integer() < c.attr(1).integer(), "expected low < high, got ", c.attr(0).integer(), " and ",
                 c.attr(1).integer());
-        for (int64_t d : c.attr(2).ints())
-          c.check(d >= 0, "expected sizes of 0 or more, got shape ", str(c.attr(2).ints()));
-        return one({c.attr(3).dtype(), symbolic(c.attr(2).ints())});
+        return random_shape(c, 2, c.attr(3).dtype());
       })
       .decompose([](const Call& c) {
         infer_now(c);

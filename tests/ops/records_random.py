@@ -4,11 +4,15 @@ its numbers."""
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 from record import Record
+from scipy import stats
 
 RECORDS: dict[str, Record] = {}
 N = 20000
+NORMAL_BITS = (0xe4331f43, 0x999c7d48)
 
 
 def philox(seed: int, block: int) -> list[int]:
@@ -80,6 +84,11 @@ def _normal(tg, device):
             and np.isfinite(x).all()
         )
     moments(sample(tg, lambda: tg.normal((N,), 3.0, 0.5, device=device)), 3, 0.5)
+    for dtype, bits in ((tg.float32, NORMAL_BITS[0]), (tg.float64, NORMAL_BITS[1])):  # the same on every plugin
+        tg.manual_seed(20)
+        x = tg.normal((N + 1,), dtype=dtype, device=device).cpu().numpy()
+        assert zlib.crc32(x.tobytes()) == bits, f"0x{zlib.crc32(x.tobytes()):08x}"
+        assert stats.kstest(x, stats.norm.cdf).pvalue > 1e-3
 
 
 RECORDS["normal"] = Record(check=_normal)
