@@ -46,6 +46,7 @@ newaxis = None
 double, half, long, short = _core.float64, _core.float16, _core.int64, _core.int16
 _aliases.install(globals())
 _dynamic.install()
+Generator = random.Generator
 
 # Methods that read well as functions too.
 chunk, split, unbind, narrow, swapaxes, t = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import _core
 from ._core import Tensor
+from .random import Generator
 
 __all__ = [
     "arange", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "rand",
@@ -134,8 +135,17 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     return _ready(_ops["eye"](n, n if m is None else m, dtype=dtype or _core.float32, device=device), requires_grad)
 
 
-def rand(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Numbers uniform in [0, 1); arguments as zeros().
+def _drawn(generator: Generator | None, name: str, *args: Any, **attrs: Any) -> Tensor:
+    """A random op, of a generator of its own where one is given."""
+    if generator is None:
+        return _ops[name](*args, **attrs)
+    with generator:
+        return _ops[name](*args, **attrs)
+
+
+def rand(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+         generator: Generator | None = None) -> Tensor:
+    """Numbers uniform in [0, 1); arguments as zeros(), and a generator other than the global one.
 
     Examples
     --------
@@ -143,12 +153,13 @@ def rand(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, r
     >>> bool(((x >= 0) & (x < 1)).all())
     True
     """
-    return _ready(_ops["uniform"](_shape("rand", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
+    return _ready(_drawn(generator, "uniform", _shape("rand", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
 
 
-def randn(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Numbers of the standard normal distribution; arguments as zeros()."""
-    return _ready(_ops["normal"](_shape("randn", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
+def randn(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+          generator: Generator | None = None) -> Tensor:
+    """Numbers of the standard normal distribution; arguments as rand()."""
+    return _ready(_drawn(generator, "normal", _shape("randn", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
 
 
 def rand_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -161,7 +172,8 @@ def randn_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: 
     return randn(x.shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
 
 
-def randint(low: int, high: Any = None, size: Any = None, *, shape: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
+def randint(low: int, high: Any = None, size: Any = None, *, shape: Any = None, dtype: Any = None, device: Any = None,
+            generator: Generator | None = None) -> Tensor:
     """Integers uniform in [low, high); randint(high, size) begins at 0. int64 by default.
 
     Examples
@@ -176,12 +188,12 @@ def randint(low: int, high: Any = None, size: Any = None, *, shape: Any = None, 
         low, high = 0, low
     if size is None:
         raise TypeError("randint() expected a size: randint(low, high, size)")
-    return _ops["randint"](low, high, size, dtype=dtype or _core.int64, device=device)
+    return _drawn(generator, "randint", low, high, size, dtype=dtype or _core.int64, device=device)
 
 
-def randperm(n: int, *, dtype: Any = None, device: Any = None) -> Tensor:
+def randperm(n: int, *, dtype: Any = None, device: Any = None, generator: Generator | None = None) -> Tensor:
     """The integers below n in random order. int64 by default."""
-    return _ops["randperm"](n, dtype=dtype or _core.int64, device=device)
+    return _drawn(generator, "randperm", n, dtype=dtype or _core.int64, device=device)
 
 
 def from_dlpack(x: Any) -> Tensor:

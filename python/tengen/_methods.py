@@ -170,18 +170,66 @@ def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     return self.copy_(self.masked_fill(mask, value))
 
 
-def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+def _overwritten(self: Tensor, name: str, generator: Any, *attrs: Any) -> Tensor:
+    from ._creation import _drawn
+
+    return self.copy_(_drawn(generator, name, self.shape, *attrs, dtype=self.dtype, device=self.device))
+
+
+def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:
     """Overwrites with numbers uniform in [low, high)."""
-    from ._creation import rand
-
-    return self.copy_(rand(self.shape, dtype=self.dtype, device=self.device) * (high - low) + low)
+    return _overwritten(self, "uniform", generator, low, high)
 
 
-def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
     """Overwrites with numbers of a normal distribution."""
-    from ._creation import randn
+    return _overwritten(self, "normal", generator, mean, std)
 
-    return self.copy_(randn(self.shape, dtype=self.dtype, device=self.device) * std + mean)
+
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Any = None) -> Tensor:
+    """Overwrites with exponentials of normal numbers."""
+    return _overwritten(self, "log_normal", generator, mean, std)
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Overwrites with exponentially distributed numbers of mean 1 / lambd."""
+    return _overwritten(self, "exponential", generator, lambd)
+
+
+def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Overwrites with numbers of a Cauchy distribution."""
+    return _overwritten(self, "cauchy", generator, median, sigma)
+
+
+def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
+    """Overwrites with how many trials of probability p it takes to succeed: 1 or more."""
+    if not 0 < p < 1:
+        raise ValueError(f"[geometric_] expected p between 0 and 1, got {p}")
+    import math
+
+    from ._creation import _drawn
+
+    trials = _drawn(generator, "exponential", self.shape, -math.log1p(-p), dtype=_core.float32, device=self.device)
+    return self.copy_(trials.ceil().clip(min=1))
+
+
+def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Any = None) -> Tensor:
+    """Overwrites with 1 with probability p, else 0."""
+    from ._creation import _drawn, full
+
+    chance = p.expand(self.shape) if isinstance(p, Tensor) else full(self.shape, float(p), _core.float32, self.device)
+    return self.copy_(_drawn(generator, "bernoulli", chance))
+
+
+def random_(self: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None) -> Tensor:
+    """Overwrites with integers uniform in [low, high); one number is the bound. By default all that the dtype holds exactly."""
+    from ._creation import _drawn, finfo, iinfo
+
+    if high is None:
+        whole = {"float64": 2**53}.get(self.dtype.name) if self.dtype.is_floating_point else None
+        most = whole or (round(2 / finfo(self.dtype).eps) if self.dtype.is_floating_point else min(iinfo(self.dtype).max, 2**62 - 1) + 1)
+        low, high = (0, low) if low else (0, most)
+    return self.copy_(_drawn(generator, "randint", low, high, self.shape, dtype=_core.int64, device=self.device))
 
 
 def _channels_last(self: Tensor) -> Tensor:

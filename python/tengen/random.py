@@ -10,12 +10,13 @@ True
 """
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ._core import get_rng_state, initial_seed, manual_seed, set_rng_state
 
-__all__ = ["fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+__all__ = ["Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
 
 
 def seed() -> int:
@@ -35,3 +36,124 @@ def fork_rng() -> Iterator[None]:
         yield
     finally:
         set_rng_state(state)
+
+
+class Generator:
+    """A random generator of its own: a seed and how far it has come.
+
+    What is drawn inside ``with generator:`` comes from it, and the global generator stays where it was; ``rand``, ``randn``, ``randint`` and
+    ``randperm`` take it as ``generator=``. It is used by one thread at a time.
+
+    Parameters
+    ----------
+    seed : int
+        equal seeds give equal numbers on every device
+
+    Examples
+    --------
+    >>> g = tg.Generator(3)
+    >>> a = tg.rand(2, generator=g)
+    >>> bool((a == tg.rand(2, generator=tg.Generator(3))).all())
+    True
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._state, self._outer = (_checked_seed(seed), 0), []
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Starts again from a seed; returns itself."""
+        self._check_idle("manual_seed")
+        self._state = (_checked_seed(seed), 0)
+        return self
+
+    def seed(self) -> int:
+        """Starts again from the operating system's entropy; returns the seed."""
+        import secrets
+
+        value = secrets.randbits(63)
+        self.manual_seed(value)
+        return value
+
+    def initial_seed(self) -> int:
+        """The seed."""
+        return self.get_state()[0]
+
+    def get_state(self) -> tuple[int, int]:
+        """(seed, offset), for set_state()."""
+        return get_rng_state() if self._outer else self._state
+
+    def set_state(self, state: tuple[int, int]) -> None:
+        """Puts the generator into a state that get_state() gave."""
+        self._check_idle("set_state")
+        seed, offset = state
+        if offset < 0:
+            raise ValueError(f"[set_state] expected an offset of 0 or more, got {offset}")
+        self._state = (_checked_seed(seed), int(offset))
+
+    def clone_state(self) -> Generator:
+        """Another generator in the same state."""
+        other = Generator()
+        other._state = self.get_state()
+        return other
+
+    def fork(self) -> Generator:
+        """An independent generator, whose seed is drawn from this one (which moves on)."""
+        from . import _core
+
+        with self:
+            high, low = _core.ops["randint"](0, 2**31, (2,), device="cpu").tolist()
+        return Generator(high << 31 | low)
+
+    def __enter__(self) -> Generator:
+        outer = get_rng_state()
+        if not self._outer:  # inside itself it goes on
+            set_rng_state(self._state)
+        self._outer.append(outer)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        outer = self._outer.pop()
+        if not self._outer:
+            self._state = get_rng_state()
+            set_rng_state(outer)
+
+    def __repr__(self) -> str:
+        seed, offset = self.get_state()
+        return f"Generator(seed={seed}, offset={offset})"
+
+    def _check_idle(self, name: str) -> None:
+        if self._outer:
+            raise RuntimeError(f"[{name}] expected a generator that is not in use, got one inside its own with block; leave it first")
+
+
+class _DefaultGenerator(Generator):
+    """The global generator as an object."""
+
+    def manual_seed(self, seed: int) -> Generator:
+        """manual_seed() of the package; returns itself."""
+        manual_seed(_checked_seed(seed))
+        return self
+
+    def get_state(self) -> tuple[int, int]:
+        """get_rng_state()."""
+        return get_rng_state()
+
+    def set_state(self, state: tuple[int, int]) -> None:
+        """set_rng_state()."""
+        set_rng_state(state)
+
+    def __enter__(self) -> Generator:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+
+def _checked_seed(seed: int) -> int:
+    value = operator.index(seed)
+    if not -(2**63) <= value < 2**64:
+        raise ValueError(f"expected a seed of 64 bits, got {seed}")
+    return value - 2**64 if value >= 2**63 else value
+
+
+default_generator = _DefaultGenerator()

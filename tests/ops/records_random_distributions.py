@@ -79,8 +79,8 @@ BITS = {
     "standard_gamma": (0x474c499f, 0xb30fb014),
     "beta": (0x3d6f2e0b, 0xf3b0969d),
     "dirichlet": (0xa7fa767d, 0x5e9a7d9f),
-    "poisson": 0xc2a8b351,
-    "binomial": 0x19c0cac0,
+    "poisson": 0x11905954,
+    "binomial": 0x17181ad7,
     "multinomial": (0x479543ca, 0x967e4e9c),
 }
 source("log_normal", stats.lognorm(0.75, scale=np.exp(0.5)), BITS["log_normal"], 0.5, 0.75)
