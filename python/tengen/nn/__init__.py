@@ -6,12 +6,17 @@ from .activation import *
 from .container import *
 from .conv import *
 from .distance import *
+from .dropout import *
+from .embedding_bag import *
 from .linear import *
 from .loss import *
 from .module import *
 from .multi_head_attention import *
 from .norm import *
+from .padding import *
 from .parameter import *
 from .pooling import *
+from .pooling_index import *
 from .recurrent import *
 from .transformer import *
+from .vision import *

@@ -27,8 +27,9 @@ class _ConvBase(Module):
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(f"[{name}] groups = {groups} must divide in_channels = {in_channels} and "
                              f"out_channels = {out_channels}")
-        if padding_mode != "zeros":
-            raise ValueError(f"[{name}] expected padding_mode 'zeros', got {padding_mode!r}; pad the input with F.pad")
+        modes = ("zeros",) if self._transposed else ("zeros", "reflect", "replicate", "circular")
+        if padding_mode not in modes:
+            raise ValueError(f"[{name}] expected padding_mode to be one of {', '.join(modes)}, got {padding_mode!r}")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = F.sizes(kernel_size, n, name, "kernel_size", 1)
@@ -73,6 +74,8 @@ class _ConvBase(Module):
             text += f", groups={self.groups}"
         if self.bias is None:
             text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
         return text
 
 
@@ -84,8 +87,15 @@ class _Conv(_ConvBase):
                          device=device, dtype=dtype)
         # What the op takes, made once: begins, then ends.
         self._op_padding = F.conv_padding(self.padding, self.kernel_size, self.dilation)
+        self._around = None  # what F.pad takes: pairs from the last axis on
+        if padding_mode != "zeros":
+            begins, ends = self._op_padding[:self._rank], self._op_padding[self._rank:]
+            self._around = tuple(v for pair in zip(reversed(begins), reversed(ends)) for v in pair)
+            self._op_padding = (0,) * (2 * self._rank)
 
     def forward(self, x: Any) -> Any:
+        if self._around is not None:
+            x = F.pad(x, self._around, self.padding_mode)
         return F.conv_op(
             x, self.weight, self.bias, self.stride, self._op_padding, self.dilation, self.groups, self._rank
         )
@@ -102,6 +112,7 @@ class Conv1d(_Conv):
     groups : int
         Input and output channels are split into this many groups that do not see each other.
     bias : bool
+    padding_mode : 'zeros', 'reflect', 'replicate' or 'circular'
     """
 
     _rank = 1

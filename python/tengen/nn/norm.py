@@ -11,7 +11,10 @@ from . import init
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GroupNorm", "LayerNorm", "RMSNorm"]
+__all__ = [
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
+    "LayerNorm", "LocalResponseNorm", "RMSNorm",
+]
 
 
 class _BatchNorm(Module):
@@ -55,14 +58,17 @@ class _BatchNorm(Module):
                 f"[{type(self).__name__}] expected {' or '.join(map(str, self._ranks))} dimensions, got shape "
                 f"{tuple(x.shape)}"
             )
-        momentum = self.momentum
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+                            self.training or not self.track_running_stats, self._share(), self.eps)
+
+    def _share(self) -> float:
+        """Counts a batch in training; its share in the running statistics."""
         if self.training and self.track_running_stats:
             with tg.no_grad():
                 self.num_batches_tracked.add_(1)
-            if momentum is None:  # the plain average of all batches
-                momentum = 1 / float(self.num_batches_tracked.item())
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
-                            self.training or not self.track_running_stats, momentum, self.eps)
+            if self.momentum is None:  # the plain average of all batches
+                return 1 / float(self.num_batches_tracked.item())
+        return self.momentum or 0.0
 
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
@@ -193,3 +199,55 @@ class GroupNorm(Module):
 
     def extra_repr(self) -> str:
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+
+
+class _InstanceNorm(_BatchNorm):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False,
+                 track_running_stats: bool = False, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    def forward(self, x: Any) -> Any:
+        rank = self._ranks[-1]
+        if x.ndim not in (rank - 1, rank) or x.shape[x.ndim - rank + 1] != self.num_features:
+            raise ValueError(f"[{type(self).__name__}] expected {rank} dimensions (or {rank - 1}, unbatched) with "
+                             f"{self.num_features} channels, got shape {tuple(x.shape)}")
+        if x.ndim == rank - 1:
+            return self.forward(x.unsqueeze(0)).squeeze(0)
+        return F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+                               self.training or not self.track_running_stats, self._share(), self.eps)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Normalises every channel of every item over its spatial axes; parameters as BatchNorm1d.
+
+    Neither weights nor running statistics by default.
+    """
+
+    _ranks = (3,)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    __doc__ = InstanceNorm1d.__doc__
+    _ranks = (4,)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    __doc__ = InstanceNorm1d.__doc__
+    _ranks = (5,)
+
+
+class LocalResponseNorm(Module):
+    """x / (k + alpha * mean of squares over `size` neighbouring channels)^beta."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, x: Any) -> Any:
+        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -21,10 +21,6 @@ class _MaxPool(Module):
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
                  return_indices: bool = False, ceil_mode: bool = False) -> None:
         super().__init__()
-        if return_indices:
-            raise ValueError(
-                f"[{type(self).__name__}] return_indices is not available; the indices serve the gradient only"
-            )
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -33,7 +29,8 @@ class _MaxPool(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, x: Any) -> Any:
-        return F.max_pool_op(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self._rank)
+        return F.max_pool_op(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self._rank,
+                             self.return_indices)
 
     def extra_repr(self) -> str:
         return (
@@ -63,7 +60,7 @@ class _AvgPool(Module):
     _rank: int
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-                 count_include_pad: bool = True) -> None:
+                 count_include_pad: bool = True, divisor_override: int | None = None) -> None:
         super().__init__()
         name = type(self).__name__
         self.kernel_size = F.sizes(kernel_size, 1, name, "kernel_size", 1) if self._rank == 1 else kernel_size
@@ -72,10 +69,11 @@ class _AvgPool(Module):
         self.padding = F.sizes(padding, 1, name, "padding", 0) if self._rank == 1 else padding
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
 
     def forward(self, x: Any) -> Any:
         return F.avg_pool_op(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
-                             self._rank)
+                             self._rank, self.divisor_override)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

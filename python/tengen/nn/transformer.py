@@ -11,8 +11,8 @@ import tengen as tg
 
 from . import functional as F
 from . import init
-from .activation import Dropout
 from .container import ModuleList
+from .dropout import Dropout
 from .linear import Linear
 from .module import Module
 from .multi_head_attention import MultiheadAttention

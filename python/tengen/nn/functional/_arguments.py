@@ -37,3 +37,13 @@ def with_batch(fn: Any, x: Any, rank: int, op: str) -> Any:
     if x.ndim == rank + 1:
         return fn(x.unsqueeze(0)).squeeze(0)
     raise ValueError(f"[{op}] expected {rank + 2} dimensions (or {rank + 1}, unbatched), got shape {tuple(x.shape)}")
+
+
+def with_batch_pair(fn: Any, x: Any, rank: int, op: str) -> tuple:
+    """As with_batch, for functions with two results."""
+    if x.ndim == rank + 2:
+        return fn(x)
+    if x.ndim == rank + 1:
+        first, second = fn(x.unsqueeze(0))
+        return first.squeeze(0), second.squeeze(0)
+    return with_batch(fn, x, rank, op)  # raises

@@ -6,7 +6,7 @@ from typing import Any
 
 import tengen as tg
 
-__all__ = ["cosine_similarity", "pairwise_distance"]
+__all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
@@ -18,3 +18,27 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
     """||x1 - x2 + eps||_p along the last axis; x1 and x2 broadcast."""
     return tg.norm(x1 - x2 + eps, -1, p, keepdim)
+
+
+def cdist(x1: Any, x2: Any, p: float = 2.0) -> Any:
+    """||x1[..., i, :] - x2[..., j, :]||_p of all pairs: [..., P, M] and [..., R, M] give [..., P, R].
+
+    The differences themselves are held: P * R * M elements.
+    """
+    if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
+        raise ValueError(f"[cdist] expected [..., P, M] and [..., R, M], got {tuple(x1.shape)} and {tuple(x2.shape)}")
+    if p < 0:
+        raise ValueError(f"[cdist] expected p of 0 or more, got {p}")
+    return tg.norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), -1, p)
+
+
+def pdist(input: Any, p: float = 2.0) -> Any:
+    """||x[i] - x[j]||_p of all pairs i < j of rows [N, M], in the order of the upper triangle: N (N - 1) / 2 of them."""
+    if input.ndim != 2:
+        raise ValueError(f"[pdist] expected [N, M], got shape {tuple(input.shape)}")
+    if p < 0:
+        raise ValueError(f"[pdist] expected p of 0 or more, got {p}")
+    n = input.shape[0]
+    first = tg.tensor([i for i in range(n) for _ in range(i + 1, n)], dtype=tg.int64, device=input.device)
+    second = tg.tensor([j for i in range(n) for j in range(i + 1, n)], dtype=tg.int64, device=input.device)
+    return tg.norm(tg.index_select(input, first) - tg.index_select(input, second), -1, p)

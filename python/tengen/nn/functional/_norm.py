@@ -2,11 +2,16 @@
 """Normalisation."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tengen as tg
 
-__all__ = ["batch_norm", "group_norm", "layer_norm", "normalize", "rms_norm"]
+from ._linear import pad
+
+__all__ = [
+    "batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "normalize", "rms_norm",
+]
 
 
 def batch_norm(
@@ -60,7 +65,46 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     return tg.group_norm(input, weight, bias, num_groups, eps)
 
 
+def instance_norm(input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+                  use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5) -> Any:
+    """Normalises every channel of every item of [N, C, s...] by itself, or by the running statistics.
+
+    With use_input_stats the items' mean statistics (the unbiased variance) enter the running ones.
+    """
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise ValueError("[instance_norm] needs running_mean and running_var unless use_input_stats")
+        return tg.batch_norm_infer(input, running_mean, running_var, weight, bias, eps)
+    if input.ndim < 3:
+        raise ValueError(f"[instance_norm] expected x of shape (N, C, spatial...), got {tuple(input.shape)}")
+    places = math.prod(input.shape[2:])
+    if places <= 1:
+        raise ValueError(f"[instance_norm] expected more than one element per channel, got shape {tuple(input.shape)}")
+    if running_mean is not None:
+        with tg.no_grad():
+            axes, x = tuple(range(2, input.ndim)), input.to(running_mean.dtype)
+            running_mean.lerp_(x.mean(axes).mean(0), momentum)
+            running_var.lerp_(x.var(axes, correction=1).mean(0), momentum)
+    return tg.group_norm(input, weight, bias, input.shape[1], eps)
+
+
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """input / (k + alpha * mean of squares over `size` neighbouring channels)^beta (Krizhevsky et al., 2012).
+
+    Channels beyond the ends count as zeros.
+    """
+    if input.ndim < 3:
+        raise ValueError(f"[local_response_norm] expected x of shape (N, C, spatial...), got {tuple(input.shape)}")
+    if size < 1:
+        raise ValueError(f"[local_response_norm] expected a size of at least 1, got {size}")
+    if input.numel() == 0:
+        return input
+    squares = (input * input).reshape((input.shape[0], 1, input.shape[1], -1))
+    squares = pad(squares, (0, 0, size // 2, (size - 1) // 2))
+    mean = tg.avg_pool(squares, (size, 1), 1).reshape(tuple(input.shape))
+    return input / (mean * alpha + k) ** beta
+
+
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """input divided by its p-norm along dim, which counts as at least eps."""
-    norm = (input.abs() ** p).sum(dim, keepdim=True) ** (1 / p)
-    return input / norm.maximum(tg.full_like(norm, eps))
+    return input / tg.norm(input, dim, p, True).maximum(eps)

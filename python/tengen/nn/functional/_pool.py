@@ -2,11 +2,12 @@
 """Pooling."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tengen as tg
 
-from ._arguments import sizes, with_batch
+from ._arguments import sizes, with_batch, with_batch_pair
 from ._linear import pad
 
 __all__ = [
@@ -15,7 +16,7 @@ __all__ = [
 ]
 
 
-def _pool_arguments(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, rank: int,
+def pool_arguments(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, rank: int,
                     op: str) -> tuple:
     kernel = sizes(kernel, rank, op, "kernel_size", 1)
     stride = kernel if stride is None else sizes(stride, rank, op, "stride", 1)
@@ -34,33 +35,43 @@ def _pool_arguments(x: Any, kernel: Any, stride: Any, padding: Any, dilation: An
     return kernel, stride, (*padding, *ends), dilation
 
 
-def max_pool_op(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, rank: int) -> Any:
+def max_pool_op(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, rank: int,
+                return_indices: bool = False) -> Any:
     op = f"max_pool{rank}d"
-    kernel, stride, padding, dilation = _pool_arguments(x, kernel, stride, padding, dilation, ceil_mode, rank, op)
+    kernel, stride, padding, dilation = pool_arguments(x, kernel, stride, padding, dilation, ceil_mode, rank, op)
+    if return_indices:
+        return with_batch_pair(lambda b: tuple(tg.max_pool_with_index(b, kernel, stride, padding, dilation)), x, rank, op)
     return with_batch(lambda b: tg.max_pool(b, kernel, stride, padding, dilation), x, rank, op)
 
 
 def max_pool1d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-               ceil_mode: bool = False) -> Any:
-    return max_pool_op(input, kernel_size, stride, padding, dilation, ceil_mode, 1)
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest element of every window, with return_indices also its flat place among the spatial axes."""
+    return max_pool_op(input, kernel_size, stride, padding, dilation, ceil_mode, 1, return_indices)
 
 
 def max_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-               ceil_mode: bool = False) -> Any:
-    return max_pool_op(input, kernel_size, stride, padding, dilation, ceil_mode, 2)
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest element of every window, with return_indices also its flat place among the spatial axes."""
+    return max_pool_op(input, kernel_size, stride, padding, dilation, ceil_mode, 2, return_indices)
 
 
 def max_pool3d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-               ceil_mode: bool = False) -> Any:
-    return max_pool_op(input, kernel_size, stride, padding, dilation, ceil_mode, 3)
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest element of every window, with return_indices also its flat place among the spatial axes."""
+    return max_pool_op(input, kernel_size, stride, padding, dilation, ceil_mode, 3, return_indices)
 
 
-def avg_pool_op(
-    x: Any, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool, rank: int
-) -> Any:
+def avg_pool_op(x: Any, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool, rank: int,
+                divisor_override: int | None = None) -> Any:
     op = f"avg_pool{rank}d"
-    plain = _pool_arguments(x, kernel, stride, padding, 1, False, rank, op)
-    kernel, stride, padding, _ = _pool_arguments(x, kernel, stride, padding, 1, ceil_mode, rank, op)
+    if divisor_override == 0:
+        raise ValueError(f"[{op}] expected a divisor_override other than 0, got 0")
+    plain = pool_arguments(x, kernel, stride, padding, 1, False, rank, op)
+    kernel, stride, padding, _ = pool_arguments(x, kernel, stride, padding, 1, ceil_mode, rank, op)
+    if divisor_override is not None:  # the op's mean over all of a window, padding included, times the window's size
+        share = math.prod(kernel) / divisor_override
+        return with_batch(lambda b: tg.avg_pool(b, kernel, stride, padding, True) * share, x, rank, op)
     if padding == plain[2] or not count_include_pad:
         return with_batch(lambda b: tg.avg_pool(b, kernel, stride, padding, count_include_pad), x, rank, op)
     # Ceil mode's last windows reach past the padding, and only what is padded counts: pad, then leave the rest out.
@@ -72,17 +83,20 @@ def avg_pool_op(
 
 def avg_pool1d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
                count_include_pad: bool = True) -> Any:
+    """The mean of every window."""
     return avg_pool_op(input, kernel_size, stride, padding, ceil_mode, count_include_pad, 1)
 
 
 def avg_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True) -> Any:
-    return avg_pool_op(input, kernel_size, stride, padding, ceil_mode, count_include_pad, 2)
+               count_include_pad: bool = True, divisor_override: int | None = None) -> Any:
+    """The mean of every window; divisor_override: the sum divided by this number."""
+    return avg_pool_op(input, kernel_size, stride, padding, ceil_mode, count_include_pad, 2, divisor_override)
 
 
 def avg_pool3d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True) -> Any:
-    return avg_pool_op(input, kernel_size, stride, padding, ceil_mode, count_include_pad, 3)
+               count_include_pad: bool = True, divisor_override: int | None = None) -> Any:
+    """The mean of every window; divisor_override: the sum divided by this number."""
+    return avg_pool_op(input, kernel_size, stride, padding, ceil_mode, count_include_pad, 3, divisor_override)
 
 
 def adaptive_avg_pool_op(x: Any, output_size: Any, rank: int) -> Any:
