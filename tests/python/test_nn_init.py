@@ -95,3 +95,42 @@ def test_parameters_to_vector():
     assert net.weight.tolist() == [[0, 1], [2, 3], [4, 5]] and net.bias.tolist() == [6, 7, 8]
     with pytest.raises(ValueError, match="a vector of 9 elements"):
         nn.utils.vector_to_parameters(t(rand(8)), net.parameters())
+
+
+def test_sparse_and_dirac():
+    tg.manual_seed(0)
+    w = nn.init.sparse_(tg.empty((10, 50)), 0.25, std=2.0).numpy()
+    assert ((w == 0).sum(0) == 3).all()  # ceil(2.5) in every column
+    assert 1.6 < w[w != 0].std() < 2.4 and len({tuple(c) for c in (w == 0).T}) > 20
+    conv = nn.Conv2d(4, 6, 3, padding=1, groups=2, bias=False)
+    nn.init.dirac_(conv.weight, groups=2)
+    x = rand(2, 4, 5, 5)
+    y = conv(t(x)).detach().numpy()
+    np.testing.assert_array_equal(y[:, [0, 1, 3, 4]], x)
+    assert not y[:, [2, 5]].any()
+    assert nn.init.dirac_(tg.empty((2, 3, 4))).numpy()[:, :, 2].tolist() == [[1, 0, 0], [0, 1, 0]]
+    for call in (lambda: nn.init.sparse_(tg.empty((2, 2, 2)), 0.1), lambda: nn.init.sparse_(tg.empty((2, 2)), 1.5),
+                 lambda: nn.init.dirac_(tg.empty((2, 2))), lambda: nn.init.dirac_(tg.empty((3, 2, 1)), groups=2)):
+        with pytest.raises(ValueError, match="expected"):
+            call()
+    assert nn.init.calculate_gain("conv_transpose2d") == 1 and nn.init.calculate_gain("selu") == 0.75
+
+
+def test_fusion_with_batch_norm():
+    for layer, bn, x, transpose in (
+        (nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), rand(2, 3, 6, 6), False),
+        (nn.Conv1d(4, 6, 2, groups=2), nn.BatchNorm1d(6, affine=False), rand(2, 4, 6), False),
+        (nn.ConvTranspose2d(3, 5, 2, stride=2), nn.BatchNorm2d(5), rand(2, 3, 4, 4), True),
+        (nn.Linear(3, 4), nn.BatchNorm1d(4), rand(6, 3), False),
+    ):
+        for _ in range(3):  # statistics that are not 0 and 1
+            bn(layer(t(rand(*x.shape) * 2 + 1)))
+        if bn.affine:
+            nn.init.uniform_(bn.weight, 0.5, 2), nn.init.normal_(bn.bias)
+        layer.eval(), bn.eval()
+        fuse = nn.utils.fuse_linear_bn_eval if isinstance(layer, nn.Linear) else nn.utils.fuse_conv_bn_eval
+        fused = fuse(layer, bn, transpose) if transpose else fuse(layer, bn)
+        assert fused is not layer and type(fused) is type(layer)
+        close(fused(t(x)), bn(layer(t(x))).detach().numpy(), 1e-4)
+        with pytest.raises(RuntimeError, match="eval"):
+            fuse(layer.train(), bn)

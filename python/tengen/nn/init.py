@@ -7,8 +7,8 @@ from typing import Any
 
 import tengen as tg
 
-_GAINS = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3,
-          "relu": math.sqrt(2), "selu": 0.75}
+_LINEAR = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)), "sigmoid")
+_GAINS = {**dict.fromkeys(_LINEAR, 1.0), "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75}
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -123,3 +123,36 @@ def orthogonal_(tensor: Any, gain: float = 1.0) -> Any:
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # a unique factor: uniform over the orthogonal group
     q = q if rows >= cols else q.T
     return _fill(tensor, tg.tensor((gain * q).reshape(tuple(tensor.shape)).astype(np.float32), device=tensor.device))
+
+
+def sparse_(tensor: Any, sparsity: float, std: float = 0.01) -> Any:
+    """A matrix whose columns have that share of zeros, the others normal (Martens 2010)."""
+    import numpy as np
+
+    if tensor.ndim != 2:
+        raise ValueError(f"[sparse_] expected 2 dimensions, got shape {tuple(tensor.shape)}")
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"[sparse_] expected sparsity between 0 and 1, got {sparsity}")
+    rows, cols = tensor.shape
+    order = tg.rand((rows, cols), device="cpu").numpy().argsort(0)  # a permutation of each column
+    keep = order >= math.ceil(sparsity * rows)
+    normal_(tensor, 0, std)
+    with tg.no_grad():
+        return tensor.mul_(tg.tensor(np.asarray(keep, np.float32), device=tensor.device).to(tensor.dtype))
+
+
+def dirac_(tensor: Any, groups: int = 1) -> Any:
+    """A convolution's weight [out, in, kernel...] that passes on as many channels of each group as it can."""
+    import numpy as np
+
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError(f"[dirac_] expected 3, 4 or 5 dimensions, got shape {tuple(tensor.shape)}")
+    out, channels = tensor.shape[:2]
+    if groups < 1 or out % groups:
+        raise ValueError(f"[dirac_] expected the {out} output channels to be a multiple of groups, got {groups}")
+    values = np.zeros(tuple(tensor.shape), np.float32)
+    centre = tuple(n // 2 for n in tensor.shape[2:])
+    for g in range(groups):
+        for i in range(min(out // groups, channels)):
+            values[(g * (out // groups) + i, i, *centre)] = 1
+    return _fill(tensor, tg.tensor(values, device=tensor.device))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradient clipping, parameters as one vector, sequences of several lengths."""
+"""Gradient clipping, parameters as one vector, sequences of several lengths, parameters as functions of others, fusion."""
 # ruff: noqa: F401, F403
-from . import rnn
+from . import parametrizations, parametrize, rnn
 from .clip_grad import *
 from .convert_parameters import *
+from .fusion import *
