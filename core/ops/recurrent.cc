@@ -129,6 +129,7 @@ Shape check_scan(const Inference& c, int64_t n, size_t h0, size_t weight) {
 }
 OpBuilder scan(OpBuilder o) {
   return o.kernel()
+      .amp(Amp::low)
       .family("recurrent")
       .attr("batch_sizes", AttrKind::ints, "sequences at every step, not growing")
       .attr("reverse", AttrKind::boolean, false, "from the last step to the first")

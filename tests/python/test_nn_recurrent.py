@@ -275,3 +275,19 @@ def test_pack_errors():
         pad_sequence([])
     with pytest.raises(ValueError, match="padding_side"):
         pad_sequence([x], padding_side="up")
+
+
+def test_autocast():
+    """All of a scan's operands take the low dtype, whatever the state's is."""
+    x = rand(T, N, IN)
+    for layer in (nn.LSTM(IN, HIDDEN, 2, bidirectional=True), nn.GRU(IN, HIDDEN), nn.RNN(IN, HIDDEN), nn.GRUCell(IN, HIDDEN)):
+        given_x = t(x[0] if isinstance(layer, nn.GRUCell) else x)
+        want = layer(given_x)
+        with tg.autocast("cpu", dtype=tg.bfloat16):
+            got = layer(given_x)
+        if isinstance(got, tuple):
+            got, want = got[0], want[0]
+        assert got.dtype == tg.bfloat16
+        close(got.float(), want.detach().numpy(), 0.05)
+        got.float().sum().backward()
+        assert all(p.grad.dtype == tg.float32 for p in layer.parameters())

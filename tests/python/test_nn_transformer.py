@@ -278,3 +278,16 @@ def test_on_another_device(second_device):
     net.to(second_device)
     close(net(src.to(second_device), tgt.to(second_device), tgt_mask=mask.to(second_device)).cpu(), want)
     close(net(src.to(second_device), tgt.to(second_device), tgt_is_causal=True).cpu(), want)
+
+
+def test_autocast():
+    layer, x = nn.TransformerEncoderLayer(E, HEADS, 8, dropout=0.0), t(rand(L, N, E))
+    mask = nn.Transformer.generate_square_subsequent_mask(L)
+    want = layer(x, src_mask=mask).detach().numpy()
+    with tg.autocast("cpu", dtype=tg.bfloat16):
+        got = layer(x, src_mask=mask)
+        weights = layer.self_attn(x, x, x, attn_mask=mask)[1]
+    close(got.float(), want, 0.05)
+    close(weights.float().sum(-1), np.ones((N, L)), 0.02)
+    got.float().sum().backward()
+    assert all(p.grad.dtype == tg.float32 for p in layer.parameters())
