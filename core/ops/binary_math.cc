@@ -42,7 +42,8 @@ Expr xlogy(Expr x, Expr y) { return where((x == 0.0) & !is_nan(y), 0.0, x * log(
 // x's weight in the sum: sigmoid((x - y) scale), and 1/2 for equal infinities.
 Tensors sum_gradient(const Backward& b, double scale) {
   Device* device = b.grad().device();
-  const Tensor d = op<"where">({op<"eq">({b.arg(0), b.arg(1)}, {}, device), 0.0, op<"sub">({b.arg(0), b.arg(1)}, {}, device)});
+  const Tensor d =
+      op<"where">({op<"eq">({b.arg(0), b.arg(1)}, {}, device), 0.0, op<"sub">({b.arg(0), b.arg(1)}, {}, device)});
   const Tensor e = scale == 1 ? d : mul(d, scale);
   return {when(b.need(0), [&] { return mul(b.grad(), op<"sigmoid">({e})); }),
           when(b.need(1), [&] { return mul(b.grad(), op<"sigmoid">({op<"neg">({e})})); })};
@@ -97,7 +98,9 @@ TG_OPS(binary_math) {
 
   binary(TG_OP(float_power).amp(Amp::f32))
       .doc("x to the power y, computed and given in float64.")
-      .infer([](const Inference& c) { return one({DType::f64, broadcast(c.name(), c.input(0).shape, c.input(1).shape)}); })
+      .infer([](const Inference& c) {
+        return one({DType::f64, broadcast(c.name(), c.input(0).shape, c.input(1).shape)});
+      })
       .decompose([](const Call& c) {
         infer_now(c);
         return Tensors{op<"pow">({c.input(0).cast(DType::f64), c.input(1).cast(DType::f64)})};
@@ -114,8 +117,9 @@ TG_OPS(binary_math) {
              return where(is_nan(x), x, where(x == 0.0, y, (0.0 < x).to(in[0].dtype))).v;
            })
       .grad([](const Backward& b) {
-        return Tensors{when(b.need(0), [&] { return zeros_like(b.grad()); }),
-                       when(b.need(1), [&] { return op<"where">({op<"eq">({b.arg(0), 0.0}, {}, b.grad().device()), b.grad(), 0.0}); })};
+        return Tensors{when(b.need(0), [&] { return zeros_like(b.grad()); }), when(b.need(1), [&] {
+                         return op<"where">({op<"eq">({b.arg(0), 0.0}, {}, b.grad().device()), b.grad(), 0.0});
+                       })};
       })
       .saves(1, 0)
       .bounds(0, "exact")

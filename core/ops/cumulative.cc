@@ -50,14 +50,17 @@ void running(OpBuilder o, const char* doc, const char* example) {
 
 TG_OPS(cumulative) {
   running<TG_REDUCE_MAX>(
-      TG_OP(cummax), "The largest element up to each place along an axis, and where it is: the last of equals; NaN stays.",
+      TG_OP(cummax),
+      "The largest element up to each place along an axis, and where it is: the last of equals; NaN stays.",
       ">>> [v.tolist() for v in tg.cummax(tg.tensor([1, 3, 2, 3]), 0)]\n[[1, 3, 3, 3], [0, 1, 1, 3]]");
   running<TG_REDUCE_MIN>(
-      TG_OP(cummin), "The smallest element up to each place along an axis, and where it is: the last of equals; NaN stays.",
+      TG_OP(cummin),
+      "The smallest element up to each place along an axis, and where it is: the last of equals; NaN stays.",
       ">>> [v.tolist() for v in tg.cummin(tg.tensor([3, 1, 2, 1]), 0)]\n[[3, 1, 1, 1], [0, 1, 1, 3]]");
 
   // Runs of doubled length, combined by logaddexp: log2(n) passes, each element the sum of what is before it.
-  TG_OP(logcumsumexp).amp(Amp::f32)
+  TG_OP(logcumsumexp)
+      .amp(Amp::f32)
       .family("scan")
       .doc("log(exp(x[0]) + ... + exp(x[i])) along an axis, without overflow. Errors: TypeError for integers.")
       .input("x", "floats of at least one axis")

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// log, exp, sin and cos as fixed sequences of exactly rounded opcodes (+ - * / fma, comparisons, where, integer shifts): their
-// bits are the same on every plugin, which transcendental opcodes do not promise (ABI.md, section 5). For random numbers; the
-// dtype is f32 or f64. Errors are a few ulp: the series' first dropped term is below eps / 4, and each step rounds once.
+// log, exp, sin and cos as fixed sequences of exactly rounded opcodes (+ - * / fma, comparisons, where, integer
+// shifts): their bits are the same on every plugin, which transcendental opcodes do not promise (ABI.md, section 5).
+// For random numbers; the dtype is f32 or f64. Errors are a few ulp: the series' first dropped term is below eps / 4,
+// and each step rounds once.
 #pragma once
 #include <numbers>
 
@@ -17,8 +18,8 @@ Expr series(Expr x, int terms, F f) {
   return polynomial(x, c);
 }
 
-// m of x = m 2^e in [1/sqrt(2), sqrt(2)), then 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.172: s^2 < 0.0295, whose 6th (11th)
-// power is below the dtype's eps. `lowest`: 2^(1 - 2 lowest) bounds x from below, 2^(2 highest) from above.
+// m of x = m 2^e in [1/sqrt(2), sqrt(2)), then 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.172: s^2 < 0.0295, whose 6th
+// (11th) power is below the dtype's eps. `lowest`: 2^(1 - 2 lowest) bounds x from below, 2^(2 highest) from above.
 inline Expr log_between(Expr x, int lowest, int highest) {
   Expr m = x, e = x.constant(0);
   for (int s = highest; s > 0; s /= 2) {
@@ -37,7 +38,8 @@ inline Expr log_between(Expr x, int lowest, int highest) {
   const Expr s = (m - 1.0) / (m + 1.0), s2 = s * s;
   const Expr tail = s2 * series(s2, x.wide() ? 11 : 6, [](int k) { return 2.0 / (2 * k + 3); });
   // log(2) in two parts: the first has trailing zeros, so that e times it is exact.
-  const double high = x.wide() ? 0x1.62e42fee00000p-1 : 0x1.62e4p-1, low = x.wide() ? 0x1.a39ef35793c76p-33 : 0x1.7f7d1cf79abcap-20;
+  const double high = x.wide() ? 0x1.62e42fee00000p-1 : 0x1.62e4p-1,
+               low = x.wide() ? 0x1.a39ef35793c76p-33 : 0x1.7f7d1cf79abcap-20;
   return fma(e, high, fma(s, 2.0, fma(s, tail, e * low)));
 }
 // log(x) of normal x; of 0: -inf, inf: inf, below 0 and NaN: NaN.
@@ -53,7 +55,8 @@ inline Expr exponential(Expr u) { return -log_between(1.0 - u, u.wide() ? 32 : 1
 inline Expr exp(Expr x) {
   const double most = x.wide() ? 750 : 105;
   const Expr t = min(max(x, -most), most), n = round(t * std::numbers::log2e);
-  const double high = x.wide() ? 0x1.62e42fee00000p-1 : 0x1.62e4p-1, low = x.wide() ? 0x1.a39ef35793c76p-33 : 0x1.7f7d1cf79abcap-20;
+  const double high = x.wide() ? 0x1.62e42fee00000p-1 : 0x1.62e4p-1,
+               low = x.wide() ? 0x1.a39ef35793c76p-33 : 0x1.7f7d1cf79abcap-20;
   const Expr r = fma(n, -low, fma(n, -high, t));
   double factorial = 1;
   const Expr y = series(r, x.wide() ? 14 : 8, [&](int k) { return 1 / (factorial *= k ? k : 1); });
@@ -62,7 +65,8 @@ inline Expr exp(Expr x) {
   return where(x < -most, 0.0, where(most < x, INFINITY, scaled));
 }
 
-// cos and sin of 2 pi u for u in [0, 1]: u is taken to the nearest quarter q exactly, and Taylor's series at |a| <= pi / 4 turned by q.
+// cos and sin of 2 pi u for u in [0, 1]: u is taken to the nearest quarter q exactly, and Taylor's series at |a| <= pi
+// / 4 turned by q.
 struct Turn {
   Expr cos, sin;
 };
@@ -70,9 +74,11 @@ inline Turn turn(Expr u) {
   const Expr q = round(u * 4.0), a = (u - q * 0.25) * (2 * std::numbers::pi), a2 = a * a;
   const int terms = u.wide() ? 9 : 5;
   double factorial = 1;
-  const Expr c = series(a2, terms, [&](int k) { return (k % 2 ? -1 : 1) / (factorial *= k ? (2.0 * k - 1) * (2 * k) : 1); });
+  const Expr c =
+      series(a2, terms, [&](int k) { return (k % 2 ? -1 : 1) / (factorial *= k ? (2.0 * k - 1) * (2 * k) : 1); });
   factorial = 1;
-  const Expr s = a * series(a2, terms, [&](int k) { return (k % 2 ? -1 : 1) / (factorial *= k ? 2.0 * k * (2 * k + 1) : 1); });
+  const Expr s =
+      a * series(a2, terms, [&](int k) { return (k % 2 ? -1 : 1) / (factorial *= k ? 2.0 * k * (2 * k + 1) : 1); });
   const Expr odd = (q == 1.0) | (q == 3.0);
   const Expr x = where(odd, s, c), y = where(odd, c, s);
   return {where((q == 1.0) | (q == 2.0), -x, x), where((q == 2.0) | (q == 3.0), -y, y)};
@@ -83,7 +89,8 @@ inline Expr log_gamma(Expr x) {
   Expr product = x;
   for (int i = 1; i < 8; ++i) product = product * (x + double(i));
   const Expr y = x + 8.0, w = 1.0 / y;
-  const Expr tail = w * polynomial(w * w, {1.0 / 12, -1.0 / 360, 1.0 / 1260, -1.0 / 1680, 1.0 / 1188, -691.0 / 360360, 1.0 / 156});
+  const Expr tail =
+      w * polynomial(w * w, {1.0 / 12, -1.0 / 360, 1.0 / 1260, -1.0 / 1680, 1.0 / 1188, -691.0 / 360360, 1.0 / 156});
   const double constant = 0.91893853320467274178;  // log(2 pi) / 2
   return fma(y - 0.5, exact::log(y), constant - y) + tail - exact::log(product);
 }

@@ -91,9 +91,8 @@ TG_OPS(float_parts) {
   factor(TG_OP(rad2deg), "Radians to degrees: x 180 / pi.", 180 / std::numbers::pi,
          ">>> tg.rad2deg(tg.tensor([0.])).tolist()\n[0.0]");
 
-  test(
-      TG_OP(signbit), "The sign bit is set: x is below 0 or -0. (A NaN has no sign here.)", negative, false,
-      ">>> tg.signbit(tg.tensor([-1., 0., -0.0])).tolist()\n[True, False, True]");
+  test(TG_OP(signbit), "The sign bit is set: x is below 0 or -0. (A NaN has no sign here.)", negative, false,
+       ">>> tg.signbit(tg.tensor([-1., 0., -0.0])).tolist()\n[True, False, True]");
   test(
       TG_OP(isposinf), "x is +inf.", [](Expr x) { return x == INFINITY; }, true,
       ">>> tg.isposinf(tg.tensor([float('inf'), -float('inf')])).tolist()\n[True, False]");
@@ -113,9 +112,13 @@ TG_OPS(float_parts) {
              return where(negative(y), -abs(x), abs(x)).v;
            })
       .grad([](const Backward& b) {
-        const Arg sign = b.arg(0).kind == Arg::scalar ? Arg(double((b.arg(0).s.as_double() > 0) - (b.arg(0).s.as_double() < 0)))
-                                                      : Arg(op<"sign">({b.arg(0)}));
-        return Tensors{when(b.need(0), [&] { return mul(b.grad(), op<"copysign">({sign, times(sign, b.arg(1))})); }),
+        const Arg sign = b.arg(0).kind == Arg::scalar
+                             ? Arg(double((b.arg(0).s.as_double() > 0) - (b.arg(0).s.as_double() < 0)))
+                             : Arg(op<"sign">({b.arg(0)}));
+        return Tensors{when(b.need(0),
+                            [&] {
+                              return mul(b.grad(), op<"copysign">({sign, times(sign, b.arg(1))}));
+                            }),
                        when(b.need(1), [&] { return zeros_like(b.grad()); })};
       })
       .saves(3, 0)
@@ -202,7 +205,9 @@ TG_OPS(float_parts) {
 
   TG_OP(nextafter)
       .family("elementwise")
-      .doc("The number of the dtype next to x in the direction of y; y where they are equal. Errors: TypeError for integers.")
+      .doc(
+          "The number of the dtype next to x in the direction of y; y where they are equal. Errors: TypeError for "
+          "integers.")
       .input("x", "floats")
       .input("y", "floats; broadcasts with x")
       .output("z", "the broadcast shape, the promoted dtype")
@@ -239,9 +244,10 @@ TG_OPS(float_parts) {
              const Expr away = !((x < y) ^ (0.0 < x));  // from 0
              const Expr step = where(away, n + 1.0, n - 1.0);
              const Expr tiny = where(y < 0.0, bits(sign | 1), bits(1));
-             const uint64_t quiet = t == DType::i64   ? 0x7ff8000000000000
-                                    : t == DType::i32 ? 0x7fc00000
-                                    : x.v.dtype == DType::bf16 ? 0x7fc0 : 0x7e00;
+             const uint64_t quiet = t == DType::i64            ? 0x7ff8000000000000
+                                    : t == DType::i32          ? 0x7fc00000
+                                    : x.v.dtype == DType::bf16 ? 0x7fc0
+                                                               : 0x7e00;
              const Expr next = where(x == 0.0, tiny, step);
              const Expr same = where(x == 0.0, where(negative(y), bits(sign), bits(0)), n);
              return where(is_nan(x) | is_nan(y), bits(quiet), where(x == y, same, next)).v;

@@ -12,16 +12,15 @@ constexpr double kPi = std::numbers::pi, kEuler = std::numbers::egamma;
 
 // zeta(k) - 1, k = 2, 3, ...
 constexpr double kZeta[] = {
-    0.6449340668482264,     0.2020569031595943,     0.08232323371113819,    0.03692775514336993,
-    0.01734306198444914,    0.008349277381922827,   0.00407735619794434,    0.0020083928260822143,
-    0.0009945751278180853,  0.0004941886041194645,  0.0002460865533080483,  0.00012271334757848915,
-    6.124813505870483e-05,  3.058823630702049e-05,  1.528225940865187e-05,  7.637197637899763e-06,
-    3.81729326499984e-06,   1.908212716553939e-06,  9.539620338727962e-07,  4.769329867878064e-07,
-    2.38450502727733e-07,   1.1921992596531106e-07, 5.960818905125948e-08,  2.980350351465228e-08,
-    1.4901554828365043e-08, 7.45071178983543e-09,   3.725334024788457e-09,  1.862659723513049e-09};
+    0.6449340668482264,    0.2020569031595943,     0.08232323371113819,   0.03692775514336993,   0.01734306198444914,
+    0.008349277381922827,  0.00407735619794434,    0.0020083928260822143, 0.0009945751278180853, 0.0004941886041194645,
+    0.0002460865533080483, 0.00012271334757848915, 6.124813505870483e-05, 3.058823630702049e-05, 1.528225940865187e-05,
+    7.637197637899763e-06, 3.81729326499984e-06,   1.908212716553939e-06, 9.539620338727962e-07, 4.769329867878064e-07,
+    2.38450502727733e-07,  1.1921992596531106e-07, 5.960818905125948e-08, 2.980350351465228e-08, 1.4901554828365043e-08,
+    7.45071178983543e-09,  3.725334024788457e-09,  1.862659723513049e-09};
 // Bernoulli numbers B2, B4, ...
-constexpr double kBernoulli[] = {1.0 / 6,      -1.0 / 30, 1.0 / 42,       -1.0 / 30,       5.0 / 66,
-                                 -691.0 / 2730, 7.0 / 6,   -3617.0 / 510, 43867.0 / 798,   -174611.0 / 330};
+constexpr double kBernoulli[] = {1.0 / 6,       -1.0 / 30, 1.0 / 42,      -1.0 / 30,     5.0 / 66,
+                                 -691.0 / 2730, 7.0 / 6,   -3617.0 / 510, 43867.0 / 798, -174611.0 / 330};
 
 Tensor mul(const Arg& a, const Arg& b) { return op<"mul">({a, b}); }
 
@@ -45,8 +44,9 @@ Expr stirling(Expr y) {
   const Expr w = 1.0 / y;
   return (y - 0.5) * (log(y) - 1.0) + (0.5 * std::log(2 * kPi) - 0.5) + w * polynomial(w * w, c);
 }
-// log |Gamma(x)|. [3/2, 5/2): the series about 2. Above, up to 8: steps down to it, whose product's logarithm is added; further up
-// Stirling. Below: one step up with log1p(x - 1), two steps up below 1/2. Negative: Gamma(x) Gamma(-x) = -pi / (x sin(pi x)).
+// log |Gamma(x)|. [3/2, 5/2): the series about 2. Above, up to 8: steps down to it, whose product's logarithm is added;
+// further up Stirling. Below: one step up with log1p(x - 1), two steps up below 1/2. Negative: Gamma(x) Gamma(-x) = -pi
+// / (x sin(pi x)).
 Expr lgamma(Expr x) {
   const Expr a = abs(x);
   Expr y = a, product = a.constant(1);
@@ -63,8 +63,8 @@ Expr lgamma(Expr x) {
   return where(abs(x) == INFINITY, INFINITY, where(x < 0.0, reflected, positive));
 }
 
-// sum of B_2k / (2k) y^-2k is ln y - 1/(2y) - psi(y) (DLMF 5.11.2); y >= 8 by steps up, psi(y) = psi(y + 1) - 1/y. Negative:
-// psi(x) = psi(-x) - 1/x - pi cot(pi x).
+// sum of B_2k / (2k) y^-2k is ln y - 1/(2y) - psi(y) (DLMF 5.11.2); y >= 8 by steps up, psi(y) = psi(y + 1) - 1/y.
+// Negative: psi(x) = psi(-x) - 1/x - pi cot(pi x).
 Expr digamma(Expr x) {
   const Expr a = abs(x);
   Expr y = a, sum = a.constant(0);
@@ -82,8 +82,8 @@ Expr digamma(Expr x) {
 }
 
 // |psi^(n)(a)| = n! zeta(n + 1, a) for a > 0: n + 10 terms, then Euler-Maclaurin (DLMF 25.11.5), divided by (n - 1)!.
-// Negative x: (-1)^n psi^(n)(1 - x) - psi^(n)(x) = pi d^n/dx^n cot(pi x)  (DLMF 5.15.6), cot's derivatives being polynomials
-// in cot: P -> -(1 + c^2) P'.
+// Negative x: (-1)^n psi^(n)(1 - x) - psi^(n)(x) = pi d^n/dx^n cot(pi x)  (DLMF 5.15.6), cot's derivatives being
+// polynomials in cot: P -> -(1 + c^2) P'.
 Expr polygamma(Expr x, int n) {
   const auto power = [](Expr v, int k) {
     Expr y = v;
@@ -130,16 +130,20 @@ MapFn formula(Expr (*f)(Expr)) {
 }  // namespace
 
 TG_OPS(gamma) {
-  TG_OP(lgamma).amp(Amp::f32)
+  TG_OP(lgamma)
+      .amp(Amp::f32)
       .family("elementwise")
       .doc("log |Gamma(x)|; infinite at 0 and the negative integers.")
       .input("x", "a tensor of numbers")
       .map(Promotion::common_float, formula(lgamma))
       .grad([](const Backward& b) { return Tensors{mul(b.grad(), op<"digamma">({b.arg(0)}))}; })
       .saves(1, 0)
-      .bounds(40, "two logarithms of 16, relative to the terms added: |result| near 1 and 2, 1 + |log x| + |result| elsewhere")
+      .bounds(
+          40,
+          "two logarithms of 16, relative to the terms added: |result| near 1 and 2, 1 + |log x| + |result| elsewhere")
       .example(">>> tg.lgamma(tg.tensor([1., 2.])).tolist()\n[0.0, 0.0]");
-  TG_OP(digamma).amp(Amp::f32)
+  TG_OP(digamma)
+      .amp(Amp::f32)
       .family("elementwise")
       .doc("The derivative of lgamma; NaN at the negative integers.")
       .input("x", "a tensor of numbers")
@@ -151,7 +155,8 @@ TG_OPS(gamma) {
   TG_OP(polygamma)
       .family("elementwise")
       .doc(
-          "The n-th derivative of digamma (n = 1: trigamma), 1 <= n <= 12; n = 0 is digamma. Differentiable up to n = 12. "
+          "The n-th derivative of digamma (n = 1: trigamma), 1 <= n <= 12; n = 0 is digamma. Differentiable up to n = "
+          "12. "
           "Errors: ValueError for another n.")
       .input("x", "a tensor of numbers")
       .attr("n", AttrKind::integer, "how many times digamma is differentiated")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Map programs written as formulas: Expr is a value of a MapBuilder with operators. Numbers beside it become immediates of its
-// dtype; comparisons give bools. f16 and bf16 are computed in f32 and rounded once at the end (computing, back).
+// Map programs written as formulas: Expr is a value of a MapBuilder with operators. Numbers beside it become immediates
+// of its dtype; comparisons give bools. f16 and bf16 are computed in f32 and rounded once at the end (computing, back).
 //
 //   const Expr x = computing(b, in[0]);
 //   return back(where(x < 0.0, -x, sqrt(x)), in[0].dtype);
@@ -28,9 +28,9 @@ inline Value back(Expr y, DType t) { return y.b->cast(y.v, t); }
 
 inline Expr operator-(Expr x) { return x.emit(TG_MAP_NEG); }
 inline Expr operator!(Expr x) { return x.emit(TG_MAP_NOT); }
-#define TG_EXPR_BINARY(symbol, opcode)                                                           \
-  inline Expr operator symbol(Expr x, Expr y) { return x.emit(opcode, y); }                      \
-  inline Expr operator symbol(Expr x, double y) { return x.emit(opcode, x.constant(y)); }        \
+#define TG_EXPR_BINARY(symbol, opcode)                                                    \
+  inline Expr operator symbol(Expr x, Expr y) { return x.emit(opcode, y); }               \
+  inline Expr operator symbol(Expr x, double y) { return x.emit(opcode, x.constant(y)); } \
   inline Expr operator symbol(double x, Expr y) { return y.constant(x).emit(opcode, y); }
 TG_EXPR_BINARY(+, TG_MAP_ADD)
 TG_EXPR_BINARY(-, TG_MAP_SUB)

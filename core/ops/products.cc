@@ -16,7 +16,8 @@ void dot(OpBuilder o, const char* doc, const char* example, bool flattens) {
       .infer([flattens](const Inference& c) {
         const Shape &x = c.input(0).shape, &y = c.input(1).shape;
         if (!flattens) {
-          c.check(x.size() == 1 && y.size() == 1, "expected two tensors of one axis, got shapes ", str(x), " and ", str(y));
+          c.check(x.size() == 1 && y.size() == 1, "expected two tensors of one axis, got shapes ", str(x), " and ",
+                  str(y));
         }
         Dim m = 1, n = 1;
         for (const Dim& d : x) m = m * d;
@@ -27,7 +28,8 @@ void dot(OpBuilder o, const char* doc, const char* example, bool flattens) {
       })
       .decompose([](const Call& c) {
         infer_now(c);
-        return Tensors{op<"matmul">({reshape(c.input(0), {c.input(0).numel()}), reshape(c.input(1), {c.input(1).numel()})})};
+        return Tensors{
+            op<"matmul">({reshape(c.input(0), {c.input(0).numel()}), reshape(c.input(1), {c.input(1).numel()})})};
       })
       .bounds(1, "n, relative to the sum of |x y|")
       .example(example);
@@ -67,7 +69,9 @@ TG_OPS(products) {
 
   TG_OP(inner)
       .family("linear algebra")
-      .doc("Sums of products over the last axes: x's other axes, then y's. Errors: ValueError for last sizes that differ.")
+      .doc(
+          "Sums of products over the last axes: x's other axes, then y's. Errors: ValueError for last sizes that "
+          "differ.")
       .input("x", "[..., k]")
       .input("y", "[..., k]")
       .infer([](const Inference& c) {
@@ -118,7 +122,8 @@ TG_OPS(products) {
 
   TG_OP(cross)
       .family("linear algebra")
-      .doc("The cross product of vectors of 3 along an axis; the others broadcast. Errors: ValueError for another size.")
+      .doc(
+          "The cross product of vectors of 3 along an axis; the others broadcast. Errors: ValueError for another size.")
       .input("x", "size 3 on the axis")
       .input("y", "size 3 on the axis")
       .attr("axis", AttrKind::integer, -1, "the axis, of the broadcast shape")
@@ -138,11 +143,13 @@ TG_OPS(products) {
         const TensorSpec z = infer_now(c)[0];
         const Ints shape = concrete(z.shape);
         const int64_t axis = normalize_axis("cross", c.attr(0).integer(), int64_t(shape.size()));
-        const Tensor x = expand(c.input(0).cast(acc_dtype(z.dtype)), shape), y = expand(c.input(1), shape).cast(x.dtype());
+        const Tensor x = expand(c.input(0).cast(acc_dtype(z.dtype)), shape),
+                     y = expand(c.input(1), shape).cast(x.dtype());
         const auto from = [&](const Tensor& t, int64_t k) {  // components k, k + 1, k + 2 modulo 3
           return op<"concat">({slice(t, axis, k, 3), slice(t, axis, 0, k)}, {axis});
         };
-        return Tensors{op<"sub">({op<"mul">({from(x, 1), from(y, 2)}), op<"mul">({from(x, 2), from(y, 1)})}).cast(z.dtype)};
+        return Tensors{
+            op<"sub">({op<"mul">({from(x, 1), from(y, 2)}), op<"mul">({from(x, 2), from(y, 1)})}).cast(z.dtype)};
       })
       .bounds(1.5, "three roundings, relative to the two products")
       .example(">>> tg.cross(tg.tensor([1, 0, 0]), tg.tensor([0, 1, 0])).tolist()\n[0, 0, 1]");
@@ -171,7 +178,9 @@ TG_OPS(products) {
 
   TG_OP(diff)
       .family("scan")
-      .doc("Differences x[i + 1] - x[i] along an axis, n times; of bools: whether they differ. Errors: ValueError for n below 0.")
+      .doc(
+          "Differences x[i + 1] - x[i] along an axis, n times; of bools: whether they differ. Errors: ValueError for n "
+          "below 0.")
       .input("x", "a tensor of at least one axis")
       .attr("n", AttrKind::integer, 1, "how many times")
       .attr("axis", AttrKind::integer, -1, "the axis")
@@ -195,7 +204,9 @@ TG_OPS(products) {
 
   TG_OP(trapezoid)
       .family("reduction")
-      .doc("The integral of y along an axis by the trapezoidal rule. Errors: ValueError for an x of another size, TypeError for integers.")
+      .doc(
+          "The integral of y along an axis by the trapezoidal rule. Errors: ValueError for an x of another size, "
+          "TypeError for integers.")
       .input("y", "floats of at least one axis")
       .optional_input("x", "the places: [n], or y's shape")
       .attr("dx", AttrKind::floating, 1.0, "the distance of places without x")
@@ -207,8 +218,8 @@ TG_OPS(products) {
         DType t = c.input(0).dtype;
         if (c.has(1)) {
           const Shape& x = c.input(1).shape;
-          c.check(x == y || (x.size() == 1 && x[0] == y[size_t(axis)]), "expected x of shape (", y[size_t(axis)], ",) or ",
-                  str(y), ", got ", str(x));
+          c.check(x == y || (x.size() == 1 && x[0] == y[size_t(axis)]), "expected x of shape (", y[size_t(axis)],
+                  ",) or ", str(y), ", got ", str(x));
           t = promote(t, c.input(1).dtype);
         }
         return one({t, reduced_shape(y, Ints{axis}, false)});
@@ -218,8 +229,10 @@ TG_OPS(products) {
         const int64_t axis = normalize_axis("trapezoid", c.attr(1).integer(), c.input(0).rank());
         const Tensor y = c.input(0).cast(acc_dtype(t));
         const int64_t n = y.size(axis);
-        const Tensor pairs = op<"add">({slice(y, axis, std::min<int64_t>(n, 1), n), slice(y, axis, 0, std::max<int64_t>(n - 1, 0))});
-        if (!c.has(1)) return Tensors{op<"mul">({op<"sum">({pairs}, {Ints{axis}, false}), 0.5 * c.attr(0).floating()}).cast(t)};
+        const Tensor pairs =
+            op<"add">({slice(y, axis, std::min<int64_t>(n, 1), n), slice(y, axis, 0, std::max<int64_t>(n - 1, 0))});
+        if (!c.has(1))
+          return Tensors{op<"mul">({op<"sum">({pairs}, {Ints{axis}, false}), 0.5 * c.attr(0).floating()}).cast(t)};
         Tensor width = differences(c.input(1).cast(y.dtype()), 1, c.input(1).rank() == 1 ? 0 : axis);
         if (c.input(1).rank() == 1) {
           Ints line(size_t(y.rank()), 1);
@@ -233,7 +246,9 @@ TG_OPS(products) {
 
   TG_OP(cov)
       .family("reduction")
-      .doc("The covariance matrix; rows are variables. A vector is one variable, and gives its variance. Errors: TypeError for integers.")
+      .doc(
+          "The covariance matrix; rows are variables. A vector is one variable, and gives its variance. Errors: "
+          "TypeError for integers.")
       .input("x", "[variables, observations] or [observations]")
       .attr("correction", AttrKind::floating, 1.0, "1: unbiased; 0: of the population")
       .infer(infer_covariance)
@@ -246,7 +261,8 @@ TG_OPS(products) {
       .example(">>> tg.cov(tg.tensor([[1., 3.], [2., 0.]])).tolist()\n[[2.0, -2.0], [-2.0, 2.0]]");
   TG_OP(corrcoef)
       .family("reduction")
-      .doc("Correlation coefficients: cov over the standard deviations, within [-1, 1]. Errors: TypeError for integers.")
+      .doc(
+          "Correlation coefficients: cov over the standard deviations, within [-1, 1]. Errors: TypeError for integers.")
       .input("x", "[variables, observations] or [observations]")
       .infer(infer_covariance)
       .decompose([](const Call& c) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random numbers of continuous distributions with constant parameters. Each is a fixed sequence of exactly rounded steps on uniform
-// numbers (exact_math.h), so that a seed gives the same bits on every plugin.
+// Random numbers of continuous distributions with constant parameters. Each is a fixed sequence of exactly rounded
+// steps on uniform numbers (exact_math.h), so that a seed gives the same bits on every plugin.
 #include "exact_math.h"
 #include "random_words.h"
 
@@ -14,7 +14,10 @@ OpBuilder from_uniform(OpBuilder o, const char* doc, Expr (*f)(Expr)) {
       .family("random")
       .doc(doc)
       .input("u", "uniform in [0, 1), f32 or f64")
-      .map(Promotion::none, [f](MapBuilder& b, Values in, AttrSpan) { return f({&b, in[0]}).v; })
+      .map(Promotion::none,
+           [f](MapBuilder& b, Values in, AttrSpan) {
+             return f({&b, in[0]}).v;
+           })
       .no_grad()
       .bounds(8, "exact_math.h's few ulp");
 }
@@ -34,11 +37,11 @@ Tensor standard_normal(const Ints& shape, DType t, Device* device) {
   return reshape(slice(op<"concat">({pair[0], pair[1]}, {0}), 0, 0, n), shape);
 }
 
-// The normal distribution's quantile at p in (0, 1): M. J. Wichura, Algorithm AS 241 (1988), PPND7, of about 7 digits in f64, too.
+// The normal distribution's quantile at p in (0, 1): M. J. Wichura, Algorithm AS 241 (1988), PPND7, of about 7 digits
+// in f64, too.
 Expr normal_quantile(Expr p) {
   const Expr q = p - 0.5, r = 0.180625 - q * q;
-  const Expr centre = q *
-                      polynomial(r, {3.3871327179e+0, 5.0434271938e+1, 1.5929113202e+2, 5.9109374720e+1}) /
+  const Expr centre = q * polynomial(r, {3.3871327179e+0, 5.0434271938e+1, 1.5929113202e+2, 5.9109374720e+1}) /
                       polynomial(r, {1.0, 1.7895169469e+1, 7.8757757664e+1, 6.7187563600e+1});
   const Expr t = sqrt(-exact::log(min(p, 1.0 - p))), near = t - 1.6, far = t - 5.0;
   const Expr tail = polynomial(near, {1.4234372777e+0, 2.7568153900e+0, 1.3067284816e+0, 1.7023821103e-1}) /
@@ -95,18 +98,19 @@ TG_OPS(random_continuous) {
     const Expr e = exact::exponential(w);
     return where(upper, e, -e);
   });
-  from_uniform(TG_OP(gumbel_of), "-log(-log(1 - u)), u = 0 counting as half a step.", [](Expr u) {
-    return -exact::log(exact::exponential(max(u, u.wide() ? 0x1p-49 : 0x1p-25)));
-  });
+  from_uniform(TG_OP(gumbel_of), "-log(-log(1 - u)), u = 0 counting as half a step.",
+               [](Expr u) { return -exact::log(exact::exponential(max(u, u.wide() ? 0x1p-49 : 0x1p-25))); });
   from_uniform(TG_OP(exact_exp), "exp(x), the same bits on every plugin.", exact::exp);
   from_uniform(TG_OP(exact_log), "log(x), the same bits on every plugin.", exact::log);
-  from_uniform(TG_OP(normal_quantile), "The normal distribution's quantile.", normal_quantile).bounds(16, "AS 241's 1e-7 relative");
+  from_uniform(TG_OP(normal_quantile), "The normal distribution's quantile.", normal_quantile)
+      .bounds(16, "AS 241's 1e-7 relative");
 
   distribution(TG_OP(normal), {"mean", "the mean", "std", "the standard deviation", {0, 1}})
       .doc("Normally distributed numbers (Box and Muller). Errors: ValueError for a negative std.")
       .decompose([](const Call& c) {
         const DType t = infer_now(c)[0].dtype;
-        return Tensors{placed(standard_normal(c.attr(0).ints(), t, c.device), c.attr(2).floating(), c.attr(1).floating(), t)};
+        return Tensors{
+            placed(standard_normal(c.attr(0).ints(), t, c.device), c.attr(2).floating(), c.attr(1).floating(), t)};
       })
       .bounds(16, "the bits are fixed; the distribution is that of 24 (f64: 48) random bits")
       .example(">>> tg.normal((2, 3)).shape\n(2, 3)");
@@ -163,10 +167,12 @@ TG_OPS(random_continuous) {
       .bounds(16, "the bits are fixed")
       .example(">>> bool((tg.exponential((9,)) >= 0).all())\nTrue");
 
-  // The quantile of a uniform share between those of the ends; an interval above the mean is mirrored, where shares are exact.
+  // The quantile of a uniform share between those of the ends; an interval above the mean is mirrored, where shares are
+  // exact.
   random_source(TG_OP(truncated_normal))
       .doc(
-          "Normal numbers between low and high. Errors: ValueError for a negative std, for low not below high, and for an interval "
+          "Normal numbers between low and high. Errors: ValueError for a negative std, for low not below high, and for "
+          "an interval "
           "without probability (more than 37 deviations away).")
       .attr("mean", AttrKind::floating, 0.0, "of the whole distribution")
       .attr("std", AttrKind::floating, 1.0, "of the whole distribution")
@@ -174,11 +180,12 @@ TG_OPS(random_continuous) {
       .attr("high", AttrKind::floating, 2.0, "no number is above")
       .attr("dtype", AttrKind::dtype, DType::f32, "a floating dtype")
       .infer([](const Inference& c) {
-        const double mean = c.attr(1).floating(), std = c.attr(2).floating(), low = c.attr(3).floating(), high = c.attr(4).floating();
+        const double mean = c.attr(1).floating(), std = c.attr(2).floating(), low = c.attr(3).floating(),
+                     high = c.attr(4).floating();
         c.check(std > 0, "expected a standard deviation above 0, got ", std);
         c.check(low < high, "expected low < high, got ", low, " and ", high);
-        c.check(low - mean < 37 * std && mean - high < 37 * std, "expected an interval within 37 deviations of the mean, got ", low,
-                " to ", high);
+        c.check(low - mean < 37 * std && mean - high < 37 * std,
+                "expected an interval within 37 deviations of the mean, got ", low, " to ", high);
         return random_floats(c);
       })
       .decompose([](const Call& c) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random numbers whose distribution is a tensor of parameters: gamma, beta, Dirichlet, Poisson, binomial, multinomial. Rejection takes a
-// bounded number of rounds with a fixed number of words each; what no round accepted (less than one in 10^8) gets a central value.
-// All steps are exactly rounded (exact_math.h), sums have a fixed order: a seed gives the same bits on every plugin.
+// Random numbers whose distribution is a tensor of parameters: gamma, beta, Dirichlet, Poisson, binomial, multinomial.
+// Rejection takes a bounded number of rounds with a fixed number of words each; what no round accepted (less than one
+// in 10^8) gets a central value. All steps are exactly rounded (exact_math.h), sums have a fixed order: a seed gives
+// the same bits on every plugin.
 #include "exact_math.h"
 #include "random_words.h"
 
@@ -16,8 +17,8 @@ Specs floats(const Inference& c) {
   return one(c.input(0));
 }
 
-// One round of G. Marsaglia and W. W. Tsang, A simple method for generating gamma variables (2000), which accepts more than 95 %: `value`
-// above 0 was accepted before. The uniform number that decides is 1 - w. Shapes below 1 take 1 more.
+// One round of G. Marsaglia and W. W. Tsang, A simple method for generating gamma variables (2000), which accepts more
+// than 95 %: `value` above 0 was accepted before. The uniform number that decides is 1 - w. Shapes below 1 take 1 more.
 MapResult gamma_round(MapBuilder& b, Values in, AttrSpan) {
   const Expr value{&b, in[0]}, alpha{&b, in[1]}, u{&b, in[2]}, v{&b, in[3]}, w{&b, in[4]};
   const Expr d = where(alpha < 1.0, alpha + 1.0, alpha) - 1.0 / 3;
@@ -35,7 +36,8 @@ Tensor log_gamma_numbers(const Tensor& alpha) {
   Tensor value = zeros(alpha.shape(), t, device);
   for (int i = 0; i < kGammaRounds; ++i) {
     const Tensor u = uniform01(with_lead(3, alpha.shape()), t, device);
-    value = op<"gamma_round">({value, alpha, op<"select">({u}, {0, 0}), op<"select">({u}, {0, 1}), op<"select">({u}, {0, 2})});
+    value = op<"gamma_round">(
+        {value, alpha, op<"select">({u}, {0, 0}), op<"select">({u}, {0, 1}), op<"select">({u}, {0, 2})});
   }
   return op<"gamma_log">({value, alpha, uniform01(alpha.shape(), t, device)});
 }
@@ -58,8 +60,8 @@ Tensor ordered_cumsum(Tensor x) {
   return x;
 }
 
-// The first k whose cumulative probability reaches u: pmf(0), and pmf(k + 1) = pmf(k) ratio(k). 64 steps are enough for a mean below 10:
-// the rest is below 2^-48.
+// The first k whose cumulative probability reaches u: pmf(0), and pmf(k + 1) = pmf(k) ratio(k). 64 steps are enough for
+// a mean below 10: the rest is below 2^-48.
 template <class F>
 Expr inversion(Expr u, Expr first, F ratio) {
   Expr p = first, sum = first, k = u.constant(0);
@@ -72,10 +74,12 @@ Expr inversion(Expr u, Expr first, F ratio) {
   return k;
 }
 
-// W. Hörmann, The transformed rejection method for generating Poisson random variables (1993), algorithm PTRS; k below 0: none yet.
+// W. Hörmann, The transformed rejection method for generating Poisson random variables (1993), algorithm PTRS; k below
+// 0: none yet.
 MapResult poisson_round(MapBuilder& b, Values in, AttrSpan) {
   const Expr value{&b, in[0]}, rate{&b, in[1]}, u = Expr{&b, in[2]} - 0.5, v = 1.0 - Expr{&b, in[3]};
-  const Expr l = max(rate, 10.0), wide = fma(sqrt(l), 2.53, l.constant(0.931)), a = fma(wide, 0.02483, l.constant(-0.059));
+  const Expr l = max(rate, 10.0), wide = fma(sqrt(l), 2.53, l.constant(0.931)),
+             a = fma(wide, 0.02483, l.constant(-0.059));
   const Expr inverse = 1.1239 + 1.1328 / (wide - 3.4), vr = 0.9277 - 3.6224 / (wide - 2.0);
   const Expr us = 0.5 - abs(u), k = floor((2.0 * a / us + wide) * u + l + 0.43);
   const Expr safe = max(k, 0.0);
@@ -134,9 +138,10 @@ Tensor with_uniform(int k, const Ints& shape, Device* device, F f) {
 }  // namespace
 
 TG_OPS(random_discrete) {
-  internal(TG_OP(gamma_round), "A round of Marsaglia and Tsang's method.", {"value", "alpha", "u", "v", "w"}, gamma_round);
-  internal(TG_OP(gamma_log), "The logarithm of the accepted value, of shapes below 1 with its factor.", {"value", "alpha", "u"},
-           [](MapBuilder& b, Values in, AttrSpan) -> MapResult {
+  internal(TG_OP(gamma_round), "A round of Marsaglia and Tsang's method.", {"value", "alpha", "u", "v", "w"},
+           gamma_round);
+  internal(TG_OP(gamma_log), "The logarithm of the accepted value, of shapes below 1 with its factor.",
+           {"value", "alpha", "u"}, [](MapBuilder& b, Values in, AttrSpan) -> MapResult {
              const Expr value{&b, in[0]}, alpha{&b, in[1]}, u{&b, in[2]};
              const Expr centre = where(alpha < 1.0, alpha + 1.0, alpha) - 1.0 / 3;
              const Expr y = exact::log(where(0.0 < value, value, centre));
@@ -144,10 +149,11 @@ TG_OPS(random_discrete) {
              return where(alpha <= 0.0, NAN, small).v;
            });
   internal(TG_OP(poisson_round), "A round of PTRS.", {"value", "rate", "u", "v"}, poisson_round);
-  internal(TG_OP(poisson_last), "The accepted value; of small rates the inverse of the distribution.", {"value", "rate", "u"}, poisson_last);
+  internal(TG_OP(poisson_last), "The accepted value; of small rates the inverse of the distribution.",
+           {"value", "rate", "u"}, poisson_last);
   internal(TG_OP(binomial_round), "A round of BTRS.", {"value", "count", "p", "u", "v"}, binomial_round);
-  internal(TG_OP(binomial_last), "The accepted value; of small means the inverse of the distribution.", {"value", "count", "p", "u"},
-           binomial_last);
+  internal(TG_OP(binomial_last), "The accepted value; of small means the inverse of the distribution.",
+           {"value", "count", "p", "u"}, binomial_last);
 
   TG_OP(standard_gamma)
       .family("random")
@@ -180,7 +186,8 @@ TG_OPS(random_discrete) {
         const TensorSpec y = infer_now(c)[0];
         const Ints shape = concrete(y.shape);
         const DType t = acc_dtype(y.dtype);
-        const Tensor a = log_gamma_numbers(expand(c.input(0).cast(t), shape)), b = log_gamma_numbers(expand(c.input(1).cast(t), shape));
+        const Tensor a = log_gamma_numbers(expand(c.input(0).cast(t), shape)),
+                     b = log_gamma_numbers(expand(c.input(1).cast(t), shape));
         const Tensor odds = op<"exact_exp">({op<"sub">({b, a})});
         return Tensors{op<"div">({1.0, op<"add">({odds, 1.0})}).cast(y.dtype)};
       })
@@ -211,7 +218,9 @@ TG_OPS(random_discrete) {
 
   TG_OP(poisson)
       .family("random")
-      .doc("A number of the Poisson distribution of each rate, as a float; NaN for a negative rate. Computed in float64.")
+      .doc(
+          "A number of the Poisson distribution of each rate, as a float; NaN for a negative rate. Computed in "
+          "float64.")
       .input("rate", "floats of 0 or more")
       .output("y", "rate's shape and dtype")
       .no_grad()
@@ -221,7 +230,9 @@ TG_OPS(random_discrete) {
         const Tensor rate = c.input(0).cast(DType::f64);
         Tensor k = full(rate.shape(), -1, DType::f64, c.device);
         for (int i = 0; i < kCountRounds; ++i)
-          k = with_uniform(2, rate.shape(), c.device, [&](auto u) { return op<"poisson_round">({k, rate, u(0), u(1)}); });
+          k = with_uniform(2, rate.shape(), c.device, [&](auto u) {
+            return op<"poisson_round">({k, rate, u(0), u(1)});
+          });
         k = op<"poisson_last">({k, rate, uniform01(rate.shape(), DType::f64, c.device)});
         return Tensors{k.cast(c.input(0).dtype())};
       })
@@ -230,7 +241,9 @@ TG_OPS(random_discrete) {
 
   TG_OP(binomial)
       .family("random")
-      .doc("How many of `count` trials succeed with probability p, as a float; NaN for a negative count or p outside [0, 1]. Computed in float64.")
+      .doc(
+          "How many of `count` trials succeed with probability p, as a float; NaN for a negative count or p outside "
+          "[0, 1]. Computed in float64.")
       .input("count", "whole numbers of 0 or more, as floats")
       .input("p", "floats in [0, 1]; broadcasts with count")
       .output("y", "the broadcast shape, the promoted dtype")
@@ -252,12 +265,13 @@ TG_OPS(random_discrete) {
       .bounds(16, "the bits are fixed")
       .example(">>> tg.binomial(tg.tensor([5.]), tg.tensor([1.])).tolist()\n[5.0]");
 
-  // With replacement: uniform numbers looked up in the running sum. Without: exponential numbers over the probabilities race, and the
-  // first ones win (P. Efraimidis and P. Spirakis, Weighted random sampling with a reservoir, 2006).
+  // With replacement: uniform numbers looked up in the running sum. Without: exponential numbers over the probabilities
+  // race, and the first ones win (P. Efraimidis and P. Spirakis, Weighted random sampling with a reservoir, 2006).
   TG_OP(multinomial)
       .family("random")
       .doc(
-          "Indices drawn with probabilities in proportion to p, as i64. Errors: ValueError for a negative or not finite p, a row of zeros, and "
+          "Indices drawn with probabilities in proportion to p, as i64. Errors: ValueError for a negative or not "
+          "finite p, a row of zeros, and "
           "without replacement for more samples than p has elements above 0.")
       .input("p", "floats of 0 or more, [k] or [rows, k]")
       .attr("num_samples", AttrKind::integer, "how many of each row")
@@ -279,13 +293,16 @@ TG_OPS(random_discrete) {
         const bool again = c.attr(1).boolean();
         if (numel(shape) == 0) return Tensors{zeros(shape, DType::i64, c.device)};
         const auto complain = [&](bool ok, const char* expected) {
-          if (!ok) raise(ErrorKind::value, "[multinomial] expected ", expected, ", got shape ", str(p.shape()), " with other values");
+          if (!ok)
+            raise(ErrorKind::value, "[multinomial] expected ", expected, ", got shape ", str(p.shape()),
+                  " with other values");
         };
         const Tensor valid = op<"logical_and">({op<"ge">({p, 0.0}), op<"lt">({p, INFINITY})});
         complain(op<"all">({valid}).item() != 0, "finite probabilities of 0 or more");
         const Tensor positive = op<"sum">({op<"gt">({p, 0.0})}, {Ints{last}, false});
-        complain(k > 0 && op<"min">({positive}).item() >= (again ? 1 : double(n)),
-                 again ? "a probability above 0 in each row" : "at least num_samples probabilities above 0 in each row");
+        complain(
+            k > 0 && op<"min">({positive}).item() >= (again ? 1 : double(n)),
+            again ? "a probability above 0 in each row" : "at least num_samples probabilities above 0 in each row");
         if (!again) {
           const Tensor race = op<"div">({op<"exponential_of">({uniform01(p.shape(), DType::f64, c.device)}), p});
           const Tensor times = op<"where">({op<"gt">({p, 0.0}), race, INFINITY});

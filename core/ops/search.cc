@@ -54,7 +54,8 @@ TG_OPS(search) {
       .family("order")
       .doc(
           "Where each value would enter a sorted sequence, as i64: sorted[i - 1] < value <= sorted[i], on side right "
-          "sorted[i - 1] <= value < sorted[i]. NaN comes last. Errors: ValueError for another side and for shapes that differ off "
+          "sorted[i - 1] <= value < sorted[i]. NaN comes last. Errors: ValueError for another side and for shapes that "
+          "differ off "
           "the last axis.")
       .input("sorted", "ascending along the last axis: [n], or of as many axes as the values")
       .input("values", "any tensor")
@@ -69,7 +70,8 @@ TG_OPS(search) {
         if (s.size() > 1) {
           bool same = s.size() == v.size();
           for (size_t i = 0; same && i + 1 < s.size(); ++i) same = s[i] == v[i];
-          c.check(same, "expected values with the sequence's sizes off the last axis, got shapes ", str(s), " and ", str(v));
+          c.check(same, "expected values with the sequence's sizes off the last axis, got shapes ", str(s), " and ",
+                  str(v));
         }
         return one({DType::i64, v});
       })
@@ -84,7 +86,8 @@ TG_OPS(search) {
   TG_OP(bucketize)
       .family("order")
       .doc(
-          "The bucket of each value, as i64: boundaries[i - 1] < value <= boundaries[i], with right boundaries[i - 1] <= value "
+          "The bucket of each value, as i64: boundaries[i - 1] < value <= boundaries[i], with right boundaries[i - 1] "
+          "<= value "
           "< boundaries[i]. Errors: ValueError for boundaries of more than one axis.")
       .input("values", "any tensor")
       .input("boundaries", "ascending, [n]")
@@ -109,7 +112,9 @@ TG_OPS(search) {
       .input("test_elements", "any tensor")
       .attr("invert", AttrKind::boolean, false, "whether it is not among them")
       .output("y", "bool, the elements' shape")
-      .infer([](const Inference& c) { return one({DType::boolean, c.input(0).shape}); })
+      .infer([](const Inference& c) {
+        return one({DType::boolean, c.input(0).shape});
+      })
       .decompose([](const Call& c) {
         const DType t = promote(c.input(0).dtype(), c.input(1).dtype());
         const int64_t n = c.input(1).numel();
@@ -128,8 +133,10 @@ TG_OPS(search) {
   TG_OP(histogram)
       .family("reduction")
       .doc(
-          "How many elements lie in each of equally wide bins, and the bins' edges. A bin takes its lower edge, the last one its "
-          "upper one, too; what lies outside (and NaN) does not count. low = high = 0: from the smallest to the largest element. "
+          "How many elements lie in each of equally wide bins, and the bins' edges. A bin takes its lower edge, the "
+          "last one its "
+          "upper one, too; what lies outside (and NaN) does not count. low = high = 0: from the smallest to the "
+          "largest element. "
           "Errors: ValueError for no bins and for high < low, TypeError for integers.")
       .input("x", "floats of any shape")
       .attr("bins", AttrKind::integer, 10, "how many")
@@ -142,7 +149,8 @@ TG_OPS(search) {
         const double low = c.attr(1).floating(), high = c.attr(2).floating();
         check_type(is_floating(c.input(0).dtype), c.name(), "floats (cast integers first)", c.input(0).dtype);
         c.check(bins > 0, "expected at least one bin, got ", bins);
-        c.check(std::isfinite(low) && std::isfinite(high) && low <= high, "expected finite low <= high, got ", low, " and ", high);
+        c.check(std::isfinite(low) && std::isfinite(high) && low <= high, "expected finite low <= high, got ", low,
+                " and ", high);
         return Specs{{c.input(0).dtype, Shape{bins}}, {c.input(0).dtype, Shape{bins + 1}}};
       })
       .decompose([](const Call& c) {
@@ -166,7 +174,8 @@ TG_OPS(search) {
       })
       .no_grad()
       .bounds(4, "lerp's three roundings of the edges, relative to the largest; the counts are exact")
-      .example(">>> [v.tolist() for v in tg.histogram(tg.tensor([0., 0.5, 1., 1.]), 2)]\n[[1.0, 3.0], [0.0, 0.5, 1.0]]");
+      .example(
+          ">>> [v.tolist() for v in tg.histogram(tg.tensor([0., 0.5, 1., 1.]), 2)]\n[[1.0, 3.0], [0.0, 0.5, 1.0]]");
 
   TG_OP(histc)
       .family("reduction")
@@ -179,8 +188,8 @@ TG_OPS(search) {
       .infer([](const Inference& c) {
         check_type(is_floating(c.input(0).dtype), c.name(), "floats (cast integers first)", c.input(0).dtype);
         c.check(c.attr(0).integer() > 0, "expected at least one bin, got ", c.attr(0).integer());
-        c.check(c.attr(1).floating() <= c.attr(2).floating(), "expected min <= max, got ", c.attr(1).floating(), " and ",
-                c.attr(2).floating());
+        c.check(c.attr(1).floating() <= c.attr(2).floating(), "expected min <= max, got ", c.attr(1).floating(),
+                " and ", c.attr(2).floating());
         return one({c.input(0).dtype, Shape{c.attr(0).integer()}});
       })
       .decompose([](const Call& c) {
@@ -201,7 +210,8 @@ TG_OPS(search) {
       .infer([](const Inference& c) {
         check_type(is_integer(c.input(0).dtype), "bincount", "integers", c.input(0).dtype);
         c.check(c.input(0).shape.size() == 1, "expected one axis, got shape ", str(c.input(0).shape));
-        c.check(!c.has(1) || c.input(1).shape == c.input(0).shape, "expected weights of x's shape ", str(c.input(0).shape));
+        c.check(!c.has(1) || c.input(1).shape == c.input(0).shape, "expected weights of x's shape ",
+                str(c.input(0).shape));
         return one({c.has(1) ? c.input(1).dtype : DType::i64, Shape{c.attr(0).integer()}});
       })
       .decompose([](const Call& c) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Special functions of one operand: cube root, inverse hyperbolic functions, the inverse error function, sinc, logit, Bessel
-// functions. All are programs of the ABI's opcodes; formulas are stated beside them.
+// Special functions of one operand: cube root, inverse hyperbolic functions, the inverse error function, sinc, logit,
+// Bessel functions. All are programs of the ABI's opcodes; formulas are stated beside them.
 #include "map_expr.h"
 
 #include <numbers>
@@ -28,7 +28,8 @@ GradFn slope(Gradient g) {
   return [g](const Backward& b) { return Tensors{g(b)}; };
 }
 
-// One Newton step on y^3 = a from y = pow(a, 1/3). Small operands are scaled by 2^48 (2^300): y^3 must not be subnormal.
+// One Newton step on y^3 = a from y = pow(a, 1/3). Small operands are scaled by 2^48 (2^300): y^3 must not be
+// subnormal.
 Expr cbrt(Expr x) {
   const Expr a = abs(x), small = a < (x.wide() ? 0x1p-900 : 0x1p-100);
   const Expr s = where(small, a * (x.wide() ? 0x1p300 : 0x1p48), a);
@@ -55,8 +56,9 @@ Expr atanh(Expr x) {
   return odd(x, 0.5 * log1p(2.0 * a / (1.0 - a)));
 }
 
-// M. J. Wichura, Algorithm AS 241: The Percentage Points of the Normal Distribution, Applied Statistics 37 (1988): PPND16 at
-// p = (1 + x) / 2, over sqrt(2). Both q = p - 1/2 = x / 2 and the tail (1 - |x|) / 2 are exact where they are used.
+// M. J. Wichura, Algorithm AS 241: The Percentage Points of the Normal Distribution, Applied Statistics 37 (1988):
+// PPND16 at p = (1 + x) / 2, over sqrt(2). Both q = p - 1/2 = x / 2 and the tail (1 - |x|) / 2 are exact where they are
+// used.
 Expr erfinv(Expr x) {
   const Expr a = abs(x), q = 0.5 * a, r = 0.180625 - q * q;
   const Expr centre = q *
@@ -112,9 +114,9 @@ Expr logit(Expr x) {
   return where(abs(x - 0.5) < 0.25, log1p(2.0 * (x - 0.5) / rest), log(x / rest));
 }
 
-// Modified Bessel functions of order 0 and 1 (Abramowitz and Stegun 9.6.10, 9.7.1): the power series in (x/2)^2, all of whose
-// terms are positive, and from `split` on exp(x) / sqrt(2 pi x) times the asymptotic series, of which the smallest term is
-// below eps there.
+// Modified Bessel functions of order 0 and 1 (Abramowitz and Stegun 9.6.10, 9.7.1): the power series in (x/2)^2, all of
+// whose terms are positive, and from `split` on exp(x) / sqrt(2 pi x) times the asymptotic series, of which the
+// smallest term is below eps there.
 template <int order>
 Expr bessel(Expr x) {
   const Expr a = abs(x);
@@ -143,7 +145,9 @@ TG_OPS(special) {
       .saves(0, 1)
       .example(">>> tg.cbrt(tg.tensor([8., -27.])).tolist()\n[2.0, -3.0]");
   function(TG_OP(asinh).amp(Amp::f32), "The inverse hyperbolic sine.", asinh, 20, "log1p's 16 and four roundings")
-      .grad(slope([](const Backward& b) { return div(b.grad(), op<"hypot">({b.arg(0), 1.0})); }))
+      .grad(slope([](const Backward& b) {
+        return div(b.grad(), op<"hypot">({b.arg(0), 1.0}));
+      }))
       .saves(1, 0)
       .example(">>> tg.asinh(tg.tensor([0.])).tolist()\n[0.0]");
   function(TG_OP(acosh).amp(Amp::f32), "The inverse hyperbolic cosine, 0 or more; NaN below 1.", acosh, 20,
@@ -169,7 +173,8 @@ TG_OPS(special) {
       .saves(0, 1)
       .example(">>> tg.erfinv(tg.tensor([0., 1.])).tolist()\n[0.0, inf]");
 
-  function(TG_OP(sinc), "sin(pi x) / (pi x), and 1 at 0.", sinc, 8, "sin's 4 ulp and three roundings, relative to 1 / |x|")
+  function(TG_OP(sinc), "sin(pi x) / (pi x), and 1 at 0.", sinc, 8,
+           "sin's 4 ulp and three roundings, relative to 1 / |x|")
       .grad(slope([](const Backward& b) { return mul(b.grad(), op<"sinc_slope">({b.arg(0)})); }))
       .saves(1, 0)
       .example(">>> tg.sinc(tg.tensor([0., 1.])).abs().tolist()\n[1.0, 0.0]");
@@ -184,7 +189,9 @@ TG_OPS(special) {
 
   TG_OP(logit)
       .family("elementwise")
-      .doc("log(x / (1 - x)), the inverse of sigmoid; NaN outside [0, 1]. With eps x is first clipped to [eps, 1 - eps].")
+      .doc(
+          "log(x / (1 - x)), the inverse of sigmoid; NaN outside [0, 1]. With eps x is first clipped to [eps, 1 - "
+          "eps].")
       .input("x", "a tensor of numbers")
       .optional_attr("eps", AttrKind::floating, "the margin; none by default")
       .map(Promotion::common_float,

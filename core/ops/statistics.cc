@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Order statistics and reductions that leave NaN out: quantile, median, mode, nansum, nanmean, extrema with their places.
+// Order statistics and reductions that leave NaN out: quantile, median, mode, nansum, nanmean, extrema with their
+// places.
 #include "common.h"
 
 namespace tg {
@@ -56,8 +57,8 @@ Specs infer_quantile(const Inference& c) {
   return one({c.input(0).dtype, y});
 }
 
-// Sorted elements at q (count - 1), between two of them by the rule. NaN sorts last, so that the count leaves it out; a row without
-// numbers gives NaN, and without skip a row with any NaN does.
+// Sorted elements at q (count - 1), between two of them by the rule. NaN sorts last, so that the count leaves it out; a
+// row without numbers gives NaN, and without skip a row with any NaN does.
 Tensor quantile_of(const Tensor& sorted, const Tensor& count, double q, const std::string& how, bool skip) {
   const int64_t axis = sorted.rank() - 1, n = sorted.size(axis);
   const DType t = sorted.dtype();
@@ -86,7 +87,8 @@ Tensors decompose_quantile(const Call& c) {
   const Tensor line = joined(c.input(0), axes_of(c, 1));
   const Tensor sorted = ops<"floor_sort">({line}, {line.rank() - 1, false})[0];
   const Tensor numbers = op<"logical_not">({op<"isnan">({line})}).cast(DType::i64);
-  const Tensor count = op<"squeeze">({op<"floor_reduce">({numbers}, {TG_REDUCE_SUM, Ints{line.rank() - 1}})}, {Ints{-1}});
+  const Tensor count =
+      op<"squeeze">({op<"floor_reduce">({numbers}, {TG_REDUCE_SUM, Ints{line.rank() - 1}})}, {Ints{-1}});
   std::vector<Arg> parts;
   for (double q : fractions(c.attr(0))) parts.push_back(quantile_of(sorted, count, q, c.attr(3).string(), skip));
   if (!is_list(c.attr(0))) return {reshape(parts[0].t, shape)};
@@ -103,7 +105,8 @@ void quantile(OpBuilder o, const char* doc, const char* example) {
       .attr("q", AttrKind::floats, "a number between 0 and 1, or a list of them, which makes a new first axis")
       .attr("axis", AttrKind::ints, Ints{}, "one axis or several; all by default")
       .attr("keepdims", AttrKind::boolean, false, "leave the axes with size 1")
-      .attr("interpolation", AttrKind::string, "linear", "between two elements: linear, lower, higher, midpoint or nearest")
+      .attr("interpolation", AttrKind::string, "linear",
+            "between two elements: linear, lower, higher, midpoint or nearest")
       .infer(infer_quantile)
       .decompose(decompose_quantile<skip>)
       .bounds(8, "the weight's rounding and lerp's three, relative to the two elements' magnitudes")
@@ -132,7 +135,8 @@ void median(OpBuilder o, const char* doc, const char* example) {
       .example(example);
 }
 
-// ---- without NaN -----------------------------------------------------------------------------------------------------
+// ---- without NaN
+// -----------------------------------------------------------------------------------------------------
 
 OpBuilder reduction(OpBuilder o) {
   return o.family("reduction")
@@ -142,7 +146,8 @@ OpBuilder reduction(OpBuilder o) {
 }
 Tensor filled(const Tensor& x) { return is_floating(x.dtype()) ? op<"where">({op<"isnan">({x}), 0.0, x}) : x; }
 
-// ---- extrema with places ------------------------------------------------------------------------------------------------
+// ---- extrema with places
+// ------------------------------------------------------------------------------------------------
 
 template <int kind>
 void with_indices(OpBuilder o, const char* doc, const char* example) {
@@ -172,12 +177,13 @@ void with_indices(OpBuilder o, const char* doc, const char* example) {
 }  // namespace
 
 TG_OPS(statistics) {
-  quantile<false>(
-      TG_OP(quantile),
-      "The element, or the mix of two, below which a share q of the sorted elements lies; NaN if any is. Errors: ValueError "
-      "for q outside [0, 1] and over no elements, TypeError for integers.",
-      ">>> tg.quantile(tg.tensor([1., 2., 3., 5.]), 0.5).item()\n2.5");
-  quantile<true>(TG_OP(nanquantile), "quantile of the elements that are not NaN; NaN where there is none. Errors: as quantile.",
+  quantile<false>(TG_OP(quantile),
+                  "The element, or the mix of two, below which a share q of the sorted elements lies; NaN if any is. "
+                  "Errors: ValueError "
+                  "for q outside [0, 1] and over no elements, TypeError for integers.",
+                  ">>> tg.quantile(tg.tensor([1., 2., 3., 5.]), 0.5).item()\n2.5");
+  quantile<true>(TG_OP(nanquantile),
+                 "quantile of the elements that are not NaN; NaN where there is none. Errors: as quantile.",
                  ">>> tg.nanquantile(tg.tensor([1., float('nan'), 3.]), [0.0, 1.0]).tolist()\n[1.0, 3.0]");
   median<false>(
       TG_OP(median),
@@ -191,7 +197,9 @@ TG_OPS(statistics) {
       .doc("sum with NaN counting as 0; dtypes as sum.")
       .infer([](const Inference& c) {
         const DType t = c.input(0).dtype;
-        return one({is_floating(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64,
+        return one({is_floating(t)                      ? t
+                    : kind_of(t) == DKind::unsigned_int ? DType::u64
+                                                        : DType::i64,
                     reduced_shape(c.input(0).shape, axes_of(c, 0), c.attr(1).boolean())});
       })
       .decompose([](const Call& c) {
@@ -210,20 +218,23 @@ TG_OPS(statistics) {
         infer_now(c);
         const DType t = c.input(0).dtype(), acc = acc_dtype(t);
         const Tensor x = c.input(0).cast(acc), there = op<"logical_not">({op<"isnan">({x})}).cast(acc);
-        return Tensors{op<"div">({op<"sum">({filled(x)}, {c.attr(0), c.attr(1)}), op<"sum">({there}, {c.attr(0), c.attr(1)})})
-                           .cast(t)};
+        return Tensors{
+            op<"div">({op<"sum">({filled(x)}, {c.attr(0), c.attr(1)}), op<"sum">({there}, {c.attr(0), c.attr(1)})})
+                .cast(t)};
       })
       .bounds(1, "elements summed plus one, relative to the mean of magnitudes")
       .example(">>> tg.nanmean(tg.tensor([1., float('nan'), 3.])).item()\n2.0");
 
   with_indices<TG_REDUCE_ARGMAX>(
       TG_OP(max_with_indices),
-      "The largest element along an axis and where it is: the first of equals, which has all of the gradient. PyTorch's "
+      "The largest element along an axis and where it is: the first of equals, which has all of the gradient. "
+      "PyTorch's "
       "max(x, dim). Errors: ValueError over no elements.",
       ">>> [v.tolist() for v in tg.max_with_indices(tg.tensor([[1, 5], [4, 3]]), axis=1)]\n[[5, 4], [1, 0]]");
   with_indices<TG_REDUCE_ARGMIN>(
       TG_OP(min_with_indices),
-      "The smallest element along an axis and where it is: the first of equals, which has all of the gradient. PyTorch's "
+      "The smallest element along an axis and where it is: the first of equals, which has all of the gradient. "
+      "PyTorch's "
       "min(x, dim). Errors: ValueError over no elements.",
       ">>> [v.tolist() for v in tg.min_with_indices(tg.tensor([[1, 5], [4, 3]]), axis=1)]\n[[1, 3], [0, 1]]");
 
@@ -239,15 +250,19 @@ TG_OPS(statistics) {
       })
       .decompose([](const Call& c) {
         infer_now(c);
-        return Tensors{op<"min">({c.input(0)}, {c.attr(0), c.attr(1)}), op<"max">({c.input(0)}, {c.attr(0), c.attr(1)})};
+        return Tensors{op<"min">({c.input(0)}, {c.attr(0), c.attr(1)}),
+                       op<"max">({c.input(0)}, {c.attr(0), c.attr(1)})};
       })
       .bounds(0, "exact")
       .example(">>> [v.item() for v in tg.aminmax(tg.tensor([3, 1, 2]))]\n[1, 3]");
 
-  // Sorted, the place of each run's start is a running maximum; the longest run is the first with the most behind its start.
+  // Sorted, the place of each run's start is a running maximum; the longest run is the first with the most behind its
+  // start.
   TG_OP(mode)
       .family("reduction")
-      .doc("The most frequent element along an axis, the smallest of several, and its last place. Errors: ValueError over no elements.")
+      .doc(
+          "The most frequent element along an axis, the smallest of several, and its last place. Errors: ValueError "
+          "over no elements.")
       .input("x", "a tensor of at least one axis")
       .attr("axis", AttrKind::integer, -1, "the axis")
       .attr("keepdims", AttrKind::boolean, false, "leave the axis with size 1")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Results whose size depends on the data: a buffer with room for the most, and a count. Python gives the part that counts
-// (python/tengen/_dynamic.py).
+// Results whose size depends on the data: a buffer with room for the most, and a count. Python gives the part that
+// counts (python/tengen/_dynamic.py).
 #include "common.h"
 
 namespace tg {
@@ -22,22 +22,36 @@ Specs infer_groups(const Inference& c) {
   return {{c.input(0).dtype, Shape{n}}, places, {DType::i64, c.input(0).shape}, places, {DType::i64, {}}};
 }
 
-// Runs of equal neighbours of `line`, whose elements came from `origin`.
-Tensors groups(const Tensor& line, const Tensor& origin, const Ints& shape) {
-  const int64_t n = line.numel();
-  Device* device = line.device();
-  if (n == 0) {
-    const Tensor none = zeros({0}, DType::i64, device);
-    return {line, none, zeros(shape, DType::i64, device), none, zeros({}, DType::i64, device)};
-  }
-  const Tensor changed = op<"ne">({slice(line, 0, 1, n), slice(line, 0, 0, n - 1)});
-  const Tensor starts = op<"concat">({full({1}, 1, DType::boolean, device), changed}, {0});
+// Groups of n elements in an order, the i-th of which was the origin[i]-th: index of each group's first, inverse,
+// counts, count. starts[i]: a group begins there.
+Tensors grouping(const Tensor& starts, const Tensor& origin) {
+  const int64_t n = starts.numel();
+  Device* device = starts.device();
+  const Tensor none = zeros({n}, DType::i64, device);
+  if (n == 0) return {none, none, none, zeros({}, DType::i64, device)};
   const Tensor group = op<"sub">({op<"cumsum">({starts}, {0}), 1});
   const Tensor at = op<"where">({starts, group, n});
-  const Tensor counts = op<"scatter_add">({zeros({n}, DType::i64, device), group, full({n}, 1, DType::i64, device)}, {0});
-  const Tensor inverse = op<"scatter">({zeros({n}, DType::i64, device), origin, group}, {0});
+  const Tensor counts = op<"scatter_add">({none, group, full({n}, 1, DType::i64, device)}, {0});
   const Tensor count = op<"add">({reshape(slice(group, 0, n - 1, n), {}), 1});
-  return {placed(line, at, n), placed(origin, at, n), reshape(inverse, shape), counts, count};
+  return {placed(origin, at, n), op<"scatter">({none, origin, group}, {0}), counts, count};
+}
+
+// Whether x[i] along axis 0 differs from x[i - 1] (anywhere); the first does.
+Tensor changes(const Tensor& x) {
+  const int64_t n = x.size(0), some = std::min<int64_t>(n, 1);
+  Tensor differs = op<"ne">({slice(x, 0, some, n), slice(x, 0, 0, n - some)});
+  if (x.rank() > 1) differs = op<"any">({differs}, {Ints{1}});
+  return op<"concat">({full({some}, 1, DType::boolean, x.device()), differs}, {0});
+}
+
+// Runs of equal neighbours of `line`.
+Tensors groups(const Tensor& line, const Tensor& origin, const Ints& shape) {
+  const Tensors g = grouping(changes(line), origin);
+  const int64_t n = line.numel();
+  if (n == 0) return {line, g[0], reshape(g[1], shape), g[2], g[3]};
+  const Tensor back = op<"scatter">({zeros({n}, DType::i64, line.device()), origin, places(n, line.device())}, {0});
+  const Tensor first = op<"minimum">({op<"take_along_axis">({back, g[0]}, {0}), n - 1});
+  return {op<"take_along_axis">({line, first}, {0}), g[0], reshape(g[1], shape), g[2], g[3]};
 }
 
 OpBuilder grouped(OpBuilder o) {
@@ -57,13 +71,43 @@ OpBuilder grouped(OpBuilder o) {
 }  // namespace
 
 TG_OPS(unique) {
-  grouped(TG_OP(unique_padded)).doc("The distinct elements of x, ascending; NaN differs from NaN.").decompose([](const Call& c) {
-    const Tensors sorted = ops<"floor_sort">({flat(c.input(0))}, {0, false});
-    return groups(sorted[0], sorted[1], c.input(0).shape());
-  });
-  grouped(TG_OP(unique_consecutive_padded)).doc("The first of each run of equal elements of x.").decompose([](const Call& c) {
-    return groups(flat(c.input(0)), places(c.input(0).numel(), c.device), c.input(0).shape());
-  });
+  grouped(TG_OP(unique_padded))
+      .doc("The distinct elements of x, ascending; NaN differs from NaN.")
+      .decompose([](const Call& c) {
+        const Tensors sorted = ops<"floor_sort">({flat(c.input(0))}, {0, false});
+        return groups(sorted[0], sorted[1], c.input(0).shape());
+      });
+  grouped(TG_OP(unique_consecutive_padded))
+      .doc("The first of each run of equal elements of x.")
+      .decompose([](const Call& c) {
+        return groups(flat(c.input(0)), places(c.input(0).numel(), c.device), c.input(0).shape());
+      });
+
+  // Stable sorts by each column, the last one first, leave the rows in lexicographic order.
+  TG_OP(unique_rows_padded)
+      .internal()
+      .family("order")
+      .doc("The distinct rows of a matrix, in lexicographic order.")
+      .input("x", "[n, m]")
+      .output("index", "i64 [n], those in front count: where each row is first")
+      .output("inverse", "i64 [n]: the place of each row")
+      .output("counts", "i64 [n]: how many are equal to each")
+      .output("count", "i64: how many there are")
+      .infer([](const Inference& c) {
+        const TensorSpec rows{DType::i64, Shape{c.input(0).shape[0]}};
+        return Specs{rows, rows, rows, {DType::i64, {}}};
+      })
+      .decompose([](const Call& c) {
+        const Tensor& x = c.input(0);
+        Tensor order = places(x.size(0), c.device);
+        for (int64_t j = x.size(1); j-- > 0;) {
+          const Tensor column = op<"index_select">({op<"select">({x}, {1, j}), order}, {0});
+          order = op<"index_select">({order, op<"argsort">({column}, {0})}, {0});
+        }
+        return grouping(changes(op<"index_select">({x, order}, {0})), order);
+      })
+      .no_grad()
+      .bounds(0, "exact");
 
   TG_OP(nonzero_padded)
       .internal()

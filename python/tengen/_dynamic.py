@@ -56,21 +56,25 @@ class UniqueResult(NamedTuple):
 def _grouped(name: str, x: Tensor, index: bool, inverse: bool, counts: bool) -> Any:
     values, first, back, sizes, count = _core.call(name, (x.detach(),))
     n = count.item()
-    found = [values[:n]]
-    found += [first[:n]] if index else []
-    found += [back] if inverse else []
-    found += [sizes[:n]] if counts else []
-    return tuple(found) if len(found) > 1 else found[0]
+    return _chosen([values[:n], first[:n], back, sizes[:n]], index, inverse, counts)
 
 
-def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, *,
-           return_index: bool = False) -> Any:
-    """The distinct elements, ascending. NaN differs from NaN.
+def _chosen(found: list[Tensor], *wanted: bool) -> Any:
+    """The values, and those of the others that are wanted."""
+    some = [found[0], *(f for f, w in zip(found[1:], wanted) if w)]
+    return tuple(some) if len(some) > 1 else some[0]
+
+
+def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, axis: int | None = None, *,
+           return_index: bool = False, dim: int | None = None) -> Any:
+    """The distinct elements, ascending; with an axis the distinct parts along it, in lexicographic order. NaN differs from NaN.
 
     Parameters
     ----------
     x : Tensor
-        counts as flat
+        counts as flat without an axis
+    axis, dim : int, optional
+        the axis whose parts are compared
     sorted : bool
         the elements are always sorted
     return_inverse, return_counts, return_index : bool
@@ -87,7 +91,16 @@ def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_
     >>> values.tolist(), counts.tolist()
     ([1, 3], [1, 2])
     """
-    return _grouped("unique_padded", x, return_index, return_inverse, return_counts)
+    axis = dim if axis is None else axis
+    if axis is None:
+        return _grouped("unique_padded", x, return_index, return_inverse, return_counts)
+    if not -x.ndim <= axis < x.ndim:
+        raise IndexError(f"[unique] expected an axis in [{-x.ndim}, {x.ndim}), got {axis}")
+    size = x.shape[axis]
+    rows = x.detach().movedim(axis, 0).reshape((size, x.numel() // size if size else 0))
+    first, back, sizes, count = _core.call("unique_rows_padded", (rows,))
+    first, sizes = first[: count.item()], sizes[: count.item()]
+    return _chosen([x.detach().index_select(first, axis), first, back, sizes], return_index, return_inverse, return_counts)
 
 
 def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: bool = False) -> Any:

@@ -189,6 +189,28 @@ def _nonzero(tg, device):
     assert tg.nonzero(tg.tensor(7, device=device)).shape == (1, 0) and tg.nonzero(tg.tensor(0, device=device)).shape == (0, 0)
 
 
+def _rows(tg, device):
+    import pytest
+
+    rng = np.random.default_rng(5)
+    for x, axis in (
+        (rng.integers(0, 2, (20, 3)), 0),
+        (rng.integers(0, 2, (3, 20)) / 2.0, 1),
+        (rng.integers(0, 2, (2, 9, 2)), -2),
+        (rng.integers(0, 3, 9), 0),
+        (np.zeros((0, 3)), 0),
+        (np.array([[1.0, np.nan], [1.0, np.nan]]), 0),
+    ):
+        got = [v.cpu().numpy() for v in tg.unique(tg.tensor(x, device=device), True, True, True, axis, return_index=True)]
+        exact = np.unique(x, True, True, True, axis, equal_nan=False)
+        for g, e in zip(got, exact):
+            np.testing.assert_array_equal(g, e.reshape(g.shape))
+        assert tg.unique(tg.tensor(x, device=device), dim=axis).shape == exact[0].shape
+    with pytest.raises(IndexError, match=r"\[unique\] expected an axis in \[-1, 1\), got 1"):
+        tg.unique(tg.ones(3, device=device), axis=1)
+
+
+RECORDS["unique_rows_padded"] = Record(check=_rows)
 RECORDS["unique_padded"] = Record(check=_unique)
 RECORDS["unique_consecutive_padded"] = Record(check=_consecutive)
 RECORDS["nonzero_padded"] = Record(check=_nonzero)

@@ -334,3 +334,20 @@ def _next(tg, device):
 
 RECORDS["nextafter"].check = _next
 RECORDS["next_bits"] = Record(covered_by="nextafter")
+
+
+def _pow_as_numpy(tg, device):
+    """C's special cases of pow, as NumPy has them, and log1p, expm1, exp2 at theirs."""
+    edges = np.array([0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, INF, -INF, NAN])
+    x, y = (v.ravel() for v in np.meshgrid(edges, edges))
+    for dtype in (np.float32, np.float64):
+        a, b = x.astype(dtype), y.astype(dtype)
+        with np.errstate(all="ignore"):
+            exact = np.power(a, b)
+        got = tg.pow(tg.tensor(a, device=device), tg.tensor(b, device=device)).cpu().numpy()
+        np.testing.assert_allclose(got, exact, rtol=16 * np.finfo(dtype).eps)
+        known = ~np.isnan(exact)
+        np.testing.assert_array_equal(np.signbit(got[known]), np.signbit(exact[known]))
+
+
+RECORDS["float_power"].check = lambda tg, device: (_float_power(tg, device), _pow_as_numpy(tg, device))
