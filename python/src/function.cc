@@ -113,6 +113,7 @@ void push_attr(AttrList& attrs, const AttrSpec& spec, PyObject* o) {
       return attrs.push(to_ints(o, what));
     case AttrKind::floats: {
       if (Scalar s; to_scalar(o, &s)) return attrs.push(s.as_double());
+      if (is_tensor(o) && impl_of(o)->shape.empty()) return attrs.push(PyFloat_AsDouble(o));
       std::vector<double> v;
       const Object list = Object::take(PyList_Check(o) || PyTuple_Check(o) ? Py_NewRef(o) : PySequence_List(o));
       for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list.get()); ++i) {

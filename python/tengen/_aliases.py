@@ -76,7 +76,39 @@ def msort(x: Tensor) -> Tensor:
     return _core.ops["sort"](x, 0).values
 
 
-METHODS = ("clip", "clip_", "clamp", "clamp_", "positive", "msort")
+def diff(x: Tensor, n: int = 1, axis: int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *,
+         dim: int | None = None) -> Tensor:
+    """Differences x[i + 1] - x[i] along an axis, n times; of bools: whether they differ.
+
+    Parameters
+    ----------
+    x : Tensor
+        at least one axis
+    n : int
+        how many times
+    axis, dim : int
+        the axis
+    prepend, append : Tensor, optional
+        put before and after x along the axis first, unless n is 0
+
+    Raises
+    ------
+    ValueError
+        for n below 0, and for sizes that do not fit
+    IndexError
+        for an axis that is not there
+
+    Examples
+    --------
+    >>> tg.diff(tg.tensor([1, 4, 9]), prepend=tg.tensor([0])).tolist()
+    [1, 3, 5]
+    """
+    axis = axis if dim is None else dim
+    parts = [t for t in (prepend, x, append) if t is not None]
+    return _core.ops["diff"](x if n == 0 or len(parts) == 1 else _core.ops["concat"](parts, axis), n, axis)
+
+
+METHODS = ("clip", "clip_", "clamp", "clamp_", "diff", "msort", "positive")
 
 
 def install(namespace: dict) -> None:

@@ -59,3 +59,19 @@ def test_equality():
     assert tg.allclose(x, x + 1e-6) and not x.allclose(x + 1e-3) and x.allclose(x + 1e-3, atol=1e-2)
     assert not tg.allclose(nan, nan) and tg.allclose(nan, nan, equal_nan=True)
     assert tg.allclose(tg.tensor([3, 4]), tg.tensor([3, 4]))
+
+
+def test_diff_with_ends():
+    a, before, after = np.arange(12.0).reshape(3, 4) ** 2, np.ones((3, 1)), np.zeros((3, 2))
+    for n in (0, 1, 2):
+        got = tg.diff(tg.tensor(a), n, prepend=tg.tensor(before), append=tg.tensor(after))
+        np.testing.assert_array_equal(got.numpy(), np.diff(a, n, prepend=before, append=after))
+        np.testing.assert_array_equal(tg.tensor(a).diff(n, dim=0).numpy(), np.diff(a, n, 0))
+    with pytest.raises(IndexError, match=r"\[diff\]"):
+        tg.diff(tg.tensor(a), axis=2)
+
+
+def test_quantile_takes_tensors_of_shares():
+    x = tg.tensor([1.0, 2.0, 4.0])
+    assert tg.quantile(x, tg.tensor([0.0, 0.5])).tolist() == [1.0, 2.0] and tg.quantile(x, tg.tensor(0.5)).item() == 2.0
+    assert tg.quantile(x, np.array([1.0])).tolist() == [4.0] and x.quantile(0.25, dim=0).item() == 1.5
