@@ -403,7 +403,7 @@ void assign_view(const Tensor& x, const Tensor& view, const Arg& value) {
     check(ok, "[assignment] expected a value that broadcasts to shape ", str(view.shape()), ", got ", str(v.shape()));
     if (view.numel()) {
       Tensor spread = v.alias(view.shape(), full, v.impl()->desc.byte_offset);
-      if (spread.storage() == view.storage()) spread = op<"copy">({v}).alias(view.shape(), full, 0), spread = op<"copy">({spread});
+      if (spread.storage() == view.storage()) spread = op<"copy">({spread});
       const Arg in[] = {spread};
       const Tensor into[] = {view};
       call_into(op_named<"copy">(), in, {}, into);

@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elements by index: gather, scatter, embedding. Indices may count from the end; one outside its axis is an error.
-#include "common.h"
+// Elements by index along one axis. Indices may count from the end; one outside its axis is an error.
+#include "index.h"
 
 namespace tg {
 namespace {
-
-// The floor takes i32 and i64.
-Tensor index_of(const Tensor& i) { return i.dtype() == DType::i32 || i.dtype() == DType::i64 ? i : i.cast(DType::i64); }
-void check_index(const Inference& c, size_t i) {
-  check_type(is_index(c.input(i).dtype), c.name(), "an index of integers", c.input(i).dtype);
-}
 
 // Shapes that broadcast off the axis, where each keeps its size.
 Shape off_axis_broadcast(const Inference& c, Shape a, const Shape& b, size_t axis) {
@@ -20,41 +14,6 @@ Shape off_axis_broadcast(const Inference& c, Shape a, const Shape& b, size_t axi
   Shape s = broadcast(c.name(), a, at);
   s[axis] = b[axis];
   return s;
-}
-
-Specs infer_scatter(const Inference& c) {
-  const TensorSpec &x = c.input(0), &index = c.input(1), &u = c.input(2);
-  check_index(c, 1);
-  check_type(u.dtype == x.dtype, c.name(), (std::string("values of x's dtype ") + long_name_of(x.dtype)).c_str(),
-             u.dtype);
-  c.check(u.shape == index.shape, "expected values with the index's shape ", str(index.shape), ", got ", str(u.shape));
-  c.check(index.shape.size() == x.shape.size(), "expected an index of x's rank ", x.shape.size(), ", got shape ",
-          str(index.shape));
-  const size_t axis = size_t(normalize_axis(c.name(), c.attr(0).integer(), int64_t(x.shape.size())));
-  for (size_t i = 0; i < x.shape.size(); ++i)
-    c.check(i == axis || index.shape[i] == x.shape[i], "expected an index with x's sizes off axis ", axis, ", got ",
-            str(index.shape), " for x ", str(x.shape));
-  return one(x);
-}
-
-template <int kind>
-Tensors scatter(const Call& c) {
-  infer_now(c);
-  const Tensor& x = c.input(0);
-  const int64_t axis = normalize_axis(c.op.name.c_str(), c.attr(0).integer(), x.rank());
-  const Tensor y = op<"copy">({x});
-  const Arg in[] = {index_of(c.input(1)), c.input(2)};
-  const Attr attrs[] = {Attr(axis), Attr(kind), Attr(x.size(axis))};
-  const Tensor out[] = {y};
-  if (c.input(1).numel()) call_into(op_named<"floor_scatter">(), in, attrs, out);
-  return {y};
-}
-
-// A list of rows as an index of x's rank: [n] to [1, n, 1] spread over x's other sizes.
-Tensor spread_index(const Tensor& index, const Ints& shape, int64_t axis) {
-  Ints line(shape.size(), 1), all = shape;
-  line[axis] = all[axis] = index.numel();
-  return expand(reshape(index_of(index), line), all);
 }
 
 }  // namespace
@@ -82,42 +41,6 @@ TG_OPS(index) {
       })
       .bounds(0, "exact")
       .example(">>> tg.take_along_axis(tg.tensor([[1, 2], [3, 4]]), tg.tensor([[1], [0]]), 1).tolist()\n[[2], [3]]");
-
-  const auto scattering = [](OpBuilder o) {
-    return o.family("index")
-        .input("x", "any tensor of at least one axis")
-        .input("index", "integers, x's sizes off the axis")
-        .input("values", "index's shape, x's dtype")
-        .attr("axis", AttrKind::integer, -1, "the axis")
-        .infer(infer_scatter);
-  };
-  scattering(TG_OP(scatter).amp(Amp::promote))
-      .doc(
-          "A copy of x with y[.., index[.., j, ..], ..] = values[.., j, ..]; of equal indices the last one stays. "
-          "Gradients assume that indices are distinct. Errors: IndexError for an index outside the axis.")
-      .decompose(scatter<TG_SCATTER_SET>)
-      .grad([](const Backward& b) {
-        const Tensor& index = b.input(1);
-        return Tensors{
-            when(b.need(0), [&] { return op<"scatter">({b.grad(), index, zeros(index.shape(), b.input_dtype(0), index.device())}, {b.attr(0)}); }),
-            Tensor(), when(b.need(2), [&] { return op<"take_along_axis">({b.grad(), index}, {b.attr(0)}); })};
-      })
-      .saves(2, 0)
-      .bounds(0, "exact")
-      .example(">>> tg.scatter(tg.tensor([1, 2, 3]), tg.tensor([0]), tg.tensor([9]), 0).tolist()\n[9, 2, 3]");
-  scattering(TG_OP(scatter_add).amp(Amp::promote))
-      .doc(
-          "A copy of x with values[.., j, ..] added to y[.., index[.., j, ..], ..]. Errors: IndexError for an index "
-          "outside the axis.")
-      .decompose(scatter<TG_SCATTER_ADD>)
-      .grad([](const Backward& b) {
-        return Tensors{b.grad(), Tensor(),
-                       when(b.need(2), [&] { return op<"take_along_axis">({b.grad(), b.input(1)}, {b.attr(0)}); })};
-      })
-      .saves(2, 0)
-      .bounds(1, "terms added, relative to the sum of magnitudes")
-      .example(
-          ">>> tg.scatter_add(tg.tensor([1, 2, 3]), tg.tensor([0, 0]), tg.tensor([5, 6]), 0).tolist()\n[12, 2, 3]");
 
   TG_OP(index_select)
       .family("index")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Several tensors as one, and one tensor several times: concat, stack, pad, tile, flip.
+// Several tensors as one, and one tensor several times: concat, stack, tile, flip, roll.
 #include "common.h"
 
 namespace tg {
@@ -34,19 +34,6 @@ Specs infer_stack(const Inference& c) {
             str(c.input(i).shape));
   y.shape.insert(size_t(normalize_axis(c.name(), c.attr(0).integer(), int64_t(y.shape.size()) + 1)),
                  Dim(int64_t(c.inputs.size())));
-  return one(y);
-}
-
-// padding: all begins, then all ends.
-Specs infer_pad(const Inference& c) {
-  TensorSpec y = c.input(0);
-  const Ints& p = c.attr(0).ints();
-  const size_t r = y.shape.size();
-  c.check(p.size() == 2 * r, "expected ", 2 * r, " paddings (all begins, then all ends), got ", str(p));
-  for (size_t i = 0; i < r; ++i) {
-    c.check(p[i] >= 0 && p[r + i] >= 0, "expected paddings of 0 or more, got ", str(p), "; use slice to crop");
-    y.shape[i] = y.shape[i] + Dim(p[i] + p[r + i]);
-  }
   return one(y);
 }
 
@@ -124,34 +111,6 @@ TG_OPS(join) {
       .bounds(0, "exact")
       .example(">>> tg.stack([tg.tensor([1, 2]), tg.tensor([3, 4])]).tolist()\n[[1, 2], [3, 4]]");
 
-  TG_OP(pad)
-      .family("shape")
-      .doc("x with `value` around it. Errors: ValueError for negative paddings.")
-      .input("x", "any tensor")
-      .attr("padding", AttrKind::ints, "for every axis: all begins, then all ends")
-      .attr("value", AttrKind::floating, 0.0, "what is put there")
-      .infer(infer_pad)
-      .decompose([](const Call& c) {
-        const Ints shape = concrete(infer_now(c)[0].shape);
-        const Tensor& x = c.input(0);
-        const Tensor y = op<"full">({}, {shape, c.attr(1), x.dtype()}, c.device);
-        Tensor inside = y;
-        for (int64_t i = 0; i < x.rank(); ++i)
-          if (shape[i] != x.size(i)) inside = slice(inside, i, c.attr(0).ints()[i], c.attr(0).ints()[i] + x.size(i));
-        if (x.numel()) copy_into(inside, x);
-        return Tensors{y};
-      })
-      .grad([](const Backward& b) {
-        Tensor g = b.grad();
-        const Ints& shape = b.input_shape(0);
-        for (size_t i = 0; i < shape.size(); ++i)
-          if (shape[i] != g.shape()[i]) g = slice(g, int64_t(i), b.attr(0).ints()[i], b.attr(0).ints()[i] + shape[i]);
-        return Tensors{g};
-      })
-      .saves(0, 0)
-      .bounds(0, "exact")
-      .example(">>> tg.pad(tg.tensor([1, 2]), (1, 2)).tolist()\n[0, 1, 2, 0, 0]");
-
   TG_OP(tile)
       .family("shape")
       .doc("x repeated along its axes, as a copy.")
@@ -222,21 +181,27 @@ TG_OPS(join) {
 
   TG_OP(roll)
       .family("shape")
-      .doc("x moved along an axis; what leaves at one end enters at the other.")
+      .doc("x moved along axes; what leaves at one end enters at the other. Without axes x is moved as one row.")
       .input("x", "any tensor")
-      .attr("shift", AttrKind::integer, "by how much; negative: towards the front")
-      .attr("axis", AttrKind::integer, "the axis")
+      .attr("shift", AttrKind::ints, "by how much, for every axis; negative: towards the front")
+      .attr("axis", AttrKind::ints, Ints{}, "the axes")
       .infer([](const Inference& c) {
-        normalize_axis(c.name(), c.attr(1).integer(), int64_t(c.input(0).shape.size()));
+        const Ints &shift = c.attr(0).ints(), &axes = c.attr(1).ints();
+        c.check(shift.size() == axes.size() || (axes.empty() && shift.size() == 1),
+                "expected one shift for every axis, got ", str(shift), " for axes ", str(axes));
+        for (int64_t a : axes) normalize_axis(c.name(), a, int64_t(c.input(0).shape.size()));
         return one(c.input(0));
       })
       .decompose([](const Call& c) {
         infer_now(c);
-        const Tensor& x = c.input(0);
-        const int64_t axis = normalize_axis("roll", c.attr(1).integer(), x.rank()), n = x.size(axis);
-        const int64_t s = n ? ((c.attr(0).integer() % n) + n) % n : 0;
-        if (s == 0) return Tensors{op<"copy">({x})};
-        return Tensors{op<"concat">({slice(x, axis, n - s, n), slice(x, axis, 0, n - s)}, {axis})};
+        const Ints &shift = c.attr(0).ints(), &axes = c.attr(1).ints();
+        Tensor y = axes.empty() ? reshape(c.input(0), {c.input(0).numel()}) : c.input(0);
+        for (size_t i = 0; i < shift.size(); ++i) {
+          const int64_t axis = axes.empty() ? 0 : normalize_axis("roll", axes[i], y.rank()), n = y.size(axis);
+          const int64_t s = n ? ((shift[i] % n) + n) % n : 0;
+          if (s) y = op<"concat">({slice(y, axis, n - s, n), slice(y, axis, 0, n - s)}, {axis});
+        }
+        return Tensors{reshape(y.storage() == c.input(0).storage() ? op<"copy">({y}) : y, c.input(0).shape())};
       })
       .bounds(0, "exact")
       .example(">>> tg.roll(tg.tensor([1, 2, 3]), 1, 0).tolist()\n[3, 1, 2]");

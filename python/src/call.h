@@ -132,12 +132,7 @@ PyObject* shape_tuple(std::span<const int64_t> v);
 PyObject* element(const char* at, DType t);  // one element as a Python number
 Object host_copy(const Tensor& t);           // bytes object, contiguous row-major
 
-// x[index] for basic indexing.
-struct Index {
-  Ints shape, strides;
-  uint64_t byte_offset = 0;
-  Ints flipped;  // axes of the view along which the elements come in reverse
-};
+// x[index] and x[index] = value (indexing.cc).
 PyObject* get_item(PyObject* self, PyObject* index);
 void set_item(PyObject* self, PyObject* index, PyObject* value);
 

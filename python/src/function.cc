@@ -23,7 +23,9 @@ constexpr Alias kAliases[] = {
     {"keepdim", {"keepdims", nullptr, nullptr}}, {"size", {"shape", nullptr, nullptr}},
     {"shape", {"size", nullptr, nullptr}},       {"dim0", {"axis0", "axis1", nullptr}},
     {"dim1", {"axis1", "axis2", nullptr}},       {"start_dim", {"start_axis", nullptr, nullptr}},
-    {"end_dim", {"end_axis", nullptr, nullptr}},
+    {"end_dim", {"end_axis", nullptr, nullptr}}, {"src", {"values", nullptr, nullptr}},
+    {"source", {"values", nullptr, nullptr}},    {"value", {"values", nullptr, nullptr}},
+    {"indices", {"index", nullptr, nullptr}},    {"shifts", {"shift", nullptr, nullptr}},
 };
 
 PyTypeObject* function_type = nullptr;
@@ -178,6 +180,10 @@ void bind(const Binding& b, PyObject* const* args, size_t n, PyObject* keywords,
     given[b.n_inputs] = gathered->get();
   } else {
     std::copy_n(args, n, given);
+  }
+  if (b.axis_first && n > 1 && PyLong_Check(args[1]) && (n > 2 ? is_tensor(args[2]) : keywords != nullptr)) {
+    for (size_t i = 1; i < b.n_inputs; ++i) given[i] = i + 1 < n ? args[i + 1] : nullptr;
+    given[b.n_inputs] = args[1];
   }
   if (!keywords) return;
   for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(keywords); ++k) {
@@ -459,6 +465,7 @@ const Binding* make_binding(const Op& op, bool in_place) {
   for (const AttrSpec& a : op.attrs) b->plain = b->plain && (a.default_value.given() || a.optional);
   b->gathers =
       op.attrs.size() == 1 && op.attrs[0].kind == AttrKind::ints && !(b->n_inputs && op.inputs.back().variadic);
+  b->axis_first = op.family == "index" && b->n_inputs > 1 && !op.attrs.empty() && op.attrs[0].name == "axis";
   for (size_t i = 0; i < op.outputs.size(); ++i)
     if (!op.outputs[i].hidden) b->visible.push_back(i);
   b->plain = b->plain && b->visible.size() == 1;

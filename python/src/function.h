@@ -15,6 +15,7 @@ struct Binding {
   bool in_place = false;
   bool plain = false;    // one output, and the inputs alone make a call
   bool gathers = false;  // the one attribute is a list of integers, which may be spelled out: x.reshape(2, 3)
+  bool axis_first = false;  // (x, axis, index, ...), as PyTorch has it, is understood beside (x, index, ..., axis)
   std::string text;      // name of the function
   size_t n_inputs = 0;
   std::vector<Param> params;            // inputs, then attributes

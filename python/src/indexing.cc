@@ -1,26 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Basic indexing: integers, slices, ... and None. All parts together make one view: a shape, strides and an offset.
-#include "autograd/node.h"
-#include "call.h"
+// x[index] and x[index] = value. What NumPy calls basic indexing makes one view: a shape, strides and an offset.
+#include "indexing.h"
 
 namespace tg::py {
 namespace {
-
-// What one part does to one axis of x; a new axis has `axis` -1.
-struct Part {
-  enum Kind { integer, slice, new_axis } kind;
-  int64_t axis;
-  int64_t start = 0, stop = 0, step = 1, length = 0;  // step > 0: the elements in ascending order
-  bool flip = false;
-};
-using Parts = std::vector<Part>;
-
-[[noreturn]] void fail_advanced(PyObject* o) {
-  const char* what = PyList_Check(o) ? "a list" : is_tensor(o) ? "a tensor" : "an array";
-  fail(PyExc_IndexError, "indexing with ", what,
-       " is not supported yet: use tg.index_select(x, index, axis) or tg.take_along_axis for integer indices, "
-       "tg.masked_fill or tg.where for masks");
-}
 
 int64_t checked_index(int64_t i, int64_t axis, int64_t n) {
   if (i < -n || i >= n) fail(PyExc_IndexError, "index ", i, " is out of range for axis ", axis, " of size ", n);
@@ -33,9 +16,19 @@ bool is_integer_index(PyObject* o) {
   if (is_tensor(o)) return impl_of(o)->desc.ndim == 0 && is_integer(impl_of(o)->dtype);
   if (PyObject_HasAttrString(o, "ndim")) {  // NumPy: scalars and 0-d arrays only
     const Object ndim = Object::take(PyObject_GetAttrString(o, "ndim"));
-    return PyLong_Check(ndim.get()) && PyLong_AsLong(ndim.get()) == 0;
+    if (!PyLong_Check(ndim.get()) || PyLong_AsLong(ndim.get()) != 0) return false;
+    const Object dtype = Object::take(PyObject_GetAttrString(o, "dtype"));
+    if (!PyObject_HasAttrString(dtype.get(), "kind")) return true;
+    const std::string_view kind = text_of(Object::take(PyObject_GetAttrString(dtype.get(), "kind")).get());
+    return kind == "i" || kind == "u";
   }
   return true;
+}
+
+Part whole(int64_t axis, int64_t n) {
+  Part p{Part::slice, axis};
+  p.length = p.stop = n;
+  return p;
 }
 
 Part part_of(PyObject* o, int64_t axis, int64_t n) {
@@ -57,13 +50,18 @@ Part part_of(PyObject* o, int64_t axis, int64_t n) {
     p.start = checked_index(to_int(o, "an index"), axis, n);
     return p;
   }
-  if (PyList_Check(o) || is_tensor(o) || is_array(o)) fail_advanced(o);
-  if (PyBool_Check(o))
-    fail(PyExc_IndexError, "indexing with a bool is not supported: use x.unsqueeze(0), tg.where or tg.masked_fill");
-  fail(PyExc_IndexError, "expected integers, slices, ... or None as indices, got ", type_name(o));
+  fail(PyExc_IndexError, "expected integers, slices, ..., None, bools or arrays of integers or bools as indices, got ",
+       type_name(o));
 }
 
-// The parts of an index, one per axis of x (in order) and per new axis.
+Tensor view_of(const Tensor& x, const Index& r) {
+  Tensor t = x.alias(r.shape, r.strides, r.byte_offset);
+  note_view(x, t);
+  return t;
+}
+
+}  // namespace
+
 Parts parts_of(const Tensor& x, PyObject* index) {
   PyObject* single[1] = {index};
   PyObject** items = single;
@@ -74,87 +72,145 @@ Parts parts_of(const Tensor& x, PyObject* index) {
   }
   const int64_t rank = x.rank();
   int64_t used = 0, ellipses = 0;
+  std::vector<Tensor> arrays;  // in order
   for (Py_ssize_t i = 0; i < n; ++i) {
-    if (items[i] == Py_Ellipsis)
+    PyObject* o = items[i];
+    if (o == Py_Ellipsis) {
       ++ellipses;
-    else if (items[i] != Py_None)
+    } else if (!PyLong_CheckExact(o) && o != Py_None && !PySlice_Check(o) && !is_integer_index(o) && is_index_array(o)) {
+      arrays.push_back(index_array(o, x.device()));
+      used += arrays.back().dtype() == DType::boolean ? arrays.back().rank() : 1;
+    } else if (o != Py_None) {
       ++used;
+    }
   }
   if (ellipses > 1) fail(PyExc_IndexError, "an index can have one ellipsis (...) only");
   if (used > rank)
     fail(PyExc_IndexError, "too many indices: expected at most ", rank, " for shape ", str(x.shape()), ", got ", used);
-  Parts parts;
-  parts.reserve(size_t(rank) + size_t(n));
-  int64_t axis = 0;
-  auto whole_axes = [&](int64_t count) {
-    for (; count > 0; --count, ++axis) {
-      Part p{Part::slice, axis};
-      p.length = p.stop = x.shape()[size_t(axis)];
-      parts.push_back(p);
-    }
+  Parts p;
+  p.parts.reserve(size_t(rank) + size_t(n));
+  int64_t axis = 0, view_axis = 0;
+  size_t next_array = 0;
+  // NumPy's rule: the arrays' axes stand where they were if all arrays (and integers beside them) are neighbours.
+  enum { none, inside, after } state = none;
+  bool neighbours = true;
+  int64_t others = 0;  // axes of the view that no array takes
+  const auto advanced_item = [&] {
+    if (state == none) p.at = others;
+    neighbours = neighbours && state != after;
+    state = inside;
+  };
+  const auto basic_item = [&] {
+    if (state == inside) state = after;
+  };
+  const auto whole_axes = [&](int64_t count) {
+    for (; count > 0; --count, ++axis, ++view_axis, ++others) p.parts.push_back(whole(axis, x.shape()[size_t(axis)]));
   };
   for (Py_ssize_t i = 0; i < n; ++i) {
-    if (items[i] == Py_Ellipsis) {
+    PyObject* o = items[i];
+    if (o == Py_Ellipsis) {
+      basic_item();
       whole_axes(rank - used);
-    } else if (items[i] == Py_None) {
-      parts.push_back(Part{Part::new_axis, -1});
-    } else {
-      parts.push_back(part_of(items[i], axis, x.shape()[size_t(axis)]));
+    } else if (o == Py_None) {
+      basic_item();
+      p.parts.push_back(Part{Part::new_axis, -1});
+      ++view_axis, ++others;
+    } else if (PyLong_CheckExact(o) || PySlice_Check(o) || is_integer_index(o) || !is_index_array(o)) {
+      p.parts.push_back(part_of(o, axis, x.shape()[size_t(axis)]));
       ++axis;
+      if (p.parts.back().kind == Part::integer) {
+        advanced_item();
+      } else {
+        basic_item();
+        ++view_axis, ++others;
+      }
+    } else {
+      advanced_item();
+      const Tensor& t = arrays[next_array++];
+      const bool mask = t.dtype() == DType::boolean;
+      p.arrays.push_back({t, view_axis, mask && t.rank() == 0 ? -1 : axis});
+      if (mask && t.rank() == 0) {
+        p.parts.push_back(Part{Part::new_axis, -1});
+        ++view_axis;
+        continue;
+      }
+      if (mask) check_mask(t, x, axis);
+      for (int64_t k = mask ? t.rank() : 1; k > 0; --k, ++axis, ++view_axis) {
+        p.parts.push_back(whole(axis, x.shape()[size_t(axis)]));
+        p.parts.back().kind = Part::array;
+      }
     }
   }
   whole_axes(rank - axis);
-  return parts;
+  if (!neighbours) p.at = 0;
+  return p;
 }
 
-Index index_of(const Tensor& x, const Parts& parts) {
+Index index_of(const Tensor& x, const Parts& p) {
   Index r;
   const uint64_t width = uint64_t(size_of(x.dtype()));
   r.byte_offset = x.impl()->desc.byte_offset;
-  for (const Part& p : parts) {
-    if (p.kind == Part::new_axis) {
+  for (const Part& part : p.parts) {
+    if (part.kind == Part::new_axis) {
       r.shape.push_back(1);
       r.strides.push_back(0);
       continue;
     }
-    const int64_t stride = x.strides()[size_t(p.axis)];
-    r.byte_offset += uint64_t(p.start * stride) * width;
-    if (p.kind == Part::integer) continue;
-    if (p.flip && p.length > 1) r.flipped.push_back(int64_t(r.shape.size()));
-    r.shape.push_back(p.length);
-    r.strides.push_back(stride * p.step);
+    const int64_t stride = x.strides()[size_t(part.axis)];
+    r.byte_offset += uint64_t(part.start * stride) * width;
+    if (part.kind == Part::integer) continue;
+    if (part.flip && part.length > 1) r.flipped.push_back(int64_t(r.shape.size()));
+    r.shape.push_back(part.length);
+    r.strides.push_back(stride * part.step);
   }
   if (r.shape.size() > TG_MAX_RANK) fail(PyExc_IndexError, "expected at most ", TG_MAX_RANK, " axes");
   return r;
 }
 
+Tensor trimmed(const Tensor& t, size_t rank) {
+  Ints shape = t.shape();
+  while (shape.size() > rank && shape[0] == 1) shape.erase(0);
+  return shape.size() == t.shape().size() ? t : op<"reshape">({t}, {shape});
+}
+
+Tensor filled(const Scalar& s, DType t, Device* device) {
+  return op<"full">({}, {Ints{}, s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i), t}, device);
+}
+
 Tensor flip(const Tensor& t, const Ints& axes) { return axes.empty() ? t : op<"flip">({t}, {axes}); }
 
-// The same view made by ops, so that it is recorded: one node per part that changes something.
-Tensor recorded(Tensor x, const Parts& parts) {
+// One node per part that changes something.
+Tensor recorded_view(Tensor x, const Parts& p) {
   Ints added;
   int64_t place = 0;
-  for (const Part& p : parts) {
-    if (p.kind == Part::new_axis) added.push_back(place);
-    if (p.kind != Part::integer) ++place;
+  for (const Part& part : p.parts) {
+    if (part.kind == Part::new_axis) added.push_back(place);
+    if (part.kind != Part::integer) ++place;
   }
-  for (size_t i = parts.size(); i-- > 0;) {  // from the last axis on, so that the numbers of the others stay
-    const Part& p = parts[i];
-    if (p.kind == Part::integer) x = op<"select">({x}, {p.axis, p.start});
-    if (p.kind == Part::slice && p.length != x.shape()[size_t(p.axis)])
-      x = op<"slice">({x}, {p.axis, p.start, p.stop, p.step});
+  for (size_t i = p.parts.size(); i-- > 0;) {  // from the last axis on, so that the numbers of the others stay
+    const Part& part = p.parts[i];
+    if (part.kind == Part::integer) x = op<"select">({x}, {part.axis, part.start});
+    if (part.kind == Part::slice && part.length != x.shape()[size_t(part.axis)])
+      x = op<"slice">({x}, {part.axis, part.start, part.stop, part.step});
   }
   if (!added.empty()) x = op<"unsqueeze">({x}, {added});
   return x;
 }
 
-Tensor view_of(const Tensor& x, const Index& r) {
-  Tensor t = x.alias(r.shape, r.strides, r.byte_offset);
-  note_view(x, t);
-  return t;
+void recorded_write(const Tensor& x, const Parts& p, Tensor value) {
+  Ints starts(size_t(x.rank()), 0), steps(size_t(x.rank()), 1), sizes = x.shape();
+  for (const Part& part : p.parts) {
+    if (part.axis < 0) continue;
+    starts[part.axis] = part.start;
+    steps[part.axis] = part.kind == Part::integer ? 1 : part.step;
+    sizes[part.axis] = part.kind == Part::integer ? 1 : part.length;
+  }
+  value = op<"reshape">({value.cast(x.dtype())}, {sizes});
+  const Arg in[] = {x, value};
+  const Attr attrs[] = {starts, steps};
+  const Tensor out[] = {x};
+  call_into(op_named<"slice_update">(), in, attrs, out);
 }
-
-}  // namespace
 
 PyObject* get_item(PyObject* self, PyObject* index) {
   const Tensor x = tensor_of(self);
@@ -168,15 +224,16 @@ PyObject* get_item(PyObject* self, PyObject* index) {
     return wrap(std::move(t));
   }
   const Parts parts = parts_of(x, index);
+  if (parts.advanced()) return wrap(read_arrays(x, parts, record));
   const Index r = index_of(x, parts);
-  Tensor y = record ? recorded(x, parts) : view_of(x, r);
+  Tensor y = record ? recorded_view(x, parts) : view_of(x, r);
   if (same(x, y)) y = op<"reshape">({x}, {x.shape()});  // x[...]: a view of its own
   return wrap(flip(y, r.flipped));
 }
 
 void set_item(PyObject* self, PyObject* index, PyObject* value) {
   const Tensor x = tensor_of(self);
-  const Index r = index_of(x, parts_of(x, index));
+  const Parts parts = parts_of(x, index);
   ArgList args(1);
   args.absent(0);
   if (!args.set(0, value, x.device())) {
@@ -186,10 +243,16 @@ void set_item(PyObject* self, PyObject* index, PyObject* value) {
     args.own(0, to_tensor(value, &t, x.device()));
   }
   Arg v = args[0];
-  if (v.kind == Arg::tensor && !r.flipped.empty()) {
-    const Tensor full = v.t.shape() == r.shape ? v.t : op<"expand">({v.t}, {r.shape});
-    v = Arg(flip(full, r.flipped));
+  if (v.kind == Arg::tensor && v.t.device() != x.device()) v = Arg(v.t.to(x.device()));
+  if (parts.advanced()) return write_arrays(x, parts, v);
+  const Index r = index_of(x, parts);
+  if (grad_enabled() && (x.requires_grad() || (v.kind == Arg::tensor && v.t.requires_grad()))) {
+    check_in_place(nullptr, x, true);
+    const Tensor value_tensor = v.kind == Arg::tensor ? trimmed(v.t, r.shape.size()) : filled(v.s, x.dtype(), x.device());
+    return recorded_write(x, parts, flip(op<"expand">({value_tensor}, {r.shape}), r.flipped));
   }
+  if (v.kind == Arg::tensor && !r.flipped.empty())
+    v = Arg(flip(op<"expand">({trimmed(v.t, r.shape.size())}, {r.shape}), r.flipped));
   const Tensor view = x.alias(r.shape, r.strides, r.byte_offset);
   if (is_big({&v, 1}) || x.impl()->desc.device.type != TG_DEVICE_HOST) {
     GilRelease release;

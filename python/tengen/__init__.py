@@ -27,13 +27,16 @@ _core._set_probe_path(_os.path.join(_here, "bin", "tengen-probe"))
 globals().update(_core.ops)
 globals().update({_name: getattr(_core, _name) for _name in dir(_core) if not _name.startswith("_") and _name not in ("ops", "call", "call_into")})
 
-from . import _aliases, _creation, _dynamic, _methods, autograd, random  # noqa: E402, F401
+from . import _aliases, _creation, _dynamic, _manipulation, _methods, autograd, random  # noqa: E402, F401
 from ._creation import *  # noqa: E402, F403
 from ._creation import finfo, iinfo  # noqa: E402, F401
+from ._dtypes import astype, can_cast, isdtype, promote_types, result_type  # noqa: E402, F401
 from ._dynamic import *  # noqa: E402, F403
 from ._grad_mode import enable_grad, no_grad, set_grad_enabled  # noqa: E402, F401
 
 _methods.install()
+_manipulation.install()
+from ._manipulation import *  # noqa: E402, F403
 
 Device = _core.device
 channels_last = "channels_last"
@@ -48,9 +51,7 @@ _aliases.install(globals())
 _dynamic.install()
 Generator = random.Generator
 
-# Methods that read well as functions too.
-chunk, split, unbind, narrow, swapaxes, t = (
-    _methods.chunk, _methods.split, _methods.unbind, _methods.narrow, _methods.swapaxes, _methods.t)
+t = _methods.t
 
 
 def numel(x: Tensor) -> int:  # noqa: F405
@@ -71,11 +72,6 @@ def is_floating_point(x: Tensor) -> _builtins.bool:  # noqa: F405
 def clone(x: Tensor) -> Tensor:  # noqa: F405
     """A copy; differentiable."""
     return x.clone()
-
-
-def promote_types(a: dtype, b: dtype) -> dtype:  # noqa: F405
-    """The dtype of a result of operands of two dtypes."""
-    return (_core._empty((0,), a, "cpu") + _core._empty((0,), b, "cpu")).dtype
 
 
 class DeviceInfo:
@@ -114,7 +110,7 @@ def _at_exit() -> None:
 
 _atexit.register(_at_exit)
 
-_LAZY_MODULES = ("amp", "data", "jit", "linalg", "metrics", "nn", "optim", "train")
+_LAZY_MODULES = ("amp", "array_api", "data", "jit", "linalg", "metrics", "nn", "optim", "train")
 _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "summary": "_summary"}
 
 

@@ -16,6 +16,7 @@ ALIASES = {
     "greater": "gt", "greater_equal": "ge", "bmm": "matmul", "mm": "matmul", "mv": "matmul", "clamp_min": "maximum",
     "clamp_max": "minimum", "fix": "trunc", "sgn": "sign", "ger": "outer", "moveaxis": "movedim", "degrees": "rad2deg",
     "radians": "deg2rad", "bitwise_invert": "bitwise_not", "floor_div": "floor_divide", "trapz": "trapezoid",
+    "expand_dims": "unsqueeze", "take_along_dim": "take_along_axis", "swapaxes": "transpose", "swapdims": "transpose",
 }
 
 

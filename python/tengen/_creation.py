@@ -196,21 +196,37 @@ def randperm(n: int, *, dtype: Any = None, device: Any = None, generator: Genera
     return _drawn(generator, "randperm", n, dtype=dtype or _core.int64, device=device)
 
 
-def from_dlpack(x: Any) -> Tensor:
+def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """A tensor that shares memory with an array of another library (its __dlpack__), in host memory.
+
+    Parameters
+    ----------
+    x : object with __dlpack__, or a capsule
+    device : device, optional
+        where the tensor is wanted; elsewhere than in host memory it is a copy
+    copy : bool, optional
+        True: always a copy; False: never
 
     Raises
     ------
     BufferError
         for memory that cannot be shared: on a device, read-only, negative strides, other element types
+    ValueError
+        for copy=False where the device needs a copy
     """
     if not hasattr(x, "__dlpack__"):
-        return _core._from_dlpack(x)  # a capsule
-    try:
-        capsule = x.__dlpack__(max_version=(1, 0))
-    except TypeError:  # a library from before DLPack 1.0
-        capsule = x.__dlpack__()
-    return _core._from_dlpack(capsule)
+        t = _core._from_dlpack(x)  # a capsule
+    else:
+        own = isinstance(x, Tensor) and not x.device.is_host
+        try:
+            capsule = x.__dlpack__(max_version=(1, 0), **({"dl_device": (1, 0)} if own else {}))
+        except TypeError:  # a library from before DLPack 1.0
+            capsule = x.__dlpack__()
+        t = _core._from_dlpack(capsule)
+    there = t if device is None else t.to(device=device)
+    if copy is False and there is not t:
+        raise ValueError(f"[from_dlpack] expected a device that shares host memory, got {device} and copy=False")
+    return there.clone() if copy and there is t else there
 
 
 def _array_of_nested(data: Sequence) -> Any:

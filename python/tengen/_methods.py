@@ -288,16 +288,45 @@ def __reduce_ex__(self: Tensor, protocol: int) -> tuple:
 
 def __dlpack__(self: Tensor, *, stream: Any = None, max_version: tuple | None = None, dl_device: tuple | None = None,
                copy: bool | None = None) -> Any:
-    """A DLPack capsule that shares this tensor's host memory."""
+    """A DLPack capsule that shares this tensor's host memory.
+
+    A tensor elsewhere is copied to the host when dl_device asks for (1, 0) and copy is not False. Raises BufferError where
+    memory cannot be shared as asked for.
+    """
     if dl_device is not None and tuple(dl_device) != (1, 0):
         raise BufferError(f"expected DLPack device (1, 0), host memory, got {tuple(dl_device)}")
-    source = self.clone() if copy else self
+    source = self
+    if dl_device is not None and not self.device.is_host:
+        if copy is False:
+            raise BufferError(f"expected copy=None or True for a tensor on {self.device}, which host memory cannot share, got False")
+        source = self.cpu()
+    if copy and source is self:
+        source = self.clone()
     return _core._to_dlpack(source, max_version is not None and max_version[0] >= 1)
 
 
 def __dlpack_device__(self: Tensor) -> tuple[int, int]:
     """(1, 0) for host memory, (12, index) for a plugin's device."""
     return (1, 0) if self.device.is_host else (12, self.device.index)
+
+
+def __array_namespace__(self: Tensor, *, api_version: str | None = None) -> Any:
+    """tengen.array_api, the namespace of the Python array API standard."""
+    from . import array_api
+
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", array_api.__array_api_version__):
+        raise ValueError(f"expected an array API version up to {array_api.__array_api_version__}, got {api_version!r}")
+    return array_api
+
+
+def __complex__(self: Tensor) -> complex:
+    """The one element as a Python complex number."""
+    return complex(self.item())
+
+
+def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """On another device; itself when already there."""
+    return self.to(device=device)
 
 
 def install() -> None:

@@ -30,45 +30,6 @@ RECORDS["take_along_axis"] = Record(
 )
 
 
-def _scatter(rng):
-    x = rng.normal(size=(3, 4))
-    return [
-        Case((x, np.stack([rng.permutation(4)[:2] for _ in range(3)]), rng.normal(size=(3, 2))), {"axis": 1}, (1,)),
-        Case((x, np.stack([rng.permutation(3) for _ in range(4)], 1) - 3, rng.normal(size=(3, 4))), {"axis": 0}, (1,)),
-    ]
-
-
-def _put(x, i, v, axis=-1):
-    y = x.copy()
-    np.put_along_axis(y, i, v, axis)
-    return y
-
-
-def _add(x, i, v, axis=-1):
-    y = x.copy()
-    where = list(np.ix_(*[np.arange(n) for n in i.shape]))
-    where[axis] = i
-    np.add.at(y, tuple(where), v)
-    return y
-
-
-WRONG = (
-    Bad(ValueError, (np.ones((2, 2)), np.zeros((2, 1), np.int64), np.ones((2, 2))), {}),
-    Bad(TypeError, (np.ones((2, 2)), np.ones((2, 2)), np.ones((2, 2))), {}),
-)
-RECORDS["scatter"] = Record(_put, _scatter, ALL, (0, 2), bad=WRONG)
-RECORDS["scatter_add"] = Record(
-    _add,
-    lambda rng: (
-        _scatter(rng)
-        + [Case((rng.normal(size=(3, 4)), rng.integers(0, 4, (3, 6)), rng.normal(size=(3, 6))), {"axis": 1}, (1,))]
-    ),
-    FLOATS,
-    (0, 2),
-    length=lambda c: c.inputs[1].size,
-    scale=lambda x, i, v, axis: _add(np.abs(x), i, np.abs(v), axis),
-    bad=WRONG,
-)
 RECORDS["index_select"] = Record(
     lambda x, i, axis=0: np.take(x, i, axis),
     lambda rng: [Case((rng.normal(size=(3, 4, 2)), np.array([2, 0, 0, -1])), {"axis": a}, (1,)) for a in (0, 1)],

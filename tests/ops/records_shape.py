@@ -154,15 +154,6 @@ RECORDS["stack"] = Record(
     bad=(Bad(ValueError, ([ONE, np.ones((2, 4))],), {}),),
 )
 moved(
-    "pad",
-    lambda x, padding, value=0.0: np.pad(
-        x, [(padding[i], padding[x.ndim + i]) for i in range(x.ndim)], constant_values=value
-    ),
-    [{"padding": (0, 1, 0, 0, 2, 0)}, {"padding": (1, 0, 2, 0, 0, 3), "value": 7.0}, {"padding": (0,) * 6}],
-    dtypes=REAL,
-    bad=((ValueError, ONE, {"padding": (1, 1)}), (ValueError, ONE, {"padding": (-1, 0, 0, 0)})),
-)
-moved(
     "tile",
     lambda x, reps: np.tile(x, reps),
     [{"reps": r} for r in ((2,), (1, 2, 3), (2, 1, 1, 2), (1,))],
@@ -182,9 +173,10 @@ moved(
 )
 moved(
     "roll",
-    lambda x, shift, axis: np.roll(x, shift, axis),
-    [{"shift": 1, "axis": 0}, {"shift": -3, "axis": 2}, {"shift": 7, "axis": -1}],
-    bad=((IndexError, ONE, {"shift": 1, "axis": 2}),),
+    lambda x, shift, axis=None: np.roll(x, shift, axis),
+    [{"shift": 1, "axis": 0}, {"shift": -3, "axis": 2}, {"shift": 7, "axis": -1}, {"shift": (1, -2), "axis": (0, 2)},
+     {"shift": (1, 1), "axis": (1, 1)}, {"shift": 5}, {"shift": -2}],
+    bad=((IndexError, ONE, {"shift": 1, "axis": 2}), (ValueError, ONE, {"shift": (1, 2), "axis": 0})),
 )
 
 # ---- creation ----

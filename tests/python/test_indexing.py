@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Basic indexing against NumPy: what is read, that it is a view, what is written, what is refused."""
+"""Indexing against NumPy: what is read, what of it is a view, what is written, what is refused."""
 from __future__ import annotations
 
 import numpy as np
@@ -98,23 +98,96 @@ def test_tensor_indices_of_rank_0():
 @pytest.mark.parametrize("index, message", [
     (2, "index 2 is out of range for axis 0 of size 2"), ((0, 3), "index 3 is out of range for axis 1 of size 3"),
     ((0, 0, 0, 0, 0), "too many indices"), ((..., ...), "one ellipsis"), ("a", "expected integers, slices"), (1.5, "expected integers"),
-    (True, "bool"), ([0, 1], "index_select"), (np.array([0, 1]), "take_along_axis"), (A > 3, "masked_fill"),
+    ([0, 2], "index 2 is out of range for axis 0 of size 2"), ((slice(None), [[0], [-4]]), "index -4 is out of range for axis 1 of size 3"),
+    ((0, np.array([0, 1]), ..., [4, 5]), "index 5 is out of range for axis 3 of size 5"), ([0.5], "integers or bools"),
+    ((slice(None), [True, False]), r"mask of size 3 for axis 1"), (np.ones((2, 3, 5), bool), "mask of size 4 for axis 2"),
+    (([0, 1], [0, 1, 2]), "broadcast"), ((np.ones((2, 3), bool), 0, 0, 0), "too many indices"),
 ])
 def test_wrong_indices(index, message):
     x = tg.tensor(A)
-    with pytest.raises(IndexError, match=message):
+    error = ValueError if message == "broadcast" else IndexError
+    with pytest.raises(error, match=message):
         x[index]
-    with pytest.raises(IndexError, match=message):
-        x[index] = 0
+    with pytest.raises(error, match=message):
+        x[index] = np.zeros(2) if message == "broadcast" else 0
 
 
-def test_tensor_masks_and_lists_are_refused_with_advice():
-    x = tg.tensor([1.0, 2.0])
-    for index in (x > 1, tg.tensor([0, 1])):
-        with pytest.raises(IndexError, match="masked_fill"):
-            x[index]
-    with pytest.raises(TypeError):
-        x[slice("a", None)]
+ARRAYS = [
+    [0], [1, 0, 1], [[0], [1]], [], np.array([1, 0], np.uint8), (slice(None), [2, 0, 1]), ([0, 1], [1, 2]), ([0, 1], slice(None), [1, 2]),
+    (0, slice(None), [3, 0]), (slice(None), 0, [3, 0]), ([[0], [1]], ..., [0, 4]), (..., [0, 1], slice(None, None, -2)),
+    (slice(None, None, -1), [0, 2], None, 1), (None, [1], 0), A > 50, A > 1e9, A[:, 0, 0, 0] > 3, (slice(None), A[0] > 30), (1, A[1, ..., 0] > 70),
+    (A[..., 0] % 2 == 0, [0]), (slice(None), [True, False, True], [0, 3]), True, False, (slice(None), True, [1]), (True, [1, 0], None),
+    (range(2),), (np.array([[True, False, True], [False, True, False]]), slice(1, None, 2)),
+]
+
+
+@pytest.mark.parametrize("index", ARRAYS, ids=lambda i: repr(i)[:40])
+def test_arrays_and_masks_match_numpy(index):
+    x = tg.tensor(A)
+    np.testing.assert_array_equal(x[index].numpy(), A[index])
+    for value in (5, np.float32(3) + A[index]):
+        a, y = A.copy(), x.clone()
+        a[index] = value
+        y[index] = value
+        np.testing.assert_array_equal(y.numpy(), a)
+        a[index] *= 2
+        y[index] *= 2
+        np.testing.assert_array_equal(y.numpy(), a)
+
+
+@pytest.mark.parametrize("index", ARRAYS, ids=lambda i: repr(i)[:40])
+def test_second_gradients_through_arrays(index):
+    """Of sum of cubes after x[index] = v * v, against the elementwise rule: every element comes from x or from one of v."""
+    a = A.astype(np.float64) / 50 + 0.5
+    b = np.linspace(0.5, 1.5, a[index].size).reshape(a[index].shape)
+    x, v = (tg.tensor(t, requires_grad=True) for t in (a, b))
+    y = x * 1.0
+    y[index] = v * v
+    z = y[index]
+    gx, gv = tg.autograd.grad((y ** 3).sum() + (z ** 3).sum(), [x, v], create_graph=True)
+    hx, hv = tg.autograd.grad((gx ** 2).sum() + (gv ** 2).sum(), [x, v])
+    place = np.arange(a.size).reshape(a.shape)[index]
+    hit = np.zeros(a.size, bool)
+    hit[place.ravel()] = True
+    np.testing.assert_allclose(gx.detach().numpy(), np.where(hit.reshape(a.shape), 0, 3 * a**2))
+    np.testing.assert_allclose(hx.numpy(), np.where(hit.reshape(a.shape), 0, 36 * a**3))
+    last = {p: i for i, p in enumerate(place.ravel())}
+    times = np.bincount(place.ravel(), minlength=a.size)  # how often z reads a place
+    wins = np.array([(last[p] == i) * (1 + times[p]) for i, p in enumerate(place.ravel())], float).reshape(b.shape)
+    np.testing.assert_allclose(gv.detach().numpy(), wins * 6 * b**5)
+    np.testing.assert_allclose(hv.numpy(), wins**2 * 360 * b**9)
+
+
+def test_writes_of_reversed_views_reach_the_base():
+    a, x = A.copy(), tg.tensor(A)
+    a[::-1, ..., ::-2] += np.arange(3)
+    x[::-1, ..., ::-2] += tg.arange(3)
+    a[:, ::-1][0] = a[1]
+    x[:, ::-1] = x[:, ::-1]
+    x[0, ::-1] = x[1]
+    np.testing.assert_array_equal(x.numpy(), a)
+
+
+def test_indices_of_the_tensor_itself():
+    x = tg.tensor([2, 0, 1])
+    x[x] = x
+    assert x.tolist() == [0, 1, 2]
+    y = tg.tensor([1.0, 2.0, 3.0])
+    y[[2, 1, 0]] = y
+    assert y.tolist() == [3.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize("device", [d.name for d in tg.devices() if d.usable])
+def test_arrays_on_every_device(device):
+    x = tg.tensor(A, device=device)
+    i, m = tg.tensor([1, 0], device=device), x > 50
+    np.testing.assert_array_equal(x[:, i, ..., i].cpu().numpy(), A[:, [1, 0], ..., [1, 0]])
+    np.testing.assert_array_equal(x[m].cpu().numpy(), A[A > 50])
+    x[m] = -1.0
+    x[..., i] = tg.tensor([8.0, 9.0], device=device)
+    a = np.where(A > 50, -1, A)
+    a[..., [1, 0]] = [8, 9]
+    np.testing.assert_array_equal(x.cpu().numpy(), a)
 
 
 def test_assignment_errors():

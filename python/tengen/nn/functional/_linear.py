@@ -45,12 +45,25 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 
 def pad(input: Any, pad: tuple[int, ...], mode: str = "constant", value: float = 0.0) -> Any:
-    """Pads the last axes: (last begin, last end, second last begin, ...)."""
-    if mode != "constant":
-        raise ValueError(f"[pad] expected mode 'constant', got {mode!r}")
+    """Pads the last axes: (last begin, last end, second last begin, ...).
+
+    Parameters
+    ----------
+    input : Tensor
+        of any shape
+    pad : sequence of int
+        pairs, from the last axis on; negative: crops
+    mode : str
+        constant (with `value`), reflect, replicate or circular
+
+    Examples
+    --------
+    >>> F.pad(tg.tensor([[1, 2, 3]]), (1, 2), "circular").tolist()
+    [[3, 1, 2, 3, 1, 2]]
+    """
     if len(pad) % 2 or len(pad) // 2 > input.ndim:
         raise ValueError(f"[pad] expected pairs for at most {input.ndim} axes, got {pad!r}")
     begins, ends = [0] * input.ndim, [0] * input.ndim
     for i in range(len(pad) // 2):
         begins[-1 - i], ends[-1 - i] = pad[2 * i], pad[2 * i + 1]
-    return tg.pad(input, begins + ends, value)
+    return tg.pad(input, begins + ends, value, mode)
