@@ -8,6 +8,7 @@ from .conv import *
 from .distance import *
 from .dropout import *
 from .embedding_bag import *
+from .lazy import *
 from .linear import *
 from .loss import *
 from .module import *
