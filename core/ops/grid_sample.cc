@@ -154,6 +154,7 @@ Tensor line(int64_t n, bool align, DType t, Device* device) {
 
 TG_OPS(grid_sample) {
   TG_OP(grid_sample)
+      .amp(Amp::promote)
       .family("nn")
       .doc(
           "x at the places of a grid. Coordinates are (x, y) or (x, y, z) between -1 and 1: the borders of the image, "

@@ -151,6 +151,7 @@ TG_OPS(shrink) {
       .example(">>> tg.celu(tg.tensor([0., 2.])).tolist()\n[0.0, 2.0]");
 
   TG_OP(prelu)
+      .amp(Amp::promote)
       .family("activation")
       .doc(
           "x above 0, weight * x below, with a weight for every channel (axis 1) or one for all. Errors: ValueError "

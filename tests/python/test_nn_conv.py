@@ -193,3 +193,10 @@ def test_adaptive_avg_pool(shape, out):
     close(y, want)
     y.sum().backward()
     assert xt.grad.numpy().sum() == pytest.approx(want.size, rel=1e-5)
+
+
+def test_paddings_that_differ_at_both_ends():
+    x, w = rand(2, 3, 6, 5), rand(4, 3, 3, 2)
+    padded = np.pad(x, ((0, 0), (0, 0), (2, 0), (1, 3)))
+    close(F.conv2d(t(x), t(w), padding=(2, 1, 0, 3)), F.conv2d(t(padded), t(w)).numpy(), 1e-4)
+    close(F.conv1d(t(x[:, :, 0]), t(w[:, :, 0]), padding=(1, 0)), F.conv1d(t(padded[:, :, 2, :6]), t(w[:, :, 0])).numpy(), 1e-4)

@@ -35,6 +35,9 @@ def _conv(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: A
     if weight.ndim != rank + 2:
         raise ValueError(f"[{op}] expected a weight of {rank + 2} dimensions, got shape {tuple(weight.shape)}")
     stride, dilation = sizes(stride, rank, op, "stride", 1), sizes(dilation, rank, op, "dilation", 1)
+    if not isinstance(padding, (str, int)) and len(padding) == 2 * rank:  # all begins, then all ends
+        padding = sizes(padding, 2 * rank, op, "padding", 0)
+        return conv_op(x, weight, bias, stride, padding, dilation, groups, rank)
     if not isinstance(padding, str):
         padding = sizes(padding, rank, op, "padding", 0)
     elif padding not in ("same", "valid") or (padding == "same" and any(s != 1 for s in stride)):
@@ -45,13 +48,13 @@ def _conv(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: A
 
 def conv1d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
            groups: int = 1) -> Any:
-    """Convolution of input[N, C, s] with weight[O, C / groups, k]."""
+    """Convolution of input[N, C, s] with weight[O, C / groups, k]; padding also (begin, end)."""
     return _conv(input, weight, bias, stride, padding, dilation, groups, 1)
 
 
 def conv2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
            groups: int = 1) -> Any:
-    """Convolution of input[N, C, h, w] with weight[O, C / groups, kh, kw]."""
+    """Convolution of input[N, C, h, w] with weight[O, C / groups, kh, kw]; padding also all begins, then all ends."""
     return _conv(input, weight, bias, stride, padding, dilation, groups, 2)
 
 
@@ -63,21 +66,8 @@ def conv3d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: 
 
 def conv_transpose_op(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int,
                       dilation: Any, rank: int) -> Any:
-    """The data gradient of the convolution whose weight is `weight` and whose output has x's shape."""
-    op = f"conv_transpose{rank}d"
-    if any(o >= max(s, d) for o, s, d in zip(output_padding, stride, dilation)):
-        raise ValueError(
-            f"[{op}] output_padding {output_padding} must be smaller than stride {stride} or dilation {dilation}"
-        )
-
-    def run(b: Any) -> Any:
-        spatial = tuple((n - 1) * s - 2 * p + d * (k - 1) + o + 1 for n, s, p, d, k, o in zip(
-            b.shape[2:], stride, padding, dilation, weight.shape[2:], output_padding))
-        # output_padding only says which of the sizes that this stride maps to x's is meant.
-        y = tg.conv_backward_data(b, weight, stride, (*padding, *padding), dilation, groups, spatial)
-        return y if bias is None else y + bias.reshape((-1, *(1,) * rank))
-
-    return with_batch(run, x, rank, op)
+    return with_batch(lambda b: tg.conv_transpose(b, weight, bias, stride, padding, output_padding, groups, dilation), x,
+                      rank, f"conv_transpose{rank}d")
 
 
 def _conv_transpose(
