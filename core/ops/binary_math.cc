@@ -134,9 +134,11 @@ TG_OPS(binary_math) {
       .attr("atol", AttrKind::floating, 1e-8, "absolute")
       .attr("equal_nan", AttrKind::boolean, false, "NaN is close to NaN")
       .output("z", "bool, the broadcast shape")
-      .map(Promotion::common_float,
+      .map(Promotion::compare,
            [](MapBuilder& b, Values in, AttrSpan attrs) {
-             const Expr x = computing(b, in[0]), y = computing(b, in[1]);
+             const DType t = in[0].dtype, wide = size_of(t) > 2 ? DType::f64 : DType::f32;  // integers exactly
+             const DType compute = is_floating(t) ? acc_dtype(t) : wide;
+             const Expr x{&b, b.cast(in[0], compute)}, y{&b, b.cast(in[1], compute)};
              const Expr near = (abs(x - y) <= attrs[1].floating() + attrs[0].floating() * abs(y)) & (abs(y) < INFINITY);
              const Expr close = near | (x == y);
              return (attrs[2].boolean() ? close | (is_nan(x) & is_nan(y)) : close).v;

@@ -52,6 +52,8 @@ def clip(x: Tensor, min: Any = None, max: Any = None, *, low: Any = None, high: 
         return _core.ops["clip"](x, min, max, **given)
     if min is None and max is None:
         raise ValueError("[clip] expected a bound, got neither min nor max")
+    if not isinstance(x, Tensor):
+        x = _core.asarray(x)
     if x.dtype.is_floating_point:  # on the bound the gradient is x's
         return _core.ops["clip"](x, -float("inf") if min is None else min, float("inf") if max is None else max, **given)
     return _core.ops["minimum"](x, max, **given) if min is None else _core.ops["maximum"](x, min, **given)

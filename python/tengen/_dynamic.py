@@ -14,6 +14,14 @@ __all__ = [
 ]
 
 
+def _tensor(x: Any, name: str) -> Tensor:
+    if isinstance(x, Tensor):
+        return x.detach()
+    if hasattr(x, "__array__"):
+        return _core.asarray(x)
+    raise TypeError(f"[{name}] expected a Tensor, got {type(x).__name__}; use tg.tensor(...)")
+
+
 def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
     """Where the elements are that are not 0, in row-major order.
 
@@ -34,7 +42,7 @@ def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
     >>> tg.nonzero(tg.tensor([[0, 5], [7, 0]])).tolist()
     [[0, 1], [1, 0]]
     """
-    index, count = _core.call("nonzero_padded", (x,))
+    index, count = _core.call("nonzero_padded", (_tensor(x, "nonzero"),))
     index = index[: count.item()]
     return tuple(index.T) if as_tuple else index
 
@@ -54,7 +62,7 @@ class UniqueResult(NamedTuple):
 
 
 def _grouped(name: str, x: Tensor, index: bool, inverse: bool, counts: bool) -> Any:
-    values, first, back, sizes, count = _core.call(name, (x.detach(),))
+    values, first, back, sizes, count = _core.call(f"{name}_padded", (_tensor(x, name),))
     n = count.item()
     return _chosen([values[:n], first[:n], back, sizes[:n]], index, inverse, counts)
 
@@ -93,14 +101,15 @@ def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_
     """
     axis = dim if axis is None else axis
     if axis is None:
-        return _grouped("unique_padded", x, return_index, return_inverse, return_counts)
+        return _grouped("unique", x, return_index, return_inverse, return_counts)
+    x = _tensor(x, "unique")
     if not -x.ndim <= axis < x.ndim:
         raise IndexError(f"[unique] expected an axis in [{-x.ndim}, {x.ndim}), got {axis}")
     size = x.shape[axis]
-    rows = x.detach().movedim(axis, 0).reshape((size, x.numel() // size if size else 0))
+    rows = x.movedim(axis, 0).reshape((size, x.numel() // size if size else 0))
     first, back, sizes, count = _core.call("unique_rows_padded", (rows,))
     first, sizes = first[: count.item()], sizes[: count.item()]
-    return _chosen([x.detach().index_select(first, axis), first, back, sizes], return_index, return_inverse, return_counts)
+    return _chosen([x.index_select(first, axis), first, back, sizes], return_index, return_inverse, return_counts)
 
 
 def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: bool = False) -> Any:
@@ -111,7 +120,7 @@ def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: b
     >>> tg.unique_consecutive(tg.tensor([1, 1, 2, 1])).tolist()
     [1, 2, 1]
     """
-    return _grouped("unique_consecutive_padded", x, False, return_inverse, return_counts)
+    return _grouped("unique_consecutive", x, False, return_inverse, return_counts)
 
 
 def unique_values(x: Tensor) -> Tensor:
@@ -160,6 +169,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     """
     if minlength < 0:
         raise ValueError(f"[bincount] expected a minlength of 0 or more, got {minlength}")
+    x = _tensor(x, "bincount")
     if x.dtype.is_floating_point or x.dtype is _core.bool:
         raise TypeError(f"[bincount] expected integers, got {x.dtype}")
     size = minlength

@@ -232,6 +232,16 @@ RECORDS["isclose"] = Record(
     bad=(SHAPES_DIFFER,),
 )
 
+
+
+def _whole_numbers_are_exact(tg, device):
+    x, y = tg.tensor([2**24, 2**40], device=device), tg.tensor([2**24 + 1, 2**40 + 1], device=device)
+    assert tg.isclose(x, y, 0.0, 0.0).tolist() == [False, False] and tg.isclose(x, y, 0.0, 1.0).tolist() == [True, True]
+    assert tg.isclose(tg.tensor([True], device=device), 1).tolist() == [True]
+
+
+RECORDS["isclose"].check = _whole_numbers_are_exact
+
 # ---- parts of floats ----
 
 unary("deg2rad", np.deg2rad, [(-400, 400)], EXTREMES)

@@ -75,3 +75,12 @@ def test_quantile_takes_tensors_of_shares():
     x = tg.tensor([1.0, 2.0, 4.0])
     assert tg.quantile(x, tg.tensor([0.0, 0.5])).tolist() == [1.0, 2.0] and tg.quantile(x, tg.tensor(0.5)).item() == 2.0
     assert tg.quantile(x, np.array([1.0])).tolist() == [4.0] and x.quantile(0.25, dim=0).item() == 1.5
+
+
+def test_arrays_and_others():
+    a = np.array([3, 1, 3])
+    assert tg.unique(a).tolist() == [1, 3] and tg.bincount(a).tolist() == [0, 1, 0, 2] and tg.nonzero(a - 1).tolist() == [[0], [2]]
+    assert tg.clip(a, max=2).tolist() == [2, 1, 2]
+    for f in (tg.unique, tg.unique_consecutive, tg.nonzero, tg.bincount):
+        with pytest.raises(TypeError, match=rf"\[{f.__name__}\] expected a Tensor, got list"):
+            f([1, 2])
