@@ -50,18 +50,8 @@ def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0) -> Any:
 
 
 def trunc_normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Any:
-    """Normal, restricted to [a, b]: drawn through the inverse of the distribution function (on the host)."""
-    import numpy as np
-
-    def cdf(x: float) -> float:
-        return (1 + math.erf((x - mean) / std / math.sqrt(2))) / 2
-
-    u = cdf(a) + (cdf(b) - cdf(a)) * tg.rand(tuple(tensor.shape), dtype=tg.float64, device="cpu").numpy()
-    from statistics import NormalDist
-
-    inverse = np.frompyfunc(NormalDist(mean, std).inv_cdf, 1, 1)
-    values = np.clip(inverse(np.clip(u, 1e-16, 1 - 1e-16)).astype(np.float64), a, b)
-    return _fill(tensor, tg.tensor(np.asarray(values, np.float32), device=tensor.device))
+    """Normal, restricted to [a, b]."""
+    return _fill(tensor, tg.truncated_normal(tuple(tensor.shape), mean, std, a, b, **_draw(tensor)))
 
 
 def constant_(tensor: Any, val: float) -> Any:
