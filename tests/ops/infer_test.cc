@@ -62,7 +62,25 @@ TEST(SymbolicInference, Layers) {
   EXPECT_EQ(infer("cross_entropy", {{n, 10}, {n}}, {"none"}, DType::i64), Texts{"(n,)"});
 }
 
+TEST(SymbolicInference, Statistics) {
+  EXPECT_EQ(infer("quantile", {{n, h}}, {std::vector<double>{0.25, 0.5}, Ints{1}}), Texts{"(2, n)"});
+  EXPECT_EQ(infer("median", {{n, 3}}, {Ints{1}, true}), Texts{"(n, 1)"});
+  EXPECT_EQ(infer("max_with_indices", {{n, h}}, {1}), (Texts{"(n,)", "(n,)"}));
+  EXPECT_EQ(infer("cummax", {{n, h}}, {0}), (Texts{"(n, h)", "(n, h)"}));
+  EXPECT_EQ(infer("diff", {{n, 3}}, {2, 0}), Texts{"(n - 2, 3)"});
+  EXPECT_EQ(infer("trapezoid", {{n, h}, {h}}, {1.0, 1}), Texts{"(n,)"});
+  EXPECT_EQ(infer("kron", {{n, 3}, {2, 2}}), Texts{"(2*n, 6)"});
+  EXPECT_EQ(infer("inner", {{n, 3}, {h, 3}}), Texts{"(n, h)"});
+  EXPECT_EQ(infer("dot", {{n}, {n}}), Texts{"()"});
+  EXPECT_EQ(infer("cov", {{3, n}}), Texts{"(3, 3)"});
+  EXPECT_EQ(infer("searchsorted", {{h}, {n, 3}}), Texts{"(n, 3)"});
+  EXPECT_EQ(infer("nonzero_padded", {{n, 3}}), (Texts{"(3*n, 2)", "()"}));
+  EXPECT_EQ(infer("multinomial", {{n, 10}}, {4}), Texts{"(n, 4)"});
+}
+
 TEST(SymbolicInference, RefusesWhatCannotFit) {
+  EXPECT_THROW(infer("dot", {{n}, {h}}), Error);
+  EXPECT_THROW(infer("cross", {{n, 4}, {n, 4}}), Error);
   EXPECT_THROW(infer("matmul", {{n, 3}, {h, 4}}), Error);
   EXPECT_THROW(infer("concat", {{n, 3}, {n, 4}}, {0}), Error);
   EXPECT_THROW(infer("linear", {{n, 3}, {5, 4}}), Error);
