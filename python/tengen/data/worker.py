@@ -26,6 +26,7 @@ import numpy as np
 import tengen as tg
 
 from .collate import tensors_to_marks
+from .transport import receive, send
 
 _BATCH, _END, _ERROR = range(3)
 
@@ -52,31 +53,6 @@ class WorkerTraceback(Exception):
 
     def __str__(self) -> str:
         return "\n" + self.args[0]
-
-
-# ---- the pipe: a pickle whose arrays travel beside it ----------------------------------------------------------------
-
-
-def _send(pipe: Connection, epoch: int, number: int, kind: int, value: Any) -> None:
-    buffers: list[pickle.PickleBuffer] = []
-    data = pickle.dumps(value, 5, buffer_callback=buffers.append)
-    parts = [data, *(b.raw() for b in buffers)]
-    pipe.send_bytes(pickle.dumps((epoch, number, kind, [len(part) for part in parts])))
-    for part in parts:
-        if len(part):
-            pipe.send_bytes(part)
-
-
-def _receive(pipe: Connection) -> tuple[int, int, int, list[np.ndarray]]:
-    """A message whose value is still pickled: the pickle, then the arrays."""
-    epoch, number, kind, sizes = pickle.loads(pipe.recv_bytes())
-    parts = []
-    for size in sizes:
-        part = np.empty(size, np.uint8)
-        if size:
-            pipe.recv_bytes_into(part)
-        parts.append(part)
-    return epoch, number, kind, parts
 
 
 # ---- in the worker ---------------------------------------------------------------------------------------------------
@@ -136,11 +112,11 @@ def worker_main(
                 else:  # a batch's random numbers are its own: they do not depend on which worker makes it, and after which
                     _seed_all(task[3] + (task[1] << 32))
                     kind, batch = _BATCH, fetcher.fetch(task[2])
-                _send(results, task[0], task[1], kind, tensors_to_marks(batch))
+                send(results, task[0], task[1], kind, tensors_to_marks(batch))
             except (BrokenPipeError, ConnectionResetError):
                 raise
             except Exception as error:
-                _send(results, task[0], task[1], _ERROR, _error(worker, error))
+                send(results, task[0], task[1], _ERROR, _error(worker, error))
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         pass
     finally:
@@ -166,7 +142,7 @@ class _State:
         while pipes:
             for pipe in wait(list(pipes)):
                 try:
-                    epoch, number, kind, parts = _receive(pipe)
+                    epoch, number, kind, parts = receive(pipe)
                 except (EOFError, OSError):
                     worker = pipes.pop(pipe)
                     pipe.close()
@@ -218,7 +194,7 @@ class WorkerPool:
         pipes: dict[Connection, int] = {}
         for i in range(num_workers):
             task_out, task_in = context.Pipe(duplex=False)
-            result_out, result_in = context.Pipe(duplex=False)
+            result_out, result_in = context.Pipe()  # a socket pair: descriptors go through it
             process = context.Process(target=worker_main, name=f"tengen-loader-{i}", daemon=True,
                                       args=(i, num_workers, pickled, init, task_out, result_in))
             process.start()

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to images before a network sees them: objects to be called, put together by Compose.
+
+Images are u8 or floating NumPy arrays or host tensors [..., channels, height, width] and come back as what they were.
+Random transforms draw from tengen's global random state (tg.manual_seed), in loader workers from the worker's. Functions
+without chance are in `functional`.
+
+>>> train = Compose([RandomResizedCrop(224), RandomHorizontalFlip(), RandAugment(), ToFloat(),
+...                  Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])
+"""
+from . import functional
+from .augment import RandAugment
+from .basic import Compose, Lambda, Normalize, RandomApply, RandomChoice, ToFloat, ToTensor
+from .color import ColorJitter, Grayscale, RandomGrayscale
+from .geometry import (
+    CenterCrop,
+    Pad,
+    RandomAffine,
+    RandomCrop,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomRotation,
+    RandomVerticalFlip,
+    Resize,
+)
+from .mix import CutMix, MixUp
+
+__all__ = [
+    "CenterCrop", "ColorJitter", "Compose", "CutMix", "Grayscale", "Lambda", "MixUp", "Normalize", "Pad", "RandAugment",
+    "RandomAffine", "RandomApply", "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip",
+    "RandomResizedCrop", "RandomRotation", "RandomVerticalFlip", "Resize", "ToFloat", "ToTensor", "functional",
+]
