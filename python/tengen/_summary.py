@@ -17,7 +17,8 @@ _MACS: dict[str, Callable[[list[tuple], list[tuple]], int]] = {
     "linear": lambda i, o: math.prod(o[0]) * i[1][1],
     "matmul": lambda i, o: math.prod(o[0]) * i[0][-1],
     "conv": lambda i, o: math.prod(o[0]) * math.prod(i[1][1:]),
-    "conv_backward_data": lambda i, o: math.prod(i[0]) * math.prod(i[1][1:]),  # a transposed convolution
+    "conv_transpose": lambda i, o: math.prod(i[0]) * math.prod(i[1][1:]),
+    "conv_backward_data": lambda i, o: math.prod(i[0]) * math.prod(i[1][1:]),
     "scaled_dot_product_attention": lambda i, o: math.prod(i[0][:-1]) * i[1][-2] * (i[0][-1] + i[2][-1]),
     "lstm_scan": lambda i, o: i[0][0] * (math.prod(i[3]) + math.prod(i[4])) if len(i) > 4 and i[4] else
     i[0][0] * math.prod(i[3]),

@@ -291,3 +291,18 @@ def test_autocast():
     close(weights.float().sum(-1), np.ones((N, L)), 0.02)
     got.float().sum().backward()
     assert all(p.grad.dtype == tg.float32 for p in layer.parameters())
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_a_query_that_sees_nothing(weights):
+    """Attention of 0 and no gradient, with weights and without."""
+    layer, x = nn.MultiheadAttention(E, HEADS), t(rand(L, N, E), grad=True)
+    nn.init.normal_(layer.out_proj.bias)
+    hidden = np.zeros((N, L), bool)
+    hidden[1] = True
+    out, w = layer(x, x, x, key_padding_mask=t(hidden), need_weights=weights)
+    close(out[:, 1], np.tile(layer.out_proj.bias.detach().numpy(), (L, 1)))
+    if weights:
+        assert not w[1].detach().numpy().any() and w[0].sum().item() > L - 0.01
+    out.sum().backward()
+    assert not x.grad[:, 1].numpy().any() and np.isfinite(x.grad.numpy()).all() and x.grad[:, 0].numpy().any()

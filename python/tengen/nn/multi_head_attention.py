@@ -173,7 +173,11 @@ class MultiheadAttention(Module):
             scores = (q * (1 / math.sqrt(self.head_dim))) @ k.transpose(-1, -2)
             if mask is not None:
                 scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == tg.bool else scores + mask
-            weights = F.dropout(tg.softmax(scores, -1), dropout)
+                blind = scores.detach().amax(-1, keepdim=True) == -math.inf  # a query that sees nothing has weights of 0
+                weights = tg.softmax(scores.masked_fill(blind, 0.0), -1).masked_fill(blind, 0.0)
+            else:
+                weights = tg.softmax(scores, -1)
+            weights = F.dropout(weights, dropout)
             out = weights @ v
             weights = weights.mean(1) if average_attn_weights else weights
             weights = weights.squeeze(0) if unbatched else weights
