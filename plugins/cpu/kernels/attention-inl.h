@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Per instruction set: rows of a tile of attention - masks, exponentials, dropout - and its small products.
+// Per instruction set: rows of a tile of attention - masks, exponentials, dropout - and products of tiles.
 #include <hwy/highway.h>
 
 #include <hwy/contrib/math/math-inl.h>
@@ -112,28 +112,110 @@ HWY_INLINE void drop_row(const Attention& a, int64_t n, int64_t h, int64_t i, in
   }
 }
 
-// y[m, n] (+)= a @ b, with the strides that Gemm takes.
-template <class C>
-HWY_INLINE void product(int64_t m, int64_t n, int64_t k, const C* a, int64_t a_row, int64_t a_col, const C* b,
-                        int64_t b_row, int64_t b_col, C* y, int64_t y_row, bool accumulate) {
-  const Gemm g{m, n, k, a_row, a_col, b_row, b_col, y_row, 1, accumulate, plugin::dtype_of<C>::value};
-  gemm_run(g, a, b, y, 0, gemm_tiles(g));
+// ---- products -------------------------------------------------------------------------------------------------------
+// Tiles lie in the cache and b's rows are contiguous, so that nothing has to be packed as for a large product.
+
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+constexpr int kBlockRows = 8;
+#elif HWY_TARGET == HWY_AVX2
+constexpr int kBlockRows = 6;
+#else
+constexpr int kBlockRows = 4;
+#endif
+
+// y[rows, columns] (+)= a @ b for up to kRows rows and two vectors of columns; rows past the end repeat the last one.
+template <int kRows, bool kWhole, class C>
+HWY_INLINE void product_block(int64_t rows, int64_t columns, int64_t k, const C* HWY_RESTRICT a, int64_t a_row,
+                              int64_t a_col, const C* HWY_RESTRICT b, int64_t b_row, C* HWY_RESTRICT y, int64_t y_row,
+                              bool accumulate) {
+  const hn::ScalableTag<C> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const size_t first = size_t(std::clamp<int64_t>(columns, 0, lanes));
+  const size_t second = size_t(std::clamp<int64_t>(columns - lanes, 0, lanes));
+  const auto load = [&](const C* from, size_t n) HWY_ATTR {
+    if constexpr (kWhole) return hn::LoadU(d, from);
+    return n ? load_first(d, from, n) : hn::Zero(d);
+  };
+  const C* row[kRows];
+  hn::Vec<decltype(d)> sum[kRows][2];
+  for (int r = 0; r < kRows; ++r) {
+    row[r] = a + std::min<int64_t>(r, rows - 1) * a_row;
+    sum[r][0] = sum[r][1] = hn::Zero(d);
+  }
+  for (int64_t p = 0; p < k; ++p) {
+    const auto b0 = load(b + p * b_row, first), b1 = load(b + p * b_row + lanes, second);
+    for (int r = 0; r < kRows; ++r) {
+      const auto v = hn::Set(d, row[r][p * a_col]);
+      sum[r][0] = hn::MulAdd(v, b0, sum[r][0]);
+      sum[r][1] = hn::MulAdd(v, b1, sum[r][1]);
+    }
+  }
+  for (int r = 0; r < kRows && r < rows; ++r) {
+    C* to = y + r * y_row;
+    if (accumulate) {
+      sum[r][0] = hn::Add(sum[r][0], load(to, first));
+      sum[r][1] = hn::Add(sum[r][1], load(to + lanes, second));
+    }
+    if constexpr (kWhole) {
+      hn::StoreU(sum[r][0], d, to);
+      hn::StoreU(sum[r][1], d, to + lanes);
+    } else {
+      store_first(sum[r][0], d, to, first);
+      if (second) store_first(sum[r][1], d, to + lanes, second);
+    }
+  }
 }
 
-// A tile of keys or values in the type of computation: where it lies already, or converted into `to`.
+template <int kRows, class C>
+HWY_INLINE void product_rows(int64_t m, int64_t n, int64_t k, const C* a, int64_t a_row, int64_t a_col, const C* b,
+                             int64_t b_row, C* y, int64_t y_row, bool accumulate) {
+  const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(hn::ScalableTag<C>()));
+  for (int64_t j = 0; j < n; j += step) {
+    for (int64_t i = 0; i < m; i += kRows) {
+      const int64_t rows = std::min<int64_t>(kRows, m - i);
+      C* const to = y + i * y_row + j;
+      if (j + step <= n) {
+        product_block<kRows, true>(rows, step, k, a + i * a_row, a_row, a_col, b + j, b_row, to, y_row, accumulate);
+      } else {
+        product_block<kRows, false>(rows, n - j, k, a + i * a_row, a_row, a_col, b + j, b_row, to, y_row, accumulate);
+      }
+    }
+  }
+}
+
+// y[m, n] (+)= a @ b.
+template <class C>
+void product(int64_t m, int64_t n, int64_t k, const C* a, int64_t a_row, int64_t a_col, const C* b, int64_t b_row, C* y,
+             int64_t y_row, bool accumulate) {
+  if (m == 1) return product_rows<1>(m, n, k, a, a_row, a_col, b, b_row, y, y_row, accumulate);
+  product_rows<kBlockRows>(m, n, k, a, a_row, a_col, b, b_row, y, y_row, accumulate);
+}
+
+// A tile of keys or values in the type of computation, its rows contiguous: where it lies, or copied into `to`.
 template <class C>
 struct Tile {
   const C* data;
-  int64_t row, col;
+  int64_t row;
 };
 template <class T, class C>
 HWY_INLINE Tile<C> tile_of(const Operand& x, int64_t n, int64_t head, int64_t j0, int64_t count, int64_t width, C* to) {
   if constexpr (std::is_same_v<T, C>) {
-    return {x.at<const T>(n, head, j0), x.step[2], x.step[3]};
-  } else {
-    for (int64_t j = 0; j < count; ++j)
-      read_row(x.at<const T>(n, head, j0 + j), x.step[3], width, C(1), to + j * width);
-    return {to, width, 1};
+    if (x.step[3] == 1) return {x.at<const T>(n, head, j0), x.step[2]};
+  }
+  for (int64_t j = 0; j < count; ++j) read_row(x.at<const T>(n, head, j0 + j), x.step[3], width, C(1), to + j * width);
+  return {to, width};
+}
+
+// to[i, j] = tile[j, i], a row of kKeyTile for every feature; a few features at a time, so that lines are read once.
+template <class C>
+HWY_INLINE void transpose_tile(Tile<C> x, int64_t count, int64_t width, C* HWY_RESTRICT to) {
+  constexpr int64_t kFeatures = 16;
+  for (int64_t i0 = 0; i0 < width; i0 += kFeatures) {
+    const int64_t features = std::min(kFeatures, width - i0);
+    for (int64_t j = 0; j < count; ++j) {
+      const C* from = x.data + j * x.row + i0;
+      for (int64_t i = 0; i < features; ++i) to[(i0 + i) * kKeyTile + j] = from[i];
+    }
   }
 }
 

@@ -20,19 +20,19 @@ HWY_BEFORE_NAMESPACE();
 namespace tg::cpu::HWY_NAMESPACE {
 namespace {
 
-constexpr int64_t kFewRows = 4;  // below, packing keys for gemm would cost more than the products
+constexpr int64_t kFewRows = 4;  // up to here turning the keys would cost more than their products
 
 template <class C>
 struct ForwardSpace {
   int64_t bytes = 0;
-  C *q, *scores, *y, *k, *v, *top, *total;
+  C *q, *scores, *y, *k, *v, *turned, *top, *total;
   ForwardSpace(const Attention& a, char* workspace) {
-    const int64_t converted = a.dtype.bits == 16 ? kKeyTile : 0;
     q = piece<C>(workspace, kQueryTile * a.e, &bytes);
     scores = piece<C>(workspace, kQueryTile * kKeyTile, &bytes);
     y = piece<C>(workspace, kQueryTile * a.v, &bytes);
-    k = piece<C>(workspace, converted * a.e, &bytes);
-    v = piece<C>(workspace, converted * a.v, &bytes);
+    k = piece<C>(workspace, a.copies(a.key) ? kKeyTile * a.e : 0, &bytes);
+    v = piece<C>(workspace, a.copies(a.value) ? kKeyTile * a.v : 0, &bytes);
+    turned = piece<C>(workspace, kKeyTile * a.e, &bytes);
     top = piece<C>(workspace, kQueryTile, &bytes);
     total = piece<C>(workspace, kQueryTile, &bytes);
   }
@@ -59,25 +59,6 @@ void few_scores(int64_t rows, int64_t count, int64_t e, const C* q, Tile<C> k, C
   }
 }
 
-// y[r] += sum over j of weights[r, j] v[j].
-template <class C>
-void few_values(int64_t rows, int64_t count, int64_t width, const C* weights, Tile<C> v, C* y) {
-  const hn::ScalableTag<C> d;
-  for (int64_t j = 0; j < count; ++j) {
-    const C* value = v.data + j * v.row;
-    for (int64_t r = 0; r < rows; ++r) {
-      const auto w = hn::Set(d, weights[r * kKeyTile + j]);
-      const C* from = value;
-      each_vector(y + r * width, width, [&](auto sum, int64_t used) HWY_ATTR {
-        const auto x =
-            used == static_cast<int64_t>(hn::Lanes(d)) ? hn::LoadU(d, from) : load_first(d, from, size_t(used));
-        from += used;
-        return hn::MulAdd(w, x, sum);
-      });
-    }
-  }
-}
-
 template <class T, class C = plugin::compute_t<T>>
 void forward(const Attention& a, int64_t task, char* workspace) {
   const ForwardSpace<C> w(a, workspace);
@@ -95,10 +76,12 @@ void forward(const Attention& a, int64_t task, char* workspace) {
   for (int64_t j0 = 0; j0 < seen; j0 += kKeyTile) {
     const int64_t count = std::min(kKeyTile, seen - j0);
     const Tile<C> k = tile_of<T>(a.key, n, kv, j0, count, a.e, w.k);
-    if (few && k.col == 1)
+    if (few) {
       few_scores(rows, count, a.e, w.q, k, w.scores);
-    else
-      product(rows, count, a.e, w.q, a.e, int64_t(1), k.data, k.col, k.row, w.scores, kKeyTile, false);
+    } else {
+      transpose_tile(k, count, a.e, w.turned);
+      product(rows, count, a.e, w.q, a.e, int64_t(1), w.turned, kKeyTile, w.scores, kKeyTile, false);
+    }
     for (int64_t r = 0; r < rows; ++r) {
       C* x = w.scores + r * kKeyTile;
       mask_row(a, n, head_of(r), query_of(r), j0, count, x);
@@ -111,10 +94,7 @@ void forward(const Attention& a, int64_t task, char* workspace) {
       if (a.dropout > 0) drop_row(a, n, head_of(r), query_of(r), j0, count, x);
     }
     const Tile<C> v = tile_of<T>(a.value, n, kv, j0, count, a.v, w.v);
-    if (few && v.col == 1)
-      few_values(rows, count, a.v, w.scores, v, w.y);
-    else
-      product(rows, a.v, count, w.scores, kKeyTile, int64_t(1), v.data, v.row, v.col, w.y, a.v, true);
+    product(rows, a.v, count, w.scores, kKeyTile, int64_t(1), v.data, v.row, w.y, a.v, true);
   }
   for (int64_t r = 0; r < rows; ++r) {
     const C total = w.total[r];
@@ -155,8 +135,10 @@ class AttentionPlan final : public Plan {
   void run(const tg_run& r) override {
     const Attention a = bind(r);
     for_tasks(host_, r, a.b * a.kv * a.row_tiles(), HWY_DYNAMIC_DISPATCH(AttentionBytes)(a),
-              [&](int64_t task, char* workspace) { HWY_DYNAMIC_DISPATCH(AttentionTask)
-                                                   (a, task, workspace); });
+              [&](int64_t task, char* workspace) {
+                HWY_DYNAMIC_DISPATCH(AttentionTask)
+                (a, task, workspace);
+              });
   }
 
  private:

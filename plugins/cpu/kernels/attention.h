@@ -7,12 +7,12 @@
 
 #include <algorithm>
 
-#include "kernels/gemm.h"
+#include "kernels/kernels.h"
 #include "kernels/random.h"
 
 namespace tg::cpu {
 
-constexpr int64_t kQueryTile = 96, kKeyTile = 192;  // a tile of scores is one tile of gemm
+constexpr int64_t kQueryTile = 96, kKeyTile = 192;  // a tile of scores fits the second cache, its operands too
 
 // An operand of up to 4 axes; stride 0 where it is spread.
 struct Operand {
@@ -61,6 +61,8 @@ struct Attention {
     bool_mask = t->dtype.code == TG_CODE_BOOL;
   }
 
+  // Whether tiles of an operand have to be copied: converted, or their rows made contiguous.
+  bool copies(const Operand& x) const { return dtype.bits == 16 || x.step[3] != 1; }
   int64_t rows() const { return g * l; }  // of a head of keys
   int64_t row_tiles() const { return (rows() + kQueryTile - 1) / kQueryTile; }
   int64_t visible(int64_t i) const { return causal ? std::clamp<int64_t>(i + offset + 1, 0, s) : s; }

@@ -23,17 +23,18 @@ namespace {
 template <class C>
 struct BackwardSpace {
   int64_t bytes = 0;
-  C *q, *dy, *p, *dp, *dk, *dv, *k, *v, *delta, *lse, *dq;
+  C *q, *dy, *p, *dp, *dk, *dv, *k, *v, *turned_k, *turned_v, *delta, *lse, *dq;
   BackwardSpace(const Attention& a, char* workspace) {
-    const int64_t converted = a.dtype.bits == 16 ? kKeyTile : 0;
     q = piece<C>(workspace, kQueryTile * a.e, &bytes);
     dy = piece<C>(workspace, kQueryTile * a.v, &bytes);
     p = piece<C>(workspace, kQueryTile * kKeyTile, &bytes);
     dp = piece<C>(workspace, kQueryTile * kKeyTile, &bytes);
     dk = piece<C>(workspace, kKeyTile * a.e, &bytes);
     dv = piece<C>(workspace, kKeyTile * a.v, &bytes);
-    k = piece<C>(workspace, converted * a.e, &bytes);
-    v = piece<C>(workspace, converted * a.v, &bytes);
+    k = piece<C>(workspace, a.copies(a.key) ? kKeyTile * a.e : 0, &bytes);
+    v = piece<C>(workspace, a.copies(a.value) ? kKeyTile * a.v : 0, &bytes);
+    turned_k = piece<C>(workspace, kKeyTile * a.e, &bytes);
+    turned_v = piece<C>(workspace, kKeyTile * a.v, &bytes);
     delta = piece<C>(workspace, a.rows(), &bytes);
     lse = piece<C>(workspace, a.rows(), &bytes);
     dq = piece<C>(workspace, a.wants_dq ? a.rows() * a.e : 0, &bytes);
@@ -63,6 +64,8 @@ void backward(const Attention& a, int64_t task, char* workspace) {
   for (int64_t j0 = 0; j0 < a.s; j0 += kKeyTile) {
     const int64_t keys = std::min(kKeyTile, a.s - j0);
     const Tile<C> k = tile_of<T>(a.key, n, kv, j0, keys, a.e, w.k), v = tile_of<T>(a.value, n, kv, j0, keys, a.v, w.v);
+    transpose_tile(k, keys, a.e, w.turned_k);
+    transpose_tile(v, keys, a.v, w.turned_v);
     std::fill_n(w.dk, keys * a.e, C(0));
     std::fill_n(w.dv, keys * a.v, C(0));
     for (int64_t first = 0; first < a.rows(); first += kQueryTile) {
@@ -75,8 +78,8 @@ void backward(const Attention& a, int64_t task, char* workspace) {
         read_row(a.q.at<const T>(n, head_of(r), query_of(r)), a.q.step[3], a.e, C(a.scale), w.q + r * a.e);
         read_row(a.dy.at<const T>(n, head_of(r), query_of(r)), a.dy.step[3], a.v, C(1), w.dy + r * a.v);
       }
-      product(rows, count, a.e, w.q, a.e, int64_t(1), k.data, k.col, k.row, w.p, kKeyTile, false);
-      product(rows, count, a.v, w.dy, a.v, int64_t(1), v.data, v.col, v.row, w.dp, kKeyTile, false);
+      product(rows, count, a.e, w.q, a.e, int64_t(1), w.turned_k, kKeyTile, w.p, kKeyTile, false);
+      product(rows, count, a.v, w.dy, a.v, int64_t(1), w.turned_v, kKeyTile, w.dp, kKeyTile, false);
       for (int64_t r = 0; r < rows; ++r) {
         C *p = w.p + r * kKeyTile, *dp = w.dp + r * kKeyTile;
         mask_row(a, n, head_of(r), query_of(r), j0, count, p);
@@ -90,10 +93,10 @@ void backward(const Attention& a, int64_t task, char* workspace) {
           for (int64_t j = 0; j < count; ++j) dp[j] = p[j] * (dp[j] - delta);
         }
       }
-      if (a.dv.data) product(count, a.v, rows, w.p, int64_t(1), kKeyTile, w.dy, a.v, int64_t(1), w.dv, a.v, true);
-      if (a.dk.data) product(count, a.e, rows, w.dp, int64_t(1), kKeyTile, w.q, a.e, int64_t(1), w.dk, a.e, true);
+      if (a.dv.data) product(count, a.v, rows, w.p, int64_t(1), kKeyTile, w.dy, a.v, w.dv, a.v, true);
+      if (a.dk.data) product(count, a.e, rows, w.dp, int64_t(1), kKeyTile, w.q, a.e, w.dk, a.e, true);
       if (a.wants_dq)
-        product(rows, a.e, count, w.dp, kKeyTile, int64_t(1), k.data, k.row, k.col, w.dq + first * a.e, a.e, true);
+        product(rows, a.e, count, w.dp, kKeyTile, int64_t(1), k.data, k.row, w.dq + first * a.e, a.e, true);
     }
     for (int64_t j = 0; j < keys; ++j) {
       if (a.dk.data) write_row(w.dk + j * a.e, a.e, C(1), a.dk.at<T>(n, kv, j0 + j), a.dk.step[3]);
@@ -137,8 +140,10 @@ class AttentionBackwardPlan final : public Plan {
   void run(const tg_run& r) override {
     const Attention a = bind(r);
     for_tasks(host_, r, a.b * a.kv, HWY_DYNAMIC_DISPATCH(AttentionBackwardBytes)(a),
-              [&](int64_t task, char* workspace) { HWY_DYNAMIC_DISPATCH(AttentionBackwardTask)
-                                                   (a, task, workspace); });
+              [&](int64_t task, char* workspace) {
+                HWY_DYNAMIC_DISPATCH(AttentionBackwardTask)
+                (a, task, workspace);
+              });
   }
 
  private:
