@@ -191,3 +191,42 @@ def test_rotation_makes_products_relative(rng):
         at = [[(F.rope(q, interleaved=interleaved, offset=i) * F.rope(k, interleaved=interleaved, offset=i + 5)).sum().item()]
               for i in (0, 40)]
         assert abs(at[0][0] - at[1][0]) < 1e-10
+
+
+def test_threads_do_not_change_a_bit(rng):
+    values = arrays(rng, (2, 4, 2, 130, 210, 24, 16))
+    threads = tg.get_num_threads()
+    try:
+        results = []
+        for n in (1, 3):
+            tg.set_num_threads(n)
+            results.append(both(values, tg.float32, "cpu:0", is_causal=True, causal_offset=50, dropout_p=0.2))
+    finally:
+        tg.set_num_threads(threads)
+    for a, b in zip(*results):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("options", [{"dropout_p": 0.4}, {"is_causal": True, "causal_offset": 1}, {"attn_mask": True}], ids=str)
+def test_second_gradients(rng, options):
+    """The gradient's directional derivative against differences of gradients; a mask takes part."""
+    values = [tg.tensor(a) for a in arrays(rng, (1, 4, 2, 3, 5, 4, 3))[:3]]
+    if options.pop("attn_mask", None):
+        values.append(tg.tensor(rng.normal(size=(3, 5))))
+    ways, others = ([tg.tensor(rng.normal(size=t.shape)) for t in values] for _ in range(2))
+    weight = tg.tensor(rng.normal(size=(1, 4, 3, 3)))
+
+    def slope(leaves, create_graph):
+        tg.manual_seed(5)
+        y = F.scaled_dot_product_attention(*leaves, enable_gqa=True, **options)
+        gradients = tg.autograd.grad((y * y * weight).sum(), leaves, create_graph=create_graph)
+        return sum((g * w).sum() for g, w in zip(gradients, ways))
+
+    leaves = [t.detach().requires_grad_() for t in values]
+    seconds = tg.autograd.grad(slope(leaves, True), leaves)
+    analytic = sum((g * o).sum().item() for g, o in zip(seconds, others))
+    h = 2.0**-17
+    ends = [slope([(t + s * h * o).requires_grad_() for t, o in zip(values, others)], False).item() for s in (1, -1)]
+    numeric = (ends[0] - ends[1]) / (2 * h)
+    size = 1 + abs(numeric) + sum((g * o).abs().sum().item() for g, o in zip(seconds, others))
+    assert abs(analytic - numeric) <= (1e3 * h * h + 1e2 * 2.0**-52 / h) * size

@@ -121,12 +121,13 @@ def test_embedding_bag(mode, padding):
 
     want = np.array([bag(b) for b in bags])
     w = t(weight, grad=True)
-    y = F.embedding_bag(t(flat), w, t(offsets), mode, padding_idx=padding)
+    y = F.embedding_bag(t(flat), w, t(offsets), mode=mode, padding_idx=padding)
     close(y, want)
     y.sum().backward()
     assert np.isfinite(w.grad.numpy()).all() and (padding is None or not w.grad.numpy()[padding].any())
-    close(F.embedding_bag(t(flat), w, t(np.append(offsets, 6)), mode, include_last_offset=True, padding_idx=padding), want)
-    layer = nn.EmbeddingBag(6, 4, mode, padding_idx=padding)
+    whole = t(np.append(offsets, 6))
+    close(F.embedding_bag(t(flat), w, whole, mode=mode, include_last_offset=True, padding_idx=padding), want)
+    layer = nn.EmbeddingBag(6, 4, mode=mode, padding_idx=padding)
     assert repr(layer).startswith("EmbeddingBag(6, 4") and repr(layer).endswith(f"mode='{mode}')")
     with tg.no_grad():
         layer.weight.copy_(t(weight))
@@ -135,13 +136,15 @@ def test_embedding_bag(mode, padding):
 
 def test_weighted_bags_and_bad_ones():
     weight, share = rand(5, 2), rand(3)
-    y = F.embedding_bag(t([4, 0, 2]), t(weight), t([0, 1]), "sum", t(share))
+    y = F.embedding_bag(t([4, 0, 2]), t(weight), t([0, 1]), mode="sum", per_sample_weights=t(share))
     close(y, np.array([share[0] * weight[4], share[1] * weight[0] + share[2] * weight[2]]))
-    for arguments, says in (((t([1]), t(weight)), "offsets"), ((t([[1]]), t(weight), t([0])), "offsets"),
-                            ((t([[1]]), t(weight), None, "median"), "mode"),
-                            ((t([[1]]), t(weight), None, "mean", t([[1.0]])), "per_sample_weights")):
+    for arguments, options, says in (
+        ((t([1]), t(weight)), {}, "offsets"), ((t([[1]]), t(weight), t([0])), {}, "offsets"),
+        ((t([[1]]), t(weight)), {"mode": "median"}, "mode"),
+        ((t([[1]]), t(weight)), {"per_sample_weights": t([[1.0]])}, "per_sample_weights"),
+    ):
         with pytest.raises(ValueError, match=says):
-            F.embedding_bag(*arguments)
+            F.embedding_bag(*arguments, **options)
 
 
 @pytest.mark.parametrize("p", [0, 1, 2, 3, np.inf])

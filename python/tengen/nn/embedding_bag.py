@@ -23,15 +23,15 @@ class EmbeddingBag(Embedding):
         This index does not count.
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean", include_last_offset: bool = False,
+    def __init__(self, num_embeddings: int, embedding_dim: int, *, mode: str = "mean", include_last_offset: bool = False,
                  padding_idx: int | None = None, device: Any = None, dtype: Any = None) -> None:
         super().__init__(num_embeddings, embedding_dim, padding_idx, device=device, dtype=dtype)
         self.mode = mode
         self.include_last_offset = include_last_offset
 
     def forward(self, x: Any, offsets: Any = None, per_sample_weights: Any = None) -> Any:
-        return F.embedding_bag(x, self.weight, offsets, self.mode, per_sample_weights, self.include_last_offset,
-                               self.padding_idx)
+        return F.embedding_bag(x, self.weight, offsets, mode=self.mode, per_sample_weights=per_sample_weights,
+                               include_last_offset=self.include_last_offset, padding_idx=self.padding_idx)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + f", mode={self.mode!r}"

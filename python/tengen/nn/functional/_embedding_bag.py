@@ -9,7 +9,7 @@ import tengen as tg
 __all__ = ["embedding_bag"]
 
 
-def embedding_bag(input: Any, weight: Any, offsets: Any = None, mode: str = "mean", per_sample_weights: Any = None,
+def embedding_bag(input: Any, weight: Any, offsets: Any = None, *, mode: str = "mean", per_sample_weights: Any = None,
                   include_last_offset: bool = False, padding_idx: int | None = None) -> Any:
     """The sum, mean or maximum of the rows of weight that each bag of indices names.
 
