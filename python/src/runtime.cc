@@ -4,6 +4,7 @@
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <tengen/einsum.h>
 #include <tengen/random.h>
 
 #include <unordered_map>
@@ -312,6 +313,15 @@ void add_dispatch(pb::module_& m) {
         return out;
       },
       "Primitives that ran on the CPU for want of a kernel: a list of dicts.");
+  m.def("_einsum_path", [](const std::string& equation, const std::vector<std::vector<int64_t>>& shapes,
+                           const std::string& optimize) {
+    return checked([&] {
+      std::vector<Shape> s;
+      for (const auto& v : shapes) s.push_back(symbolic(v));
+      const ContractionPath path = einsum_path(equation, s, contraction_order_named(optimize));
+      return std::make_tuple(path.steps, path.flops, path.naive, path.largest);
+    });
+  });
   m.def("_op_table_json", [] { return op_table_json(); });
   m.def("_plugins_json", [] {
     return checked([] {

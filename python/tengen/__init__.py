@@ -28,6 +28,16 @@ globals().update(_core.ops)
 globals().update({_name: getattr(_core, _name) for _name in dir(_core) if not _name.startswith("_") and _name not in ("ops", "call", "call_into")})
 
 from . import _aliases, _creation, _dynamic, _manipulation, _methods, autograd, random  # noqa: E402, F401
+from ._contract import (  # noqa: E402, F401
+    bmm,
+    chain_matmul,
+    einsum,
+    einsum_path,
+    matrix_power,
+    mm,
+    mv,
+    tensordot,
+)
 from ._creation import *  # noqa: E402, F403
 from ._creation import finfo, iinfo  # noqa: E402, F401
 from ._dtypes import astype, can_cast, isdtype, promote_types, result_type  # noqa: E402, F401

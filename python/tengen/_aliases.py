@@ -13,7 +13,7 @@ ALIASES = {
     "true_divide": "div", "negative": "neg", "power": "pow", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
     "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "permute_dims": "permute",
     "broadcast_to": "expand", "amax": "max", "amin": "min", "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le",
-    "greater": "gt", "greater_equal": "ge", "bmm": "matmul", "mm": "matmul", "mv": "matmul", "clamp_min": "maximum",
+    "greater": "gt", "greater_equal": "ge", "clamp_min": "maximum",
     "clamp_max": "minimum", "fix": "trunc", "sgn": "sign", "ger": "outer", "moveaxis": "movedim", "degrees": "rad2deg",
     "radians": "deg2rad", "bitwise_invert": "bitwise_not", "floor_div": "floor_divide", "trapz": "trapezoid",
     "expand_dims": "unsqueeze", "take_along_dim": "take_along_axis", "swapaxes": "transpose", "swapdims": "transpose",

@@ -131,6 +131,34 @@ def unbind(self: Tensor, axis: int = 0, *, dim: int | None = None) -> tuple[Tens
     return tuple(self.select(a, i) for i in range(self.shape[a]))
 
 
+def mm(self: Tensor, other: Tensor) -> Tensor:
+    """The product of two matrices."""
+    from ._contract import mm
+
+    return mm(self, other)
+
+
+def bmm(self: Tensor, other: Tensor) -> Tensor:
+    """The products of two batches of matrices."""
+    from ._contract import bmm
+
+    return bmm(self, other)
+
+
+def mv(self: Tensor, other: Tensor) -> Tensor:
+    """A matrix times a vector."""
+    from ._contract import mv
+
+    return mv(self, other)
+
+
+def matrix_power(self: Tensor, n: int) -> Tensor:
+    """Square matrices to an integer power."""
+    from ._contract import matrix_power
+
+    return matrix_power(self, n)
+
+
 def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """tg.tensor(data) with this tensor's dtype and device unless given."""
     return _core.tensor(data, dtype or self.dtype, device or self.device, requires_grad=requires_grad)
