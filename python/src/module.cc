@@ -12,6 +12,10 @@ PYBIND11_MODULE(_core, m) {
     device_lost_error = PyErr_NewExceptionWithDoc(
         "tengen.DeviceLostError", "A device is gone for this process; others go on.", PyExc_RuntimeError, nullptr);
     require(device_lost_error && PyModule_AddObjectRef(module, "DeviceLostError", device_lost_error) == 0);
+    linalg_error = PyErr_NewExceptionWithDoc("tengen.linalg.LinAlgError",
+                                             "A matrix on which an algorithm fails: singular, not positive definite.",
+                                             PyExc_RuntimeError, nullptr);
+    require(linalg_error && PyModule_AddObjectRef(module, "LinAlgError", linalg_error) == 0);
     add_dtype_type(module);
     add_device_type(module);
     add_tensor_type(module);

@@ -8,6 +8,7 @@
 namespace tg::py {
 
 PyObject* device_lost_error = nullptr;
+PyObject* linalg_error = nullptr;
 
 static PyObject* exception_class(ErrorKind kind) {
   switch (kind) {
@@ -27,6 +28,8 @@ static PyObject* exception_class(ErrorKind kind) {
       return device_lost_error;
     case ErrorKind::io:
       return PyExc_OSError;
+    case ErrorKind::linalg:
+      return linalg_error;
   }
   return PyExc_RuntimeError;
 }

@@ -8,7 +8,7 @@
 
 namespace tg {
 
-enum class ErrorKind { value, type, index, memory, runtime, not_implemented, device_lost, io };
+enum class ErrorKind { value, type, index, memory, runtime, not_implemented, device_lost, io, linalg };
 
 class Error : public std::exception {
  public:

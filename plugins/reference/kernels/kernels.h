@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The floor's kernels in plain C++: the oracle for every other plugin and the model to copy from. One family per file.
+// The kernels of the floor and of the leaf ops (factorizations) in plain C++: the oracle for every other plugin and the model to copy from. One family per file.
 // They need nothing but a tg_host (only its parallel_for, which may be NULL) and reach memory through
 // tg::plugin::data<T>() alone, so that a plugin with other memory or streams can link them again
 // (target tengen_reference_kernels) and call run() from a thread of its own.
@@ -33,5 +33,13 @@ PlanPtr make_matmul(const tg_host* host, const tg_call& call);   // matmul.cc
 PlanPtr make_gather(const tg_host* host, const tg_call& call);   // gather.cc
 PlanPtr make_scatter(const tg_host* host, const tg_call& call);  // scatter.cc
 PlanPtr make_sort(const tg_host* host, const tg_call& call);     // sort.cc
+
+// Leaf ops: what does not decompose onto the floor.
+PlanPtr make_cholesky(const tg_host* host, const tg_call& call);          // cholesky.cc
+PlanPtr make_lu(const tg_host* host, const tg_call& call);                // lu.cc
+PlanPtr make_qr(const tg_host* host, const tg_call& call);                // qr.cc
+PlanPtr make_svd(const tg_host* host, const tg_call& call);               // svd.cc
+PlanPtr make_eigh(const tg_host* host, const tg_call& call);              // eigh.cc
+PlanPtr make_triangular_solve(const tg_host* host, const tg_call& call);  // triangular_solve.cc
 
 }  // namespace tg::reference
