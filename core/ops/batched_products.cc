@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batched products of vectors and matrices with names of their own, and their sums with a third operand. Each is a matmul of reshaped operands; gradients are its.
+// Batched products of vectors and matrices with names of their own, and their sums with a third operand. Each is a
+// matmul of reshaped operands; gradients are its.
 #include "common.h"
 
 namespace tg {
@@ -30,8 +31,11 @@ Tensor column(const Tensor& x) { return op<"unsqueeze">({x}, {Ints{-1}}); }
 Tensor without(const Tensor& x, Ints axes) { return op<"squeeze">({x}, {axes}); }
 
 OpBuilder product(OpBuilder o, const char* doc, const char* x, const char* y) {
-  return o.family("linear algebra").doc(doc).input("x", x).input("y", y).bounds(
-      1, "the number of terms summed, relative to the product of magnitudes");
+  return o.family("linear algebra")
+      .doc(doc)
+      .input("x", x)
+      .input("y", y)
+      .bounds(1, "the number of terms summed, relative to the product of magnitudes");
 }
 
 Tensor vector_product(const Tensor& x, const Tensor& y) { return without(op<"matmul">({row(x), column(y)}), {-2, -1}); }
@@ -58,8 +62,7 @@ Shape blend_shape(const Inference& c, const Blend& f) {
   c.check(a.size() == f.rank_a && b.size() == f.rank_b, "expected operands of ", f.rank_a, " and ", f.rank_b,
           " axes, got shapes ", str(a), " and ", str(b));
   if (f.rank_a == 1) return Shape{a[0], b[0]};
-  if (f.rank_a == 3)
-    c.check(a[0] == b[0], "expected equal batch sizes, got ", a[0], " and ", b[0]);
+  if (f.rank_a == 3) c.check(a[0] == b[0], "expected equal batch sizes, got ", a[0], " and ", b[0]);
   const size_t k = f.rank_a - 1, l = f.rank_a == 3 ? 1 : 0;
   c.check(a[k] == b[l], "expected equal inner sizes, got ", a[k], " and ", b[l], " (shapes ", str(a), " and ", str(b),
           ")");
@@ -85,8 +88,8 @@ void blend(OpBuilder o, Blend f) {
         for (size_t i = 1; i < 3; ++i)
           check_type(c.input(i).dtype == t, c.name(), (std::string("operands of c's dtype ") + long_name_of(t)).c_str(),
                      c.input(i).dtype);
-        const bool fraction = std::holds_alternative<double>(c.attr(0).value()) ||
-                              std::holds_alternative<double>(c.attr(1).value());
+        const bool fraction =
+            std::holds_alternative<double>(c.attr(0).value()) || std::holds_alternative<double>(c.attr(1).value());
         check_type(is_floating(t) || !fraction, c.name(), "integer factors for integers", t);
         const Shape y = blend_shape(c, f);
         c.check(broadcast(c.name(), c.input(0).shape, y) == y, "expected c to broadcast to the product's shape ",
@@ -98,8 +101,10 @@ void blend(OpBuilder o, Blend f) {
         const DType t = c.input(0).dtype(), work = acc_dtype(t);
         const Tensor base = c.input(0).cast(work), a = c.input(1).cast(work), b = c.input(2).cast(work);
         Tensor p;
-        if (f.rank_a == 1) p = op<"mul">({column(a), b});
-        else p = op<"matmul">({a, b});
+        if (f.rank_a == 1)
+          p = op<"mul">({column(a), b});
+        else
+          p = op<"matmul">({a, b});
         if (p.rank() > int64_t(shape.size())) p = sum(p, {0}, false);
         return Tensors{blended(base, p, c.attr(0), c.attr(1), shape).cast(t)};
       })
@@ -185,15 +190,18 @@ TG_OPS(batched_products) {
       .bounds(1, "i * j + 2, relative to the same of magnitudes")
       .example(">>> x = tg.tensor([[1., 2.]])\n>>> tg.bilinear(x, x, tg.ones((1, 2, 2))).tolist()\n[[9.0]]");
 
-  const char* example = ">>> a = tg.tensor([[1., 2.]])\n>>> tg.addmm(tg.tensor(1.), a, a.T, alpha=2).tolist()\n[[11.0]]";
+  const char* example =
+      ">>> a = tg.tensor([[1., 2.]])\n>>> tg.addmm(tg.tensor(1.), a, a.T, alpha=2).tolist()\n[[11.0]]";
   blend(TG_OP(addmm), {"addmm", "a @ b", "[m, k]", "[k, n]", "[m, n]", example, 2, 2});
   blend(TG_OP(addmv), {"addmv", "a @ b", "[m, k]", "[k]", "[m]",
                        ">>> a = tg.tensor([[1., 2.]])\n>>> tg.addmv(tg.tensor([1.]), a, a[0]).tolist()\n[6.0]", 2, 1});
-  blend(TG_OP(addr), {"addr", "the outer product of a and b", "[m]", "[n]", "[m, n]",
-                      ">>> tg.addr(tg.tensor(0.), tg.tensor([1., 2.]), tg.tensor([3.])).tolist()\n[[3.0], [6.0]]", 1, 1});
+  blend(TG_OP(addr),
+        {"addr", "the outer product of a and b", "[m]", "[n]", "[m, n]",
+         ">>> tg.addr(tg.tensor(0.), tg.tensor([1., 2.]), tg.tensor([3.])).tolist()\n[[3.0], [6.0]]", 1, 1});
   blend(TG_OP(baddbmm), {"baddbmm", "a @ b, batched", "[B, m, k]", "[B, k, n]", "[B, m, n]",
                          ">>> a = tg.ones((2, 1, 3))\n>>> tg.baddbmm(tg.tensor(1.), a, a.mT).tolist()\n"
-                         "[[[4.0]], [[4.0]]]", 3, 3});
+                         "[[[4.0]], [[4.0]]]",
+                         3, 3});
   blend(TG_OP(addbmm), {"addbmm", "the sum over the batch of a @ b", "[B, m, k]", "[B, k, n]", "[m, n]",
                         ">>> a = tg.ones((2, 1, 3))\n>>> tg.addbmm(tg.tensor(1.), a, a.mT).tolist()\n[[7.0]]", 3, 3});
 }

@@ -53,8 +53,10 @@ Operand plain(Tensor t, Labels labels, std::span<const int64_t> sizes) {
   Labels kept;
   Ints gone;
   for (size_t i = 0; i < labels.size(); ++i) {
-    if (t.size(int64_t(i)) == 1 && sizes[size_t(labels[i])] != 1) gone.push_back(int64_t(i));
-    else kept.push_back(labels[i]);
+    if (t.size(int64_t(i)) == 1 && sizes[size_t(labels[i])] != 1)
+      gone.push_back(int64_t(i));
+    else
+      kept.push_back(labels[i]);
   }
   return {gone.empty() ? t : op<"squeeze">({t}, {gone}), kept};
 }
@@ -65,8 +67,10 @@ Operand summed(const Operand& o, F&& keep) {
   Operand y{o.t, {}};
   Ints axes;
   for (size_t i = 0; i < o.labels.size(); ++i) {
-    if (keep(o.labels[i])) y.labels.push_back(o.labels[i]);
-    else axes.push_back(int64_t(i));
+    if (keep(o.labels[i]))
+      y.labels.push_back(o.labels[i]);
+    else
+      axes.push_back(int64_t(i));
   }
   y.t = sum(o.t, axes, false);
   return y;
@@ -96,8 +100,10 @@ Operand contract(Operand a, Operand b, const Labels& wanted) {
   Labels batch, inner_a, inner_b, rows, columns;
   for (int64_t l : a.labels) (!b.has(l) ? rows : contains(wanted, l) ? batch : inner_a).push_back(l);
   for (int64_t l : b.labels)
-    if (!a.has(l)) columns.push_back(l);
-    else if (!contains(wanted, l)) inner_b.push_back(l);
+    if (!a.has(l))
+      columns.push_back(l);
+    else if (!contains(wanted, l))
+      inner_b.push_back(l);
   const Labels labels = batch + rows + columns;
   if (inner_a.empty()) {  // nothing to sum: broadcast and multiply
     Tensor x = arranged(a, batch + rows).t;
@@ -122,8 +128,8 @@ Operand contract(Operand a, Operand b, const Labels& wanted) {
   const Ints m = sizes_of(a, rows), k = sizes_of(a, inner), n = sizes_of(b, columns);
   left.push_back(total(m)), left.push_back(total(k));
   right.push_back(total(k)), right.push_back(total(n));
-  const Tensor y = op<"matmul">({reshape(arranged(a, batch + rows + inner).t, left),
-                                 reshape(arranged(b, batch + inner + columns).t, right)});
+  const Tensor y = op<"matmul">(
+      {reshape(arranged(a, batch + rows + inner).t, left), reshape(arranged(b, batch + inner + columns).t, right)});
   for (int64_t s : m) shape.push_back(s);
   for (int64_t s : n) shape.push_back(s);
   return {reshape(y, shape), labels};
@@ -214,13 +220,15 @@ TG_OPS(einsum) {
       })
       .decompose(decompose_einsum)
       .bounds(1, "the number of terms summed plus the number of operands, relative to the einsum of magnitudes")
-      .example(">>> a = tg.tensor([[1, 2], [3, 4]])\n>>> tg.einsum('ij,jk->ik', a, a).tolist()\n[[7, 10], [15, 22]]\n"
-               ">>> tg.einsum('ii', a).item()\n5");
+      .example(
+          ">>> a = tg.tensor([[1, 2], [3, 4]])\n>>> tg.einsum('ij,jk->ik', a, a).tolist()\n[[7, 10], [15, 22]]\n"
+          ">>> tg.einsum('ii', a).item()\n5");
 
   TG_OP(tensordot)
       .family("linear algebra")
       .doc(
-          "Products of two tensors, summed over pairs of axes; what is left of a, then of b, are the axes of the result. "
+          "Products of two tensors, summed over pairs of axes; what is left of a, then of b, are the axes of the "
+          "result. "
           "Errors: ValueError for paired axes of different sizes.")
       .input("a", "a tensor")
       .input("b", "a tensor")

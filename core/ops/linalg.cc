@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Factorizations as people call them: checks, other triangles, 16-bit floats (computed in f32) and empty matrices around
-// the leaf ops of linalg_leaves.cc. The forms with _ex report in `info`; those without raise LinAlgError.
+// Factorizations as people call them: checks, other triangles, 16-bit floats (computed in f32) and empty matrices
+// around the leaf ops of linalg_leaves.cc. The forms with _ex report in `info`; those without raise LinAlgError.
 #include "linalg.h"
 
 namespace tg {
@@ -14,7 +14,9 @@ std::string not_positive(int32_t info) {
   return detail::concat("expected positive-definite matrices, got one whose leading minor of order ", info,
                         " is not positive; add a multiple of the identity, or look at info with cholesky_ex");
 }
-std::string not_converged(int32_t) { return "expected finite matrices, got one for which the iteration did not converge"; }
+std::string not_converged(int32_t) {
+  return "expected finite matrices, got one for which the iteration did not converge";
+}
 
 Tensor work(const Call& c, size_t i = 0) { return c.input(i).cast(acc_dtype(c.input(i).dtype())); }
 
@@ -73,19 +75,20 @@ TG_OPS(linalg) {
   linear_algebra(TG_OP(cholesky_ex), "As cholesky, but a matrix that is not positive definite does not raise.")
       .input("a", kSquare)
       .attr("upper", AttrKind::boolean, false, "U of A = U^T U instead, from the upper triangle")
-      .output("l", "[..., n, n], zeros in the other triangle")
+      .output("L", "[..., n, n], zeros in the other triangle")
       .output("info", "i32[...]: 0, or the order of the leading minor that is not positive")
       .infer(cholesky_shape)
       .decompose(cholesky_of)
       .function_only()
       .example(">>> tg.cholesky_ex(tg.tensor([[1., 0.], [0., -1.]])).info.item()\n2");
-  linear_algebra(TG_OP(cholesky),
-                 "L of A = L L^T for symmetric positive-definite matrices; one triangle of A is looked at, the gradient is "
-                 "symmetric. Errors: LinAlgError for a matrix that is not positive definite, ValueError for one that is "
-                 "not square.")
+  linear_algebra(
+      TG_OP(cholesky),
+      "L of A = L L^T for symmetric positive-definite matrices; one triangle of A is looked at, the gradient is "
+      "symmetric. Errors: LinAlgError for a matrix that is not positive definite, ValueError for one that is "
+      "not square.")
       .input("a", kSquare)
       .attr("upper", AttrKind::boolean, false, "U of A = U^T U instead, from the upper triangle")
-      .output("l", "[..., n, n], zeros in the other triangle")
+      .output("L", "[..., n, n], zeros in the other triangle")
       .infer([cholesky_shape](const Inference& c) { return one(cholesky_shape(c)[0]); })
       .decompose([](const Call& c) {
         const Tensors r = cholesky_of(c);
@@ -96,15 +99,15 @@ TG_OPS(linalg) {
 
   const auto lu_shape = [](const Inference& c) {
     const Shape& a = matrices(c);
-    return Specs{c.input(0), {DType::i32, with(batch_of(a), {smaller(a[a.size() - 2], a.back())})},
-                 {DType::i32, batch_of(a)}};
+    return Specs{
+        c.input(0), {DType::i32, with(batch_of(a), {smaller(a[a.size() - 2], a.back())})}, {DType::i32, batch_of(a)}};
   };
   constexpr const char* kLu = "[..., m, n]: L below the diagonal, U on and above it";
   constexpr const char* kPivots =
       "i32[..., min(m, n)]: row i was exchanged with row pivots[i], counted from 1, in this order";
   linear_algebra(TG_OP(lu_factor_ex), "P A = L U with partial pivoting, in one matrix; info says where U is singular.")
       .input("a", "[..., m, n]")
-      .output("lu", kLu)
+      .output("LU", kLu)
       .output("pivots", kPivots)
       .output("info", "i32[...]: 0, or i where U[i, i] (counted from 1) is the first that is 0")
       .infer(lu_shape)
@@ -113,12 +116,12 @@ TG_OPS(linalg) {
         return Tensors{r[0], r[1], r[2]};
       })
       .function_only()
-      .example(">>> tg.lu_factor_ex(tg.tensor([[0., 1.], [2., 4.]])).lu.tolist()\n[[2.0, 4.0], [0.0, 1.0]]");
+      .example(">>> tg.lu_factor_ex(tg.tensor([[0., 1.], [2., 4.]])).LU.tolist()\n[[2.0, 4.0], [0.0, 1.0]]");
   linear_algebra(TG_OP(lu_factor),
                  "P A = L U with partial pivoting, in one matrix, for lu_solve. Errors: LinAlgError for a singular "
                  "U.")
       .input("a", "[..., m, n]")
-      .output("lu", kLu)
+      .output("LU", kLu)
       .output("pivots", kPivots)
       .infer([lu_shape](const Inference& c) {
         const Specs s = lu_shape(c);
@@ -133,9 +136,9 @@ TG_OPS(linalg) {
       .example(">>> tg.lu_factor(tg.tensor([[0., 1.], [2., 4.]])).pivots.tolist()\n[2, 2]");
   linear_algebra(TG_OP(lu), "A = P L U with partial pivoting.")
       .input("a", "[..., m, n]")
-      .output("p", "[..., m, m], a permutation")
-      .output("l", "[..., m, k], k = min(m, n), with a diagonal of ones")
-      .output("u", "[..., k, n]")
+      .output("P", "[..., m, m], a permutation")
+      .output("L", "[..., m, k], k = min(m, n), with a diagonal of ones")
+      .output("U", "[..., k, n]")
       .infer([](const Inference& c) {
         const Shape& a = matrices(c);
         const DType t = c.input(0).dtype;
@@ -153,15 +156,16 @@ TG_OPS(linalg) {
         return Tensors{p.cast(x.dtype()), add(tril(slice(x, -1, 0, k), -1), eye(m, k, x)), triu(slice(x, -2, 0, k))};
       })
       .function_only()
-      .example(">>> tg.linalg.lu(tg.tensor([[0., 1.], [2., 4.]])).l.tolist()\n[[1.0, 0.0], [0.0, 1.0]]");
+      .example(">>> tg.linalg.lu(tg.tensor([[0., 1.], [2., 4.]])).L.tolist()\n[[1.0, 0.0], [0.0, 1.0]]");
 
-  linear_algebra(TG_OP(qr),
-                 "A = Q R with orthonormal columns in Q and an upper triangular R. The gradient is that of matrices whose "
-                 "first min(m, n) columns are independent; mode 'complete' of tall ones has none (RuntimeError).")
+  linear_algebra(
+      TG_OP(qr),
+      "A = Q R with orthonormal columns in Q and an upper triangular R. The gradient is that of matrices whose "
+      "first min(m, n) columns are independent; mode 'complete' of tall ones has none (RuntimeError).")
       .input("a", "[..., m, n]")
       .attr("mode", AttrKind::string, "reduced", "'reduced', or 'complete': a square Q")
-      .output("q", "[..., m, k], k = min(m, n), complete: m")
-      .output("r", "[..., k, n]")
+      .output("Q", "[..., m, k], k = min(m, n), complete: m")
+      .output("R", "[..., k, n]")
       .infer([](const Inference& c) {
         const Shape& a = matrices(c);
         const std::string& mode = c.attr(0).string();
@@ -178,18 +182,19 @@ TG_OPS(linalg) {
         if (a.numel() == 0 && complete) r[0] = expand(eye(m, m, a), with(batch_of(a.shape()), {m, m}));
         return Tensors{r[0].cast(c.input(0).dtype()), r[1].cast(c.input(0).dtype())};
       })
-      .example(">>> tg.qr(tg.tensor([[0., 2.], [1., 3.]])).r.abs().tolist()\n[[1.0, 3.0], [0.0, 2.0]]");
+      .example(">>> tg.qr(tg.tensor([[0., 2.], [1., 3.]])).R.abs().tolist()\n[[1.0, 3.0], [0.0, 2.0]]");
 
-  linear_algebra(TG_OP(svd),
-                 "A = U diag(s) Vh with orthonormal columns in U and rows in Vh; their signs are not fixed. Gradients "
-                 "through U and Vh need distinct singular values (else they are not finite), a loss that does not depend "
-                 "on the signs, and full_matrices=False unless A is square (RuntimeError). Errors: LinAlgError for "
-                 "matrices that are not finite.")
+  linear_algebra(
+      TG_OP(svd),
+      "A = U diag(s) Vh with orthonormal columns in U and rows in Vh; their signs are not fixed. Gradients "
+      "through U and Vh need distinct singular values (else they are not finite), a loss that does not depend "
+      "on the signs, and full_matrices=False unless A is square (RuntimeError). Errors: LinAlgError for "
+      "matrices that are not finite.")
       .input("a", "[..., m, n]")
       .attr("full_matrices", AttrKind::boolean, true, "square U and Vh; False: min(m, n) columns and rows")
-      .output("u", "[..., m, m] or [..., m, k]")
-      .output("s", "[..., k], k = min(m, n), descending")
-      .output("vh", "[..., n, n] or [..., k, n]")
+      .output("U", "[..., m, m] or [..., m, k]")
+      .output("S", "[..., k], k = min(m, n), descending")
+      .output("Vh", "[..., n, n] or [..., k, n]")
       .infer([](const Inference& c) {
         const Shape& a = matrices(c);
         const bool full = c.attr(0).boolean();
@@ -205,8 +210,9 @@ TG_OPS(linalg) {
         check_info(c.op.name, r[3], not_converged);
         return Tensors{r[0].cast(t), r[1].cast(t), r[2].cast(t)};
       })
-      .example(">>> tg.svd(tg.tensor([[0., 2.], [3., 0.]])).s.tolist()\n[3.0, 2.0]");
-  linear_algebra(TG_OP(svdvals), "The singular values, descending. Errors: LinAlgError for matrices that are not finite.")
+      .example(">>> tg.svd(tg.tensor([[0., 2.], [3., 0.]])).S.tolist()\n[3.0, 2.0]");
+  linear_algebra(TG_OP(svdvals),
+                 "The singular values, descending. Errors: LinAlgError for matrices that are not finite.")
       .input("a", "[..., m, n]")
       .output("s", "[..., min(m, n)]")
       .infer([](const Inference& c) { return vector_of_sizes(c, smaller); })
@@ -219,10 +225,11 @@ TG_OPS(linalg) {
       })
       .example(">>> tg.svdvals(tg.tensor([[0., 2.], [3., 0.]])).tolist()\n[3.0, 2.0]");
 
-  linear_algebra(TG_OP(eigh),
-                 "A = V diag(w) V^T for symmetric matrices, of which one triangle is looked at; the signs of the vectors are "
-                 "not fixed. Gradients through V need distinct eigenvalues (else they are not finite) and a loss that does "
-                 "not depend on the signs. Errors: LinAlgError for matrices that are not finite.")
+  linear_algebra(
+      TG_OP(eigh),
+      "A = V diag(w) V^T for symmetric matrices, of which one triangle is looked at; the signs of the vectors are "
+      "not fixed. Gradients through V need distinct eigenvalues (else they are not finite) and a loss that does "
+      "not depend on the signs. Errors: LinAlgError for matrices that are not finite.")
       .input("a", kSquare)
       .attr("UPLO", AttrKind::string, "L", "the triangle, 'L' or 'U'")
       .output("eigenvalues", "[..., n], ascending")

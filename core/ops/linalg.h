@@ -10,7 +10,8 @@ inline const Shape& matrices(const Inference& c, size_t i = 0, bool square = fal
   const TensorSpec& x = c.input(i);
   check_type(is_floating(x.dtype), c.name(), "floats", x.dtype);
   c.check(x.shape.size() >= 2, "expected a matrix or a batch of them, got shape ", str(x.shape));
-  c.check(!square || x.shape.back() == x.shape[x.shape.size() - 2], "expected square matrices, got shape ", str(x.shape));
+  c.check(!square || x.shape.back() == x.shape[x.shape.size() - 2], "expected square matrices, got shape ",
+          str(x.shape));
   return x.shape;
 }
 inline Shape batch_of(const Shape& s, size_t axes = 2) { return Shape(s.data(), s.size() - axes); }
@@ -56,8 +57,8 @@ inline Tensor solve_triangular(const Tensor& a, const Tensor& b, bool upper, boo
 // Rows of x in the order of index [..., m].
 inline Tensor take_rows(const Tensor& x, const Tensor& index) {
   const Ints batch = concrete_batch("take_rows", x, column(index));
-  return op<"take_along_axis">({expand_batch(x, batch), expand(column(index), with(batch, {index.size(-1), x.size(-1)}))},
-                               {-2});
+  return op<"take_along_axis">(
+      {expand_batch(x, batch), expand(column(index), with(batch, {index.size(-1), x.size(-1)}))}, {-2});
 }
 inline Tensor inverse_permutation(const Tensor& p) { return op<"argsort">({p}, {-1}); }
 
@@ -76,7 +77,8 @@ void check_info(const std::string& op, const Tensor& info, What&& what) {
       at.insert(0, rest % info.size(axis));
       rest /= info.size(axis);
     }
-    raise(ErrorKind::linalg, "[", op, "] ", what(values[i]), info.rank() ? " (matrix " + str(at) + " of the batch)" : "");
+    raise(ErrorKind::linalg, "[", op, "] ", what(values[i]),
+          info.rank() ? " (matrix " + str(at) + " of the batch)" : "");
   }
 }
 

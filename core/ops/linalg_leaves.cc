@@ -17,8 +17,8 @@ void check_leaf(const Inference& c, size_t i) {
   check_type(t == c.input(0).dtype, c.name(), "operands of one dtype", t);
 }
 
-// Murray 2016, "Differentiation of the Cholesky decomposition": for A = L L^T, L^-T phi(L^T dL) L^-1, made symmetric; phi
-// takes the lower triangle with half the diagonal.
+// Murray 2016, "Differentiation of the Cholesky decomposition": for A = L L^T, L^-T phi(L^T dL) L^-1, made symmetric;
+// phi takes the lower triangle with half the diagonal.
 Tensors cholesky_gradient(const Backward& b) {
   const Tensor& l = b.output(0);
   Tensor p = tril(matmul(mT(l), b.grad()));
@@ -27,8 +27,8 @@ Tensors cholesky_gradient(const Backward& b) {
   return {symmetric(s)};
 }
 
-// For P A = L U with A [m, n]: the square case is L^-T (tril(L^T dL, -1) + triu(dU U^T)) U^-T; the columns or rows beyond
-// it add to dL or dU first.
+// For P A = L U with A [m, n]: the square case is L^-T (tril(L^T dL, -1) + triu(dU U^T)) U^-T; the columns or rows
+// beyond it add to dL or dU first.
 Tensors lu_gradient(const Backward& b) {
   const Tensor &lu = b.output(0), &g = b.grad(), &permutation = b.output(3);
   const int64_t m = lu.size(-2), n = lu.size(-1), k = std::min(m, n);
@@ -49,8 +49,8 @@ Tensors lu_gradient(const Backward& b) {
     inner_u = sub(inner_u, matmul(mT(block(lu, k, m, 0, k)), g2));
   }
   Tensor s = add(tril(inner_l, -1), triu(inner_u));
-  s = solve_triangular(mT(unit), s, true, true);            // L^-T s
-  s = mT(solve_triangular(upper, mT(s), true));             // s U^-T
+  s = solve_triangular(mT(unit), s, true, true);  // L^-T s
+  s = mT(solve_triangular(upper, mT(s), true));   // s U^-T
   if (beyond.defined()) s = op<"concat">({s, beyond}, {n > k ? -1 : -2});
   return {take_rows(s, inverse_permutation(permutation))};
 }
@@ -62,7 +62,8 @@ Tensors qr_gradient(const Backward& b) {
   Tensor gq = b.grads[0], gr = b.grads[1];
   const int64_t m = q.size(-2), k = r.size(-2), n = r.size(-1);
   if (b.attr(0).integer() && m > n)
-    raise(ErrorKind::runtime, "[qr] expected mode 'reduced' for a gradient of a tall matrix: the columns of Q beyond R's "
+    raise(ErrorKind::runtime,
+          "[qr] expected mode 'reduced' for a gradient of a tall matrix: the columns of Q beyond R's "
           "are not a function of it");
   const bool wide = n > k;
   Tensor u = r, gu = gr, y_gradient;
@@ -100,7 +101,8 @@ Tensors svd_gradient(const Backward& b) {
   const Ints& shape = b.input_shape(0);
   const int64_t m = shape[shape.size() - 2], n = shape[shape.size() - 1], k = std::min(m, n);
   if (b.attr(0).integer() && m != n && (gu.defined() || gvh.defined()))
-    raise(ErrorKind::runtime, "[svd] expected full_matrices=False for gradients through U or Vh of a matrix that is not "
+    raise(ErrorKind::runtime,
+          "[svd] expected full_matrices=False for gradients through U or Vh of a matrix that is not "
           "square: the vectors beyond the singular values are not a function of it");
   const Tensor u = slice(b.output(0), -1, 0, k), s = b.output(1), vh = slice(b.output(2), -2, 0, k);
   if (!gu.defined() && !gvh.defined()) return {matmul(mul(u, row(gs)), vh)};
@@ -223,7 +225,9 @@ TG_OPS(linalg_leaves) {
         const bool full = c.attr(0).integer() != 0;
         const Shape batch = batch_of(a);
         const DType t = c.input(0).dtype;
-        return Specs{{t, with(batch, {m, full ? m : k})}, {t, with(batch, {k})}, {t, with(batch, {full ? n : k, n})},
+        return Specs{{t, with(batch, {m, full ? m : k})},
+                     {t, with(batch, {k})},
+                     {t, with(batch, {full ? n : k, n})},
                      info_of(batch)};
       })
       .grad(svd_gradient)

@@ -24,8 +24,8 @@ System system(const Inference& c, size_t a_at, size_t b_at, bool left, bool squa
   const bool vector = b.size() == 1;
   c.check(left || !vector, "expected matrices with left=False, got shape ", str(b));
   const Dim rows = vector || !left ? b.back() : b[b.size() - 2];
-  c.check(rows == a.back(), "expected ", a.back(), left ? " rows" : " columns", " in b, got ", rows, " (shapes ", str(a),
-          " and ", str(b), ")");
+  c.check(rows == a.back(), "expected ", a.back(), left ? " rows" : " columns", " in b, got ", rows, " (shapes ",
+          str(a), " and ", str(b), ")");
   if (vector) return {with(batch_of(a), {a.back()}), true};
   const Shape batch = broadcast(c.name(), batch_of(a), batch_of(b));
   return {with(batch, {b[b.size() - 2], b.back()}), false};
@@ -87,8 +87,8 @@ Specs scalars(const Inference& c, size_t n) {
 }
 Tensor each(const Tensor& g) { return column(column(g)); }  // one number per matrix, to multiply it with
 
-// e^A by scaling and squaring (Higham 2005) of the Taylor polynomial of degree 16, evaluated in powers of A^4: at norms of
-// 1/2 and less its truncation error is 2^-17/17! < 1e-19.
+// e^A by scaling and squaring (Higham 2005) of the Taylor polynomial of degree 16, evaluated in powers of A^4: at norms
+// of 1/2 and less its truncation error is 2^-17/17! < 1e-19.
 Tensor exponential(const Tensor& a) {
   const int64_t n = a.size(-1);
   Tensor norm, scale;
@@ -96,7 +96,7 @@ Tensor exponential(const Tensor& a) {
   {
     const Tensor x = a.detach();  // squarings for each matrix: none for norms up to 1/2
     norm = op<"max">({op<"sum">({op<"abs">({x})}, {Ints{-2}, false})}, {Ints{-1}, false});
-    const Tensor s = op<"ceil">({op<"log2">({op<"clip">({norm, 0.5, Arg()})})});
+    const Tensor s = op<"ceil">({op<"log2">({op<"maximum">({norm, 0.5})})});
     scale = op<"add">({op<"where">({op<"isfinite">({s}), s, 0.0}), 1.0});
     const Tensor top = op<"max">({scale}, {Ints{}, false});
     most = int64_t(top.item());
@@ -110,8 +110,7 @@ Tensor exponential(const Tensor& a) {
   };
   Tensor y = add(cubic(12), mul(x4, f[16]));
   for (int i = 8; i >= 0; i -= 4) y = add(cubic(i), matmul(x4, y));
-  for (int64_t i = 0; i < most; ++i)
-    y = op<"where">({each(op<"gt">({scale, double(i)})), matmul(y, y), y});
+  for (int64_t i = 0; i < most; ++i) y = op<"where">({each(op<"gt">({scale, double(i)})), matmul(y, y), y});
   return y;
 }
 
@@ -120,9 +119,10 @@ Tensor exponential(const Tensor& a) {
 TG_OPS(linalg_solve) {
   constexpr const char* kSquare = "[..., n, n]";
 
-  linear_algebra(TG_OP(solve_triangular),
-                 "X of A X = B for triangular A; the other triangle is not looked at. Zeros on the diagonal give inf and "
-                 "nan. Errors: ValueError for shapes that do not fit.")
+  linear_algebra(
+      TG_OP(solve_triangular),
+      "X of A X = B for triangular A; the other triangle is not looked at. Zeros on the diagonal give inf and "
+      "nan. Errors: ValueError for shapes that do not fit.")
       .input("a", kSquare)
       .input("b", "[..., n, k]; left=False: [..., k, n]")
       .attr("upper", AttrKind::boolean, "which triangle")
@@ -141,8 +141,9 @@ TG_OPS(linalg_solve) {
         })};
       })
       .function_only()
-      .example(">>> a = tg.tensor([[2., 0.], [1., 1.]])\n"
-               ">>> tg.solve_triangular(a, tg.tensor([[2.], [3.]]), upper=False).tolist()\n[[1.0], [2.0]]");
+      .example(
+          ">>> a = tg.tensor([[2., 0.], [1., 1.]])\n"
+          ">>> tg.solve_triangular(a, tg.tensor([[2.], [3.]]), upper=False).tolist()\n[[1.0], [2.0]]");
 
   const auto solve_grad = [](const Backward& b) {
     const bool left = b.attr(0).boolean();
@@ -163,7 +164,7 @@ TG_OPS(linalg_solve) {
       .input("a", kSquare)
       .input("b", "[..., n, k] or [n]; left=False: [..., k, n]")
       .attr("left", AttrKind::boolean, true, "False: X A = B")
-      .output("x", "b's shape, batches broadcast")
+      .output("result", "b's shape, batches broadcast")
       .output("info", "i32[...]: 0, or i where U[i, i] of P A = L U is the first that is 0")
       .infer([](const Inference& c) {
         const System s = system(c, 0, 1, c.attr(0).boolean());
@@ -189,8 +190,10 @@ TG_OPS(linalg_solve) {
       .input("a", kSquare)
       .input("b", "[..., n, k] or [n]; left=False: [..., k, n]")
       .attr("left", AttrKind::boolean, true, "False: X A = B")
-      .output("x", "b's shape, batches broadcast")
-      .infer([](const Inference& c) { return one({c.input(0).dtype, system(c, 0, 1, c.attr(0).boolean()).x}); })
+      .output("result", "b's shape, batches broadcast")
+      .infer([](const Inference& c) {
+        return one({c.input(0).dtype, system(c, 0, 1, c.attr(0).boolean()).x});
+      })
       .decompose([](const Call& c) {
         infer_now(c);
         const Tensors r = ops<"solve_ex">({c.input(0), c.input(1)}, {c.attr(0)});
@@ -226,14 +229,17 @@ TG_OPS(linalg_solve) {
         })};
       })
       .function_only()
-      .example(">>> f = tg.lu_factor(tg.tensor([[0., 1.], [2., 4.]]))\n"
-               ">>> tg.lu_solve(f.lu, f.pivots, tg.tensor([1., 6.])).tolist()\n[1.0, 1.0]");
+      .example(
+          ">>> f = tg.lu_factor(tg.tensor([[0., 1.], [2., 4.]]))\n"
+          ">>> tg.lu_solve(f.LU, f.pivots, tg.tensor([1., 6.])).tolist()\n[1.0, 1.0]");
 
   linear_algebra(TG_OP(cholesky_solve), "X of A X = B from the factor that cholesky gives.")
       .input("b", "[..., n, k] or [n]")
       .input("l", kSquare)
       .attr("upper", AttrKind::boolean, false, "the factor is U of A = U^T U")
-      .infer([](const Inference& c) { return one({c.input(1).dtype, system(c, 1, 0, true).x}); })
+      .infer([](const Inference& c) {
+        return one({c.input(1).dtype, system(c, 1, 0, true).x});
+      })
       .decompose([](const Call& c) {
         infer_now(c);
         return Tensors{solved(c.input(1), c.input(0), true, [&](const Tensor& a, const Tensor& b) {
@@ -242,8 +248,9 @@ TG_OPS(linalg_solve) {
         })};
       })
       .function_only()
-      .example(">>> l = tg.cholesky(tg.tensor([[4., 0.], [0., 9.]]))\n"
-               ">>> tg.cholesky_solve(tg.tensor([4., 9.]), l).tolist()\n[1.0, 1.0]");
+      .example(
+          ">>> l = tg.cholesky(tg.tensor([[4., 0.], [0., 9.]]))\n"
+          ">>> tg.cholesky_solve(tg.tensor([4., 9.]), l).tolist()\n[1.0, 1.0]");
 
   linear_algebra(TG_OP(inv_ex), "As inv, but a singular matrix does not raise: its result is not finite.")
       .input("a", kSquare)
@@ -265,9 +272,10 @@ TG_OPS(linalg_solve) {
       .saves(0, 1)
       .function_only()
       .example(">>> tg.inv_ex(tg.tensor([[0.]])).info.item()\n1");
-  linear_algebra(TG_OP(inv),
-                 "The inverse of square matrices; to multiply with it, solve is faster and more exact. Errors: LinAlgError "
-                 "for a singular matrix.")
+  linear_algebra(
+      TG_OP(inv),
+      "The inverse of square matrices; to multiply with it, solve is faster and more exact. Errors: LinAlgError "
+      "for a singular matrix.")
       .input("a", kSquare)
       .output("inverse", kSquare)
       .infer([](const Inference& c) {
@@ -282,7 +290,8 @@ TG_OPS(linalg_solve) {
       })
       .example(">>> tg.inv(tg.tensor([[2., 0.], [0., 4.]])).tolist()\n[[0.5, 0.0], [0.0, 0.25]]");
 
-  linear_algebra(TG_OP(det), "The determinant of square matrices, 0 for singular ones (where the gradient is right, too).")
+  linear_algebra(TG_OP(det),
+                 "The determinant of square matrices, 0 for singular ones (where the gradient is right, too).")
       .input("a", kSquare)
       .output("det", "[...]")
       .infer([](const Inference& c) { return scalars(c, 1); })
@@ -302,7 +311,8 @@ TG_OPS(linalg_solve) {
       })
       .saves(1, 1)
       .example(">>> tg.det(tg.tensor([[1., 2.], [3., 4.]])).item()\n-2.0");
-  linear_algebra(TG_OP(slogdet), "Sign and logarithm of the magnitude of the determinant; 0 and -inf for singular matrices.")
+  linear_algebra(TG_OP(slogdet),
+                 "Sign and logarithm of the magnitude of the determinant; 0 and -inf for singular matrices.")
       .input("a", kSquare)
       .output("sign", "[...]: -1, 0 or 1; no gradient")
       .output("logabsdet", "[...]")
@@ -322,9 +332,10 @@ TG_OPS(linalg_solve) {
       .saves(1, 0)
       .example(">>> tg.slogdet(tg.tensor([[1., 0.], [0., -1.]])).sign.item()\n-1.0");
 
-  linear_algebra(TG_OP(pinv),
-                 "The Moore-Penrose pseudoinverse, from the singular values above max(atol, rtol * the largest). The gradient "
-                 "is that of matrices of constant rank (Golub & Pereyra 1973).")
+  linear_algebra(
+      TG_OP(pinv),
+      "The Moore-Penrose pseudoinverse, from the singular values above max(atol, rtol * the largest). The gradient "
+      "is that of matrices of constant rank (Golub & Pereyra 1973).")
       .input("a", "[..., m, n]")
       .optional_attr("atol", AttrKind::floating, "0 if not given")
       .optional_attr("rtol", AttrKind::floating, "max(m, n) * eps if atol is not given or 0, else 0")
@@ -353,7 +364,7 @@ TG_OPS(linalg_solve) {
           left = mT(r[2]), values = r[1], right = mT(r[0]);
         }
         const Tensor size = op<"abs">({values});
-        const Tensor cut = op<"clip">({mul(op<"max">({size}, {Ints{-1}, true}), rtol), atol, Arg()});
+        const Tensor cut = op<"maximum">({mul(op<"max">({size}, {Ints{-1}, true}), rtol), atol});
         const Tensor kept = op<"gt">({size, cut});
         const Tensor inverse = op<"where">({kept, op<"reciprocal">({op<"where">({kept, values, 1.0})}), 0.0});
         return Tensors{matmul(mul(left, row(inverse)), right).cast(t)};
@@ -369,7 +380,8 @@ TG_OPS(linalg_solve) {
       .saves(1, 1)
       .example(">>> tg.pinv(tg.tensor([[2., 0.], [0., 0.]])).tolist()\n[[0.5, 0.0], [0.0, 0.0]]");
 
-  linear_algebra(TG_OP(matrix_exp), "e^A of square matrices, by scaling and squaring. Its largest norm is read in host memory.")
+  linear_algebra(TG_OP(matrix_exp),
+                 "e^A of square matrices, by scaling and squaring. Its largest norm is read in host memory.")
       .input("a", kSquare)
       .infer([](const Inference& c) {
         matrices(c, 0, true);

@@ -49,6 +49,13 @@ constexpr Family kFamilies[] = {
     {"softmax_backward", make_softmax_backward},
     {"log_softmax", make_softmax},
     {"log_softmax_backward", make_softmax_backward},
+    // leaf ops
+    {"cholesky", make_cholesky},
+    {"lu", make_lu},
+    {"qr", make_qr},
+    {"svd", make_svd},
+    {"eigh", make_eigh},
+    {"triangular_solve", make_triangular_solve},
 };
 
 std::unique_ptr<Plan> make_plan(void* instance, const tg_call& call) {

@@ -29,8 +29,8 @@ Einsum parse_einsum(std::string_view equation, std::span<const int64_t> ranks);
 // Size of each label: operands agree or have size 1, which broadcasts. ValueError.
 Shape einsum_sizes(const Einsum& e, std::span<const Shape> shapes);
 
-// An order of pairwise contractions: positions in the current list of operands (first < second); the product goes to the
-// list's end. `flops` counts multiplications of the order, `naive` those of one loop over all labels.
+// An order of pairwise contractions: positions in the current list of operands (first < second); the product goes to
+// the list's end. `flops` counts multiplications of the order, `naive` those of one loop over all labels.
 struct ContractionPath {
   std::vector<std::pair<int, int>> steps;
   double flops = 0, naive = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// eigh: a[..., n, n] -> w, V?, info for symmetric A = V diag(w) V^T, by cyclic Jacobi rotations (Golub & Van Loan, 8.5).
-// The lower triangle of A is read.
+// eigh: a[..., n, n] -> w, V?, info for symmetric A = V diag(w) V^T, by cyclic Jacobi rotations (Golub & Van
+// Loan, 8.5). The lower triangle of A is read.
 
 #include <numeric>
 

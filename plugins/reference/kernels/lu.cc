@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lu: a[..., m, n] -> LU, pivots, info, permutation with P A = L U, by Gaussian elimination with partial pivoting. A zero
-// pivot is reported and its column left as it is.
+// lu: a[..., m, n] -> LU, pivots, info, permutation with P A = L U, by Gaussian elimination with partial pivoting. A
+// zero pivot is reported and its column left as it is.
 
 #include <numeric>
 

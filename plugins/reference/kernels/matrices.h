@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the factorizations share: the matrices of a batch, one after the other, copied into dense rows of doubles, in which
-// everything is computed, and back. A matrix on which an algorithm fails is reported in the info output.
+// What the factorizations share: the matrices of a batch, one after the other, copied into dense rows of doubles, in
+// which everything is computed, and back. A matrix on which an algorithm fails is reported in the info output.
 #pragma once
 
 #include "common.h"

@@ -26,8 +26,8 @@ void rotate(Dense& x, int64_t i, int64_t j, double c, double s) {
   }
 }
 
-// Rotates the rows of w (columns of the matrix) until they are orthogonal, and v along. Rows that are rounding errors of
-// longer ones count as zero.
+// Rotates the rows of w (columns of the matrix) until they are orthogonal, and v along. Rows that are rounding errors
+// of longer ones count as zero.
 bool orthogonalize(Dense& w, Dense& v) {
   double total = 0;
   for (int64_t i = 0; i < w.m; ++i) total += dot(w, i, i);
@@ -91,7 +91,8 @@ class Svd : public plugin::Plan {
         for (int64_t i = 0; i < k; ++i) norms[size_t(i)] = std::sqrt(dot(w, i, i));
         std::vector<int64_t> order(static_cast<size_t>(k));
         std::iota(order.begin(), order.end(), int64_t(0));
-        std::stable_sort(order.begin(), order.end(), [&](int64_t x, int64_t y) { return norms[size_t(x)] > norms[size_t(y)]; });
+        std::stable_sort(order.begin(), order.end(),
+                         [&](int64_t x, int64_t y) { return norms[size_t(x)] > norms[size_t(y)]; });
         int64_t rank = 0;
         for (int64_t i = 0; i < k; ++i) {
           const int64_t from = order[size_t(i)];
