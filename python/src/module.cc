@@ -15,7 +15,7 @@ PYBIND11_MODULE(_core, m) {
     linalg_error = PyErr_NewExceptionWithDoc("tengen.linalg.LinAlgError",
                                              "A matrix on which an algorithm fails: singular, not positive definite.",
                                              PyExc_RuntimeError, nullptr);
-    require(linalg_error && PyModule_AddObjectRef(module, "LinAlgError", linalg_error) == 0);
+    require(linalg_error && PyModule_AddObjectRef(module, "_LinAlgError", linalg_error) == 0);
     add_dtype_type(module);
     add_device_type(module);
     add_tensor_type(module);

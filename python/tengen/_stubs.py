@@ -32,6 +32,7 @@ import numpy as np
 
 from . import autograd as autograd
 from . import data as data
+from . import linalg as linalg
 from . import nn as nn
 from . import optim as optim
 from . import random as random

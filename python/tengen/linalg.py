@@ -13,22 +13,46 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from . import _core
-from ._contract import matrix_power, multi_dot, tensordot
-from ._core import LinAlgError, Tensor
+from . import (
+    _core,
+    cholesky,
+    cholesky_ex,
+    cholesky_solve,
+    cross,
+    det,
+    eigh,
+    eigvalsh,
+    inv,
+    inv_ex,
+    lu,
+    lu_factor,
+    lu_factor_ex,
+    lu_solve,
+    matmul,
+    matrix_exp,
+    matrix_power,
+    outer,
+    pinv,
+    slogdet,
+    solve,
+    solve_ex,
+    solve_triangular,
+    svd,
+    svdvals,
+    tensordot,
+    vecdot,
+)
+from ._contract import multi_dot
+from ._core import Tensor
 
-_OPS = (
-    "cholesky", "cholesky_ex", "cholesky_solve", "cross", "det", "eigh", "eigvalsh", "inv", "inv_ex", "lu", "lu_factor",
-    "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "outer", "pinv", "slogdet", "solve", "solve_ex", "solve_triangular",
-    "svd", "svdvals", "vecdot",
-)  # fmt: skip
-globals().update({name: _core.ops[name] for name in _OPS})
-_f = _core.ops
-
-__all__ = [  # noqa: PLE0604
-    *_OPS, "LinAlgError", "cond", "diagonal", "lstsq", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose",
-    "multi_dot", "norm", "qr", "tensordot", "trace", "vector_norm",
+__all__ = [
+    "LinAlgError", "cholesky", "cholesky_ex", "cholesky_solve", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "inv_ex",
+    "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank",
+    "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular", "svd", "svdvals",
+    "tensordot", "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
+LinAlgError = _core._LinAlgError
+_f = _core.ops
 inf = float("inf")
 
 

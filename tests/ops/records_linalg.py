@@ -556,10 +556,16 @@ RECORDS["pinv"] = Record(
     bad=(*bad(square=False), Bad(ValueError, (np.ones((2, 3)),), {"hermitian": True})),
 )
 
+
+
+def grown(norm):
+    return np.exp(norm) * (1 + 4 * norm)
+
+
 one_output(
     "matrix_exp", scipy.linalg.expm, lambda rng, *s: rng.normal(size=s), ((3, 3), (2, 4, 4), (1, 1), (0, 2, 2), (0, 0)),
-    # The squarings multiply rounding errors with norms of the parts: e^|A| bounds them, times their number.
-    scale=lambda a, y: np.full(np.shape(y), np.exp(np.max(size_of(a), initial=0)) * (2 + np.max(size_of(a), initial=0))),
+    # Rounding errors of the polynomial, n eps of e^|A|, double with every squaring: 4 |A| times for norms up to 1/2.
+    scale=lambda a, y: np.full(np.shape(y), grown(np.max(np.abs(a).sum(-2), initial=0))),
     grad=(0,),
 )  # fmt: skip
 RECORDS["matrix_exp"].cases = lambda rng: [
