@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the files of linear algebra share: checks of matrices, reports of kernels that failed on a matrix, short names.
 #pragma once
+#include <tengen/linalg_error.h>
+
 #include "common.h"
 
 namespace tg::linalg {
@@ -77,8 +79,8 @@ void check_info(const std::string& op, const Tensor& info, What&& what) {
       at.insert(0, rest % info.size(axis));
       rest /= info.size(axis);
     }
-    raise(ErrorKind::linalg, "[", op, "] ", what(values[i]),
-          info.rank() ? " (matrix " + str(at) + " of the batch)" : "");
+    throw LinalgError(detail::concat("[", op, "] ", what(values[i]),
+                                     info.rank() ? " (matrix " + str(at) + " of the batch)" : ""));
   }
 }
 

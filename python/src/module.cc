@@ -4,6 +4,10 @@
 
 #include <pybind11/pybind11.h>
 
+namespace tg::py {
+extern PyObject* linalg_error;
+}
+
 PYBIND11_MODULE(_core, m) {
   using namespace tg::py;
   m.doc() = "Tengen's core: tensors, ops, autograd, devices. Use the package tengen.";

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "py.h"
 
+#include <tengen/linalg_error.h>
+
 #include <mutex>
 #include <new>
 #include <vector>
@@ -8,7 +10,7 @@
 namespace tg::py {
 
 PyObject* device_lost_error = nullptr;
-PyObject* linalg_error = nullptr;
+PyObject* linalg_error = nullptr;  // made by module.cc
 
 static PyObject* exception_class(ErrorKind kind) {
   switch (kind) {
@@ -28,8 +30,6 @@ static PyObject* exception_class(ErrorKind kind) {
       return device_lost_error;
     case ErrorKind::io:
       return PyExc_OSError;
-    case ErrorKind::linalg:
-      return linalg_error;
   }
   return PyExc_RuntimeError;
 }
@@ -39,6 +39,8 @@ void set_python_error() noexcept {
     throw;
   } catch (const PythonError&) {
     if (!PyErr_Occurred()) PyErr_SetString(PyExc_SystemError, "an error was reported without an exception");
+  } catch (const LinalgError& e) {
+    PyErr_SetString(linalg_error, e.what());
   } catch (const Error& e) {
     // A Python function that raised inside the library (a hook) left its exception set: it says more.
     if (!PyErr_Occurred()) PyErr_SetString(exception_class(e.kind()), e.what());

@@ -165,7 +165,7 @@ void find_installed_plugins();  // entry points; once, at the first use of a dev
 // ---- the rest of the module
 // ---------------------------------------------------------------------------------------------
 
-extern PyObject *device_lost_error, *linalg_error;
+extern PyObject* device_lost_error;
 void add_functions(PyObject* module);  // op table
 void add_construction(PyObject* module);
 void add_autograd(PyObject* module);
