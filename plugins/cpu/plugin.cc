@@ -4,6 +4,7 @@
 // looked up when a plan is made, never in a run.
 #include <cstring>
 
+#include "kernels/factorize.h"
 #include "kernels/kernels.h"
 #include "tg_rows.inc"
 

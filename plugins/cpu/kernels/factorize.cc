@@ -8,7 +8,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/kernels.h"
+#include "kernels/factorize.h"
 #include "kernels/lapack.h"
 #include "kernels/onednn.h"
 

@@ -51,13 +51,5 @@ std::unique_ptr<Plan> make_attention_backward(Instance&, const tg_call&);
 std::unique_ptr<Plan> make_softmax(Instance&, const tg_call&);           // and log_softmax
 std::unique_ptr<Plan> make_softmax_backward(Instance&, const tg_call&);  // and log_softmax_backward
 
-// leaf ops, by the system's LAPACK
-std::unique_ptr<Plan> make_cholesky(Instance&, const tg_call&);
-std::unique_ptr<Plan> make_lu(Instance&, const tg_call&);
-std::unique_ptr<Plan> make_qr(Instance&, const tg_call&);
-std::unique_ptr<Plan> make_svd(Instance&, const tg_call&);
-std::unique_ptr<Plan> make_eigh(Instance&, const tg_call&);
-std::unique_ptr<Plan> make_triangular_solve(Instance&, const tg_call&);
-
 }  // namespace tg::cpu
 #endif  // TENGEN_PLUGINS_CPU_KERNELS_H_
