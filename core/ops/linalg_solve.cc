@@ -309,7 +309,7 @@ TG_OPS(linalg_solve) {
                                     : mul(each(mul(b.grad(), b.output())), mT(r[0]))};
       })
       .saves(1, 1)
-      .example(">>> tg.det(tg.tensor([[1., 2.], [3., 4.]])).item()\n-2.0");
+      .example(">>> tg.det(tg.tensor([[2., 1.], [0., 3.]])).item()\n6.0");
   linear_algebra(TG_OP(slogdet),
                  "Sign and logarithm of the magnitude of the determinant; 0 and -inf for singular matrices.")
       .input("a", kSquare)
