@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 
@@ -12,6 +13,7 @@ from record import EPS, Record
 RECORDS = {}
 
 
+@functools.cache
 def _table(name):
     from tengen import _core
 

@@ -319,6 +319,29 @@ def test_parameters_at_different_steps():
     assert optimizer.state[a]["step"] == STEPS and optimizer.state[b]["step"] == STEPS - 3
 
 
+def test_parameters_on_two_devices(second_device):
+    """One call per device; the total norm and the scaler's verdict are of both."""
+    rng = np.random.RandomState(0)
+    start, grad = rng.randn(3, 2), rng.randn(3, 2)
+    there = [nn.Parameter(tg.tensor(start, device=d)) for d in (None, second_device)]
+    alone = nn.Parameter(tg.tensor(start))
+    a, b = optim.AdamW(there, lr=0.1), optim.AdamW([alone], lr=0.1)
+    for _ in range(3):
+        for p in (*there, alone):
+            p.grad = tg.tensor(grad, device=p.device)
+        total = nn.utils.clip_grad_norm_(there, 0.5)
+        assert total.item() == pytest.approx(np.sqrt(2 * (grad**2).sum()), rel=1e-12)
+        alone.grad = there[0].grad.clone()
+        a.step()
+        b.step()
+    for p in there:
+        np.testing.assert_allclose(p.detach().cpu().numpy(), alone.detach().numpy(), rtol=1e-12)
+    scaler = tg.amp.GradScaler(init_scale=2.0)
+    there[1].grad = tg.full((3, 2), float("nan"), dtype=tg.float64, device=second_device)
+    scaler.step(a)
+    assert (there[0].detach().numpy() == alone.detach().numpy()).all()
+
+
 @pytest.mark.parametrize("cls, options", ALL, ids=ALL_IDS)
 def test_state_goes_on_exactly_through_a_file(cls, options, tmp_path):
     rng = np.random.RandomState(1)

@@ -104,6 +104,7 @@ class Trainer:
         self.stop_reason: str | None = None
         self.last_loss: Any = None
         self._mean = tg.metrics.Mean()  # of the epoch's losses
+        self._unread: list[tuple[Any, int]] = []  # losses not yet in it: to read one waits for the device
         self._loader: Any = None
         if self.device is not None:
             model.to(self.device)
@@ -185,6 +186,7 @@ class Trainer:
                     return
         finally:
             progress.close()
+        self._read_losses()
         results = {"epoch": self.epoch + 1, "step": self.step, "lr": float(self.optimizer.param_groups[0]["lr"]),
                    "loss": self._mean.compute()}
         results.update({name: _number(m.compute()) for name, m in self.train_metrics.items()})
@@ -221,10 +223,17 @@ class Trainer:
             loss, output, target = self.training_step(self._moved(batch))
         self.scaler.scale(loss / self.accumulate if self.accumulate > 1 else loss).backward()
         self.last_loss = loss.detach()
-        self._mean.update(self.last_loss, _items(target))
+        self._unread.append((self.last_loss, _items(target)))
+        if len(self._unread) == 64:
+            self._read_losses()
         for metric in self.train_metrics.values():
             metric.update(output, target)
         return self.last_loss
+
+    def _read_losses(self) -> None:
+        for loss, items in self._unread:
+            self._mean.update(loss, items)
+        self._unread.clear()
 
     def _update(self, batches: int) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -296,6 +305,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on."""
+        self._read_losses()
         state = {"format": 1, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
                  "scaler": self.scaler.state_dict(), "epoch": self.epoch, "step": self.step, "history": self.history,
                  "best": self.best, "mean": self._mean.state_dict(), "random": checkpoint.random_state(),
@@ -322,6 +332,7 @@ class Trainer:
             self.scheduler.load_state_dict(state["scheduler"])
         self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
         self.history = list(state["history"])
+        self._unread.clear()
         self._mean.load_state_dict(state["mean"])
         for name, metric in self.train_metrics.items():
             metric.load_state_dict(state["train_metrics"][name])
