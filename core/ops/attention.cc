@@ -363,7 +363,7 @@ TG_OPS(attention) {
           ">>> tg.scaled_dot_product_attention(tg.tensor([[0.]]), tg.tensor([[1.], [2.]]), tg.tensor([[1.], "
           "[3.]])).tolist()\n[[2.0]]");
 
-  attrs(TG_OP(attention)
+  attrs(TG_OP(attention).amp(Amp::low)
             .input("q", "[B, H, L, E]")
             .input("k", "[B, K, S, E]; query head h looks at key head h / (H / K)")
             .input("v", "[B, K, S, V]")

@@ -71,7 +71,7 @@ TG_OPS(binary_math) {
       .saves(3, 0)
       .bounds(24, "log1p's 16, exp's 4 and two roundings, relative to 1 + |result|")
       .example(">>> tg.logaddexp(tg.tensor([-float('inf')]), 2.0).tolist()\n[2.0]");
-  binary(TG_OP(logaddexp2))
+  binary(TG_OP(logaddexp2).amp(Amp::f32))
       .doc("log2(2^x + 2^y), without overflow.")
       .map(Promotion::common_float, formula(logaddexp2))
       .grad([](const Backward& b) { return sum_gradient(b, std::numbers::ln2); })

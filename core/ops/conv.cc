@@ -250,7 +250,8 @@ TG_OPS(conv) {
       .example(">>> tg.conv(tg.tensor([[[1., 2., 3.]]]), tg.tensor([[[1., 1.]]])).tolist()\n[[[3.0, 5.0]]]");
 
   window_attrs(
-      TG_OP(conv_backward_data).kernel().keeps_layout().input("dy", "[N, O, t...]").input("w", "[O, C/groups, k...]"))
+      TG_OP(conv_backward_data).amp(Amp::low).kernel().keeps_layout()
+          .input("dy", "[N, O, t...]").input("w", "[O, C/groups, k...]"))
       .doc("The gradient of conv with respect to x; also the transposed convolution of dy.")
       .attr("size", AttrKind::ints, "spatial sizes of x")
       .output("dx", "[N, C, s...]")
@@ -271,7 +272,7 @@ TG_OPS(conv) {
           ">>> tg.conv_backward_data(tg.tensor([[[1., 1.]]]), tg.tensor([[[1., 2.]]]), size=3).tolist()\n[[[1.0, 3.0, "
           "2.0]]]");
 
-  window_attrs(TG_OP(conv_backward_weight).kernel().input("x", "[N, C, s...]").input("dy", "[N, O, t...]"))
+  window_attrs(TG_OP(conv_backward_weight).amp(Amp::low).kernel().input("x", "[N, C, s...]").input("dy", "[N, O, t...]"))
       .doc("The gradient of conv with respect to w.")
       .attr("kernel", AttrKind::ints, "spatial sizes of w")
       .output("dw", "[O, C/groups, k...]")

@@ -104,7 +104,7 @@ Tensors lstm_gradient(const Backward& b) {
 }  // namespace
 
 TG_OPS(lstm) {
-  scan(TG_OP(lstm_scan)
+  scan(TG_OP(lstm_scan).amp(Amp::low)
            .input("gates", "the input's share of input, forget, cell and output gate, biases included: [M, 4 H]")
            .input("h0", "state before the first step [N, P]")
            .input("c0", "cells before the first step [N, H]")

@@ -62,9 +62,9 @@ Specs infer_covariance(const Inference& c) {
 }  // namespace
 
 TG_OPS(products) {
-  dot(TG_OP(dot), "The sum of products of two vectors. Errors: ValueError for other shapes.",
+  dot(TG_OP(dot).amp(Amp::promote), "The sum of products of two vectors. Errors: ValueError for other shapes.",
       ">>> tg.dot(tg.tensor([1., 2.]), tg.tensor([3., 4.])).item()\n11.0", false);
-  dot(TG_OP(vdot), "dot of both operands flattened. Errors: ValueError for different numbers of elements.",
+  dot(TG_OP(vdot).amp(Amp::promote), "dot of both operands flattened. Errors: ValueError for different numbers of elements.",
       ">>> tg.vdot(tg.tensor([[1., 2.]]), tg.tensor([[3.], [4.]])).item()\n11.0", true);
 
   TG_OP(inner)
@@ -120,7 +120,7 @@ TG_OPS(products) {
       .bounds(0.5, "one rounding")
       .example(">>> tg.kron(tg.tensor([1, 2]), tg.tensor([1, 10])).tolist()\n[1, 10, 2, 20]");
 
-  TG_OP(cross)
+  TG_OP(cross).amp(Amp::promote)
       .family("linear algebra")
       .doc(
           "The cross product of vectors of 3 along an axis; the others broadcast. Errors: ValueError for another size.")

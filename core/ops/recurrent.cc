@@ -123,7 +123,7 @@ Tensors rnn_gradient(const Backward& b) {
 }  // namespace
 
 TG_OPS(recurrent) {
-  scan(TG_OP(gru_scan)
+  scan(TG_OP(gru_scan).amp(Amp::low)
            .input("gates", "the input's share of reset, update and new gate, with its biases: [M, 3 H]")
            .input("h0", "state before the first step [N, H]")
            .input("weight_hh", "[3 H, H]")
@@ -157,7 +157,7 @@ TG_OPS(recurrent) {
       .no_grad()
       .bounds(32, "sigmoid, tanh and six roundings");
 
-  scan(TG_OP(rnn_scan)
+  scan(TG_OP(rnn_scan).amp(Amp::low)
            .input("gates", "the input's share, biases included [M, H]")
            .input("h0", "state before the first step [N, H]")
            .input("weight_hh", "[H, H]"))

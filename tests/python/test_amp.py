@@ -50,6 +50,35 @@ def test_values_are_those_of_explicit_casts():
     assert (s == want.float().exp().sum(0)).all().item()
 
 
+@pytest.mark.parametrize("dtype", [tg.bfloat16, tg.float16], ids=str)
+@pytest.mark.parametrize("make, shape, low", [
+    (lambda: nn.Conv1d(3, 4, 3), (2, 3, 8), True), (lambda: nn.ConvTranspose2d(3, 4, 3), (2, 3, 8, 8), True),
+    (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2)), (2, 3, 8, 8), True),
+    (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)), (2, 3, 8, 8), False),
+    (lambda: nn.LSTM(8, 6, num_layers=2, bidirectional=True), (5, 2, 8), True), (lambda: nn.GRU(8, 6), (5, 2, 8), True),
+    (lambda: nn.TransformerEncoderLayer(8, 2, 16), (5, 2, 8), False),
+], ids=range(7))
+def test_modules(make, shape, low, dtype):
+    """Float32 parameters, 16-bit products; every parameter gets a float32 gradient near that without autocast."""
+    model, x = make().eval(), tg.randn(*shape)
+
+    def gradients(enabled):
+        model.zero_grad()
+        with autocast(dtype=dtype, enabled=enabled):
+            out = model(x)
+            out = out[0] if isinstance(out, tuple) else out
+            loss = (out.float() ** 2).mean()
+        loss.backward()
+        assert out.dtype == (tg.float32 if not enabled or not low else dtype)
+        return [p.grad.clone() for p in model.parameters()]
+
+    exact, got = gradients(False), gradients(True)
+    assert all(g.dtype == tg.float32 for g in got)
+    size = max(g.abs().max().item() for g in exact)
+    for g, e in zip(got, exact):  # some dozen roundings to 8 bits
+        assert (g - e).abs().max().item() <= 32 * 2**-8 * size
+
+
 def test_decompositions_follow_the_rules_of_their_parts_or_their_own():
     """An op with a rule computes as its operands say; nothing inside it is cast again."""
     q = tg.rand(2, 3, 4, 8)

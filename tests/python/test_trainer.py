@@ -374,3 +374,18 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
     assert first["interrupted"] and 0 < first["step"] < 76
     assert f"step-{first['step']:08}.safetensors" in os.listdir(tmp_path / "run")
     assert finish(start(tmp_path, "run", 0)) == finish(start(tmp_path, "straight", 0))
+
+
+@pytest.mark.parametrize("amp", [[], ["--amp"]], ids=["f32", "bf16"])
+def test_the_example_learns_the_digits(tmp_path, amp):
+    script = os.path.join(os.path.dirname(__file__), "..", "..", "python", "examples", "train_digits.py")
+
+    def example(*args):
+        done = subprocess.run([sys.executable, script, "--folder", str(tmp_path / "run"), *args, *amp], text=True,
+                              capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    lines = example("--epochs", "8")
+    assert len(lines) == 9 and float(lines[-1].split()[-2]) >= 95
+    assert example("--epochs", "8", "--resume") == lines[-1:]
