@@ -252,7 +252,7 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
       check(outs[i].shape() == out_shapes[i] && outs[i].dtype() == out_specs[i].dtype, "[", op.name, "] expected an output of shape ",
             str(out_shapes[i]), " and dtype ", name_of(out_specs[i].dtype), ", got ", str(outs[i].shape()), " and ", name_of(outs[i].dtype()));
       results[i] = outs[i];
-    } else if (wanted >> i & 1) {
+    } else if (i >= op.outputs.size() || wanted >> i & 1) {  // beyond the schema's: more of its last output
       results[i] = Tensor::empty(out_shapes[i], out_specs[i].dtype, device);
       if (permuted && int64_t(out_shapes[i].size()) == in[0].rank())
         results[i] = results[i].alias(out_shapes[i], strides_like(in[0], out_shapes[i]), 0);

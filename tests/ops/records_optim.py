@@ -84,7 +84,7 @@ def optimizer(name, formula, states, numbers, flags, shapes_of=None, prepare=lam
         from tengen import _core
 
         rng = np.random.default_rng(4)
-        sizes = [(3, 4), (2, 3, 2), (4, 1)] if shapes_of(()) is None else [(3, 4), (5,), (), (0, 2), (1,)]
+        sizes = [(3, 4), (2, 3, 2), (4, 1)] if shapes_of(()) is None else [(0, 2), (3, 4), (5,), (), (1,)]
         for (mine, kept), flag in itertools.product(MIXES, itertools.product((False, True), repeat=flags)):
             groups = [
                 _tensors(tg, prepare(_arrays(rng, shapes_of(s))), (mine, mine, *(kept,) * states), device) for s in sizes

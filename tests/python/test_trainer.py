@@ -154,6 +154,18 @@ def test_stopped_and_resumed_is_bit_for_bit(tmp_path, at, options):
         assert repr(a[key]) == repr(b[key]), key
 
 
+def test_stopped_and_gone_on_in_one_process():
+    straight = make()
+    data = loader(shuffle=True)
+    next(iter(data))  # a look at a batch is no part of an epoch
+    want = straight.fit(data, epochs=3)
+    trainer = make(callbacks=[StopAt(11)])
+    data = loader(shuffle=True)
+    next(iter(data))
+    assert len(trainer.fit(data, epochs=3)) == 1 and trainer.step == 11
+    assert trainer.fit(data, epochs=3) == want and same(straight.model, trainer.model)
+
+
 def test_kept_checkpoints_and_the_best(tmp_path):
     trainer = make(checkpoints=tmp_path, keep_last=2, save_every=3, lr=3.0)
     trainer.fit(loader(shuffle=True), loader(), epochs=4)
@@ -228,6 +240,9 @@ def test_wrong_arguments(options):
     model = net()
     with pytest.raises(ValueError, match=r"\[Trainer\] expected"):
         Trainer(model, F.cross_entropy, tg.optim.SGD(model.parameters()), **options)
+    optimizer = tg.optim.SGD(model.parameters())
+    with pytest.raises(ValueError, match="schedule_every='epoch'"):
+        Trainer(model, F.cross_entropy, optimizer, scheduler=ls.ReduceLROnPlateau(optimizer), schedule_every="step")
 
 
 # ---- logs --------------------------------------------------------------------------------------------------------------

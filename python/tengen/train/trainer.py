@@ -77,6 +77,8 @@ class Trainer:
         if accumulate < 1 or keep_last < 1 or schedule_every not in ("epoch", "step") or mode not in ("min", "max"):
             raise ValueError(f"[Trainer] expected accumulate >= 1, keep_last >= 1, schedule_every 'epoch' or 'step' and mode "
                              f"'min' or 'max', got {accumulate}, {keep_last}, {schedule_every!r}, {mode!r}")
+        if schedule_every == "step" and isinstance(scheduler, ReduceLROnPlateau):
+            raise ValueError("[Trainer] expected schedule_every='epoch' for a ReduceLROnPlateau: it looks at epochs' results")
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -106,6 +108,7 @@ class Trainer:
         self._mean = tg.metrics.Mean()  # of the epoch's losses
         self._unread: list[tuple[Any, int]] = []  # losses not yet in it: to read one waits for the device
         self._loader: Any = None
+        self._given = 0  # batches of the present epoch that were done before fit() went on
         if self.device is not None:
             model.to(self.device)
 
@@ -138,7 +141,8 @@ class Trainer:
         -------
         history : list of dict
         """
-        self._loader = train
+        if train is not self._loader:
+            self._loader, self._given = train, 0
         self.interrupted, self.stop_reason = False, None
         if resume is not None and resume is not False:
             path = checkpoint.find(resume, self.checkpoints)
@@ -147,9 +151,11 @@ class Trainer:
         self.model.train()
         with self._catching_interrupt():
             self._tell("on_fit_begin")
-            while self.epoch < epochs and self.stop_reason is None:
-                self._run_epoch(train, val, epochs)
-            self._tell("on_fit_end")
+            try:
+                while self.epoch < epochs and self.stop_reason is None:
+                    self._run_epoch(train, val, epochs)
+            finally:
+                self._tell("on_fit_end")
         return self.history
 
     def stop(self, reason: str = "stopped") -> None:
@@ -161,8 +167,11 @@ class Trainer:
             getattr(callback, event)(self, *args)
 
     def _run_epoch(self, train: Iterable[Any], val: Iterable[Any] | None, epochs: int) -> None:
-        done = getattr(train, "state_dict", dict)().get("given") or 0
+        done, self._given = self._given, 0
         if not done:
+            self._unread.clear()
+            for metric in (self._mean, *self.train_metrics.values()):
+                metric.reset()
             self._tell("on_epoch_begin")
         try:
             total = len(train)
@@ -199,8 +208,6 @@ class Trainer:
                 self.scheduler.step()
         self.epoch += 1
         self.history.append(results)
-        for metric in (self._mean, *self.train_metrics.values()):
-            metric.reset()
         self._tell("on_epoch_end", results)
         progress.results(results)
         if self.checkpoints is not None:
@@ -261,7 +268,13 @@ class Trainer:
         stop = self.stop_reason is not None
         if self.checkpoints is not None and (stop or (self.save_every and self.step % self.save_every == 0)):
             self.save()
+        if stop and hasattr(self._loader, "load_state_dict"):  # another fit() goes on from here
+            self._place(self._loader.state_dict())
         return stop
+
+    def _place(self, position: dict[str, Any]) -> None:
+        self._loader.load_state_dict(position)
+        self._given = position.get("given") or 0
 
     def _moved(self, batch: Any) -> Any:
         if self.device is None:
@@ -339,7 +352,7 @@ class Trainer:
         for callback, saved in zip(self.callbacks, state["callbacks"]):
             callback.load_state_dict(saved)
         if "loader" in state and hasattr(self._loader, "load_state_dict"):
-            self._loader.load_state_dict(state["loader"])
+            self._place(state["loader"])
         checkpoint.set_random_state(state["random"])
 
     def save(self, path: Any = None) -> str:
