@@ -53,16 +53,23 @@ def table(groups: dict) -> str:
     return "\n".join(lines)
 
 
+# Where the suite looks up the widest complex dtype while it is imported.
+WIDEST = {
+    "dtype_helpers.py": ("[(dt, dtype_nbits[dt]) for dt in complex_dtypes]", "[(dt, dtype_nbits[dt]) for dt in complex_dtypes] or [(None, 0)]"),
+    "test_signatures.py": ("dh.dtype_to_name[dh.widest_complex_dtype]", '"complex128"'),
+}
+
+
 def without_complex(suite: Path, folder: str) -> Path:
-    """A copy of the suite that can be collected without a complex dtype: it looks up the widest one while it is imported."""
+    """A copy of the suite that can be collected without a complex dtype."""
     copy = Path(folder) / "suite"
     shutil.copytree(suite, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", "__pycache__", ".hypothesis"))
-    helpers = copy / "array_api_tests" / "dtype_helpers.py"
-    text = helpers.read_text()
-    widest = "[(dt, dtype_nbits[dt]) for dt in complex_dtypes]"
-    if widest not in text:
-        raise SystemExit("this version of the suite is not known here; use a Tengen with complex dtypes")
-    helpers.write_text(text.replace(widest, widest + " or [(None, 0)]"))
+    for name, (old, new) in WIDEST.items():
+        file = copy / "array_api_tests" / name
+        text = file.read_text()
+        if old not in text:
+            raise SystemExit(f"{name} of this suite is not known here; use a Tengen with complex dtypes")
+        file.write_text(text.replace(old, new))
     return copy
 
 

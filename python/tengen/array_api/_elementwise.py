@@ -71,6 +71,21 @@ if "positive" not in __all__:
     __all__.append("positive")
 
 
+def _of_real(name: str, doc: str) -> None:
+    def function(x: tg.Tensor, /) -> tg.Tensor:
+        return x.clone()
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    globals()[name] = function
+    __all__.append(name)
+
+
+if "conj" not in __all__:  # without complex dtypes
+    _of_real("conj", "The complex conjugate: of real numbers a copy.")
+    _of_real("real", "The real part: of real numbers a copy.")
+
+
 def clip(x: tg.Tensor, /, min: Any = None, max: Any = None) -> tg.Tensor:
     """x with elements below min raised to it and above max lowered to it; x's dtype."""
     y = x

@@ -25,7 +25,7 @@ def concat(arrays: Any, /, *, axis: Any = 0) -> tg.Tensor:
     return tg.concat([x.reshape((-1,)) for x in arrays] if axis is None else arrays, axis or 0)
 
 
-def expand_dims(x: tg.Tensor, /, *, axis: Any = 0) -> tg.Tensor:
+def expand_dims(x: tg.Tensor, /, axis: Any) -> tg.Tensor:
     """x with a new axis of size 1."""
     return tg.unsqueeze(x, axis)
 
@@ -119,6 +119,8 @@ def vecdot(x1: tg.Tensor, x2: tg.Tensor, /, *, axis: int = -1) -> tg.Tensor:
     """The dot product along an axis, with x1 conjugated."""
     if not -min(x1.ndim, x2.ndim) <= axis < 0:
         raise ValueError(f"vecdot() expected an axis in [{-min(x1.ndim, x2.ndim)}, 0), got {axis}")
+    if x1.shape[axis] != x2.shape[axis]:
+        raise ValueError(f"vecdot() expected equal sizes on axis {axis}, got shapes {x1.shape} and {x2.shape}")
     dtype = tg.result_type(x1, x2)
     x1 = tg.conj(x1) if tg.isdtype(x1.dtype, "complex floating") else x1
     return tg.sum(tg.movedim(x1, axis, -1) * tg.movedim(x2, axis, -1), -1).to(dtype)

@@ -10,8 +10,8 @@ __all__ = ["all", "any", "cumulative_prod", "cumulative_sum", "diff", "max", "me
 
 
 def _reduce(op: Any, x: tg.Tensor, axis: Any, keepdims: bool, *rest: Any) -> tg.Tensor:
-    if axis == ():
-        raise NotImplementedError("a reduction over no axes is not supported")
+    if axis == ():  # over no axes: of each element alone
+        return op(tg.unsqueeze(x, -1), -1, *rest, False)
     return op(x, () if axis is None else axis, *rest, keepdims)
 
 
