@@ -48,7 +48,8 @@ Expr asinh(Expr x) {
 // log1p(t + sqrt(t (t + 2))), t = x - 1, which is exact where x is small.
 Expr acosh(Expr x) {
   const Expr t = x - 1.0;
-  return where(x < 0x1p30, log1p(t + sqrt(t * (t + 2.0))), log(x) + kLn2);
+  const Expr near = where(x < 0.0, log(x), log1p(t + sqrt(t * (t + 2.0))));  // the sum vanishes for large -x
+  return where(x < 0x1p30, near, log(x) + kLn2);
 }
 // log1p(2 a / (1 - a)) / 2
 Expr atanh(Expr x) {
