@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole training runs: losses fall, runs repeat exactly, checkpoints go on exactly, plans stay few."""
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -157,42 +154,3 @@ def test_memory_does_not_grow():
     before = tg.memory_stats()["current"]
     fit(net, optimizer, 10, loader)
     assert tg.memory_stats()["current"] <= before + 4096
-
-
-EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "python", "examples")
-
-
-def run_example(name, *args, cwd=None):
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run(
-        [sys.executable, os.path.abspath(os.path.join(EXAMPLES, name)), *map(str, args)],
-        env=env,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_example_mlp_digits():
-    out = run_example("mlp_digits.py")
-    assert float(out.split("test accuracy: ")[1].split()[0]) >= 96, out
-
-
-def test_example_cnn_mnist(tmp_path):
-    """On a tiny set in MNIST's format (bright bars, one place per class): runs, learns, goes on from its checkpoint."""
-    from tengen.data import write_idx
-
-    rng = np.random.RandomState(0)
-    for name, n in (("train", 256), ("t10k", 100)):
-        labels = rng.randint(0, 10, n).astype(np.uint8)
-        pictures = rng.randint(0, 60, (n, 28, 28)).astype(np.uint8)
-        for i, c in enumerate(labels):
-            pictures[i, 4 + 2 * c, 4:24] = 255
-        write_idx(tmp_path / f"{name}-images-idx3-ubyte.gz", pictures)
-        write_idx(tmp_path / f"{name}-labels-idx1-ubyte.gz", labels)
-    out = run_example("cnn_mnist.py", tmp_path, "c.safetensors", cwd=tmp_path)
-    assert "epoch 5: test accuracy" in out and float(out.rsplit("accuracy ", 1)[1].split()[0]) > 50, out
-    assert "going on after epoch 5" in run_example("cnn_mnist.py", tmp_path, "c.safetensors", cwd=tmp_path)
