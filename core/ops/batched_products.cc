@@ -158,7 +158,7 @@ TG_OPS(batched_products) {
       })
       .example(">>> tg.vecmat(tg.tensor([1, 1]), tg.tensor([[1, 2], [3, 4]])).tolist()\n[4, 6]");
 
-  TG_OP(bilinear)
+  TG_OP(bilinear).amp(Amp::low)
       .family("nn")
       .doc("y[..., o] = x1 . w[o] . x2 + b[o]. Errors: ValueError where sizes differ.")
       .input("x1", "[..., i]")
@@ -192,17 +192,17 @@ TG_OPS(batched_products) {
 
   const char* example =
       ">>> a = tg.tensor([[1., 2.]])\n>>> tg.addmm(tg.tensor(1.), a, a.T, alpha=2).tolist()\n[[11.0]]";
-  blend(TG_OP(addmm), {"addmm", "a @ b", "[m, k]", "[k, n]", "[m, n]", example, 2, 2});
-  blend(TG_OP(addmv), {"addmv", "a @ b", "[m, k]", "[k]", "[m]",
+  blend(TG_OP(addmm).amp(Amp::low), {"addmm", "a @ b", "[m, k]", "[k, n]", "[m, n]", example, 2, 2});
+  blend(TG_OP(addmv).amp(Amp::low), {"addmv", "a @ b", "[m, k]", "[k]", "[m]",
                        ">>> a = tg.tensor([[1., 2.]])\n>>> tg.addmv(tg.tensor([1.]), a, a[0]).tolist()\n[6.0]", 2, 1});
-  blend(TG_OP(addr),
+  blend(TG_OP(addr).amp(Amp::low),
         {"addr", "the outer product of a and b", "[m]", "[n]", "[m, n]",
          ">>> tg.addr(tg.tensor(0.), tg.tensor([1., 2.]), tg.tensor([3.])).tolist()\n[[3.0], [6.0]]", 1, 1});
-  blend(TG_OP(baddbmm), {"baddbmm", "a @ b, batched", "[B, m, k]", "[B, k, n]", "[B, m, n]",
+  blend(TG_OP(baddbmm).amp(Amp::low), {"baddbmm", "a @ b, batched", "[B, m, k]", "[B, k, n]", "[B, m, n]",
                          ">>> a = tg.ones((2, 1, 3))\n>>> tg.baddbmm(tg.tensor(1.), a, a.mT).tolist()\n"
                          "[[[4.0]], [[4.0]]]",
                          3, 3});
-  blend(TG_OP(addbmm), {"addbmm", "the sum over the batch of a @ b", "[B, m, k]", "[B, k, n]", "[m, n]",
+  blend(TG_OP(addbmm).amp(Amp::low), {"addbmm", "the sum over the batch of a @ b", "[B, m, k]", "[B, k, n]", "[m, n]",
                         ">>> a = tg.ones((2, 1, 3))\n>>> tg.addbmm(tg.tensor(1.), a, a.mT).tolist()\n[[7.0]]", 3, 3});
 }
 

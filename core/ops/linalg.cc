@@ -72,7 +72,8 @@ TG_OPS(linalg) {
     const Shape& a = matrices(c, 0, true);
     return Specs{c.input(0), {DType::i32, batch_of(a)}};
   };
-  linear_algebra(TG_OP(cholesky_ex), "As cholesky, but a matrix that is not positive definite does not raise.")
+  linear_algebra(TG_OP(cholesky_ex).amp(Amp::f32),
+                 "As cholesky, but a matrix that is not positive definite does not raise.")
       .input("a", kSquare)
       .attr("upper", AttrKind::boolean, false, "U of A = U^T U instead, from the upper triangle")
       .output("L", "[..., n, n], zeros in the other triangle")
@@ -82,7 +83,7 @@ TG_OPS(linalg) {
       .function_only()
       .example(">>> tg.cholesky_ex(tg.tensor([[1., 0.], [0., -1.]])).info.item()\n2");
   linear_algebra(
-      TG_OP(cholesky),
+      TG_OP(cholesky).amp(Amp::f32),
       "L of A = L L^T for symmetric positive-definite matrices; one triangle of A is looked at, the gradient is "
       "symmetric. Errors: LinAlgError for a matrix that is not positive definite, ValueError for one that is "
       "not square.")
@@ -105,7 +106,8 @@ TG_OPS(linalg) {
   constexpr const char* kLu = "[..., m, n]: L below the diagonal, U on and above it";
   constexpr const char* kPivots =
       "i32[..., min(m, n)]: row i was exchanged with row pivots[i], counted from 1, in this order";
-  linear_algebra(TG_OP(lu_factor_ex), "P A = L U with partial pivoting, in one matrix; info says where U is singular.")
+  linear_algebra(TG_OP(lu_factor_ex).amp(Amp::f32),
+                 "P A = L U with partial pivoting, in one matrix; info says where U is singular.")
       .input("a", "[..., m, n]")
       .output("LU", kLu)
       .output("pivots", kPivots)
@@ -117,7 +119,7 @@ TG_OPS(linalg) {
       })
       .function_only()
       .example(">>> tg.lu_factor_ex(tg.tensor([[0., 1.], [2., 4.]])).LU.tolist()\n[[2.0, 4.0], [0.0, 1.0]]");
-  linear_algebra(TG_OP(lu_factor),
+  linear_algebra(TG_OP(lu_factor).amp(Amp::f32),
                  "P A = L U with partial pivoting, in one matrix, for lu_solve. Errors: LinAlgError for a singular "
                  "U.")
       .input("a", "[..., m, n]")
@@ -134,7 +136,7 @@ TG_OPS(linalg) {
       })
       .function_only()
       .example(">>> tg.lu_factor(tg.tensor([[0., 1.], [2., 4.]])).pivots.tolist()\n[2, 2]");
-  linear_algebra(TG_OP(lu), "A = P L U with partial pivoting.")
+  linear_algebra(TG_OP(lu).amp(Amp::f32), "A = P L U with partial pivoting.")
       .input("a", "[..., m, n]")
       .output("P", "[..., m, m], a permutation")
       .output("L", "[..., m, k], k = min(m, n), with a diagonal of ones")
@@ -159,7 +161,7 @@ TG_OPS(linalg) {
       .example(">>> tg.linalg.lu(tg.tensor([[0., 1.], [2., 4.]])).L.tolist()\n[[1.0, 0.0], [0.0, 1.0]]");
 
   linear_algebra(
-      TG_OP(qr),
+      TG_OP(qr).amp(Amp::f32),
       "A = Q R with orthonormal columns in Q and an upper triangular R. The gradient is that of matrices whose "
       "first min(m, n) columns are independent; mode 'complete' of tall ones has none (RuntimeError).")
       .input("a", "[..., m, n]")
@@ -185,7 +187,7 @@ TG_OPS(linalg) {
       .example(">>> tg.qr(tg.tensor([[0., 2.], [1., 3.]])).R.abs().tolist()\n[[1.0, 3.0], [0.0, 2.0]]");
 
   linear_algebra(
-      TG_OP(svd),
+      TG_OP(svd).amp(Amp::f32),
       "A = U diag(s) Vh with orthonormal columns in U and rows in Vh; their signs are not fixed. Gradients "
       "through U and Vh need distinct singular values (else they are not finite), a loss that does not depend "
       "on the signs, and full_matrices=False unless A is square (RuntimeError). Errors: LinAlgError for "
@@ -211,7 +213,7 @@ TG_OPS(linalg) {
         return Tensors{r[0].cast(t), r[1].cast(t), r[2].cast(t)};
       })
       .example(">>> tg.svd(tg.tensor([[0., 2.], [3., 0.]])).S.tolist()\n[3.0, 2.0]");
-  linear_algebra(TG_OP(svdvals),
+  linear_algebra(TG_OP(svdvals).amp(Amp::f32),
                  "The singular values, descending. Errors: LinAlgError for matrices that are not finite.")
       .input("a", "[..., m, n]")
       .output("s", "[..., min(m, n)]")
@@ -226,7 +228,7 @@ TG_OPS(linalg) {
       .example(">>> tg.svdvals(tg.tensor([[0., 2.], [3., 0.]])).tolist()\n[3.0, 2.0]");
 
   linear_algebra(
-      TG_OP(eigh),
+      TG_OP(eigh).amp(Amp::f32),
       "A = V diag(w) V^T for symmetric matrices, of which one triangle is looked at; the signs of the vectors are "
       "not fixed. Gradients through V need distinct eigenvalues (else they are not finite) and a loss that does "
       "not depend on the signs. Errors: LinAlgError for matrices that are not finite.")
@@ -248,7 +250,7 @@ TG_OPS(linalg) {
         return Tensors{r[0].cast(t), r[1].cast(t)};
       })
       .example(">>> tg.eigh(tg.tensor([[3., 0.], [0., 2.]])).eigenvalues.tolist()\n[2.0, 3.0]");
-  linear_algebra(TG_OP(eigvalsh), "The eigenvalues of symmetric matrices, ascending; else as eigh.")
+  linear_algebra(TG_OP(eigvalsh).amp(Amp::f32), "The eigenvalues of symmetric matrices, ascending; else as eigh.")
       .input("a", kSquare)
       .attr("UPLO", AttrKind::string, "L", "the triangle, 'L' or 'U'")
       .output("eigenvalues", "[..., n]")

@@ -120,7 +120,7 @@ TG_OPS(linalg_solve) {
   constexpr const char* kSquare = "[..., n, n]";
 
   linear_algebra(
-      TG_OP(solve_triangular),
+      TG_OP(solve_triangular).amp(Amp::f32),
       "X of A X = B for triangular A; the other triangle is not looked at. Zeros on the diagonal give inf and "
       "nan. Errors: ValueError for shapes that do not fit.")
       .input("a", kSquare)
@@ -160,7 +160,8 @@ TG_OPS(linalg_solve) {
     if (b.need(1)) out[1] = vector ? op<"squeeze">({gb}, {Ints{-1}}) : gb;
     return out;
   };
-  linear_algebra(TG_OP(solve_ex), "As solve, but a singular matrix does not raise: its result is not finite.")
+  linear_algebra(TG_OP(solve_ex).amp(Amp::f32),
+                 "As solve, but a singular matrix does not raise: its result is not finite.")
       .input("a", kSquare)
       .input("b", "[..., n, k] or [n]; left=False: [..., k, n]")
       .attr("left", AttrKind::boolean, true, "False: X A = B")
@@ -184,7 +185,7 @@ TG_OPS(linalg_solve) {
       .saves(1, 1)
       .function_only()
       .example(">>> tg.solve_ex(tg.tensor([[1., 1.], [1., 1.]]), tg.ones(2)).info.item()\n2");
-  linear_algebra(TG_OP(solve),
+  linear_algebra(TG_OP(solve).amp(Amp::f32),
                  "X of A X = B for square A, by LU with partial pivoting. A right-hand side of one axis is a vector. "
                  "Errors: LinAlgError for a singular matrix, ValueError for shapes that do not fit.")
       .input("a", kSquare)
@@ -203,7 +204,8 @@ TG_OPS(linalg_solve) {
       .function_only()
       .example(">>> tg.solve(tg.tensor([[2., 0.], [0., 4.]]), tg.tensor([2., 4.])).tolist()\n[1.0, 1.0]");
 
-  linear_algebra(TG_OP(lu_solve), "X of A X = B from the factors that lu_factor gives. Pivots are read in host memory.")
+  linear_algebra(TG_OP(lu_solve).amp(Amp::f32),
+                 "X of A X = B from the factors that lu_factor gives. Pivots are read in host memory.")
       .input("lu", kSquare)
       .input("pivots", "i32[..., n]")
       .input("b", "[..., n, k] or [n]; left=False: [..., k, n]")
@@ -232,7 +234,7 @@ TG_OPS(linalg_solve) {
           ">>> f = tg.lu_factor(tg.tensor([[0., 1.], [2., 4.]]))\n"
           ">>> tg.lu_solve(f.LU, f.pivots, tg.tensor([1., 6.])).tolist()\n[1.0, 1.0]");
 
-  linear_algebra(TG_OP(cholesky_solve), "X of A X = B from the factor that cholesky gives.")
+  linear_algebra(TG_OP(cholesky_solve).amp(Amp::f32), "X of A X = B from the factor that cholesky gives.")
       .input("b", "[..., n, k] or [n]")
       .input("l", kSquare)
       .attr("upper", AttrKind::boolean, false, "the factor is U of A = U^T U")
@@ -251,7 +253,7 @@ TG_OPS(linalg_solve) {
           ">>> l = tg.cholesky(tg.tensor([[4., 0.], [0., 9.]]))\n"
           ">>> tg.cholesky_solve(tg.tensor([4., 9.]), l).tolist()\n[1.0, 1.0]");
 
-  linear_algebra(TG_OP(inv_ex), "As inv, but a singular matrix does not raise: its result is not finite.")
+  linear_algebra(TG_OP(inv_ex).amp(Amp::f32), "As inv, but a singular matrix does not raise: its result is not finite.")
       .input("a", kSquare)
       .output("inverse", kSquare)
       .output("info", "i32[...]: 0, or i where U[i, i] of P A = L U is the first that is 0")
@@ -272,7 +274,7 @@ TG_OPS(linalg_solve) {
       .function_only()
       .example(">>> tg.inv_ex(tg.tensor([[0.]])).info.item()\n1");
   linear_algebra(
-      TG_OP(inv),
+      TG_OP(inv).amp(Amp::f32),
       "The inverse of square matrices; to multiply with it, solve is faster and more exact. Errors: LinAlgError "
       "for a singular matrix.")
       .input("a", kSquare)
@@ -289,7 +291,7 @@ TG_OPS(linalg_solve) {
       })
       .example(">>> tg.inv(tg.tensor([[2., 0.], [0., 4.]])).tolist()\n[[0.5, 0.0], [0.0, 0.25]]");
 
-  linear_algebra(TG_OP(det),
+  linear_algebra(TG_OP(det).amp(Amp::f32),
                  "The determinant of square matrices, 0 for singular ones (where the gradient is right, too).")
       .input("a", kSquare)
       .output("det", "[...]")
@@ -310,7 +312,7 @@ TG_OPS(linalg_solve) {
       })
       .saves(1, 1)
       .example(">>> tg.det(tg.tensor([[2., 1.], [0., 3.]])).item()\n6.0");
-  linear_algebra(TG_OP(slogdet),
+  linear_algebra(TG_OP(slogdet).amp(Amp::f32),
                  "Sign and logarithm of the magnitude of the determinant; 0 and -inf for singular matrices.")
       .input("a", kSquare)
       .output("sign", "[...]: -1, 0 or 1; no gradient")
@@ -332,7 +334,7 @@ TG_OPS(linalg_solve) {
       .example(">>> tg.slogdet(tg.tensor([[1., 0.], [0., -1.]])).sign.item()\n-1.0");
 
   linear_algebra(
-      TG_OP(pinv),
+      TG_OP(pinv).amp(Amp::f32),
       "The Moore-Penrose pseudoinverse, from the singular values above max(atol, rtol * the largest). The gradient "
       "is that of matrices of constant rank (Golub & Pereyra 1973).")
       .input("a", "[..., m, n]")
@@ -379,7 +381,7 @@ TG_OPS(linalg_solve) {
       .saves(1, 1)
       .example(">>> tg.pinv(tg.tensor([[2., 0.], [0., 0.]])).tolist()\n[[0.5, 0.0], [0.0, 0.0]]");
 
-  linear_algebra(TG_OP(matrix_exp),
+  linear_algebra(TG_OP(matrix_exp).amp(Amp::f32),
                  "e^A of square matrices, by scaling and squaring. Its largest norm is read in host memory.")
       .input("a", kSquare)
       .infer([](const Inference& c) {
