@@ -86,6 +86,13 @@ const Tensor& checked(const Tensor& changed, const Tensor& grad) {
   return changed;
 }
 
+// Calls a hook. A gradient that somebody else holds (another path, a saved tensor, the user) is copied first, as the hook
+// may change what it is given.
+void call_hook(const GradHook& hook, Tensor* grad) {
+  if (grad->impl()->use_count() > 1 || !grad->storage()->unique()) *grad = op<"copy">({*grad});
+  if (Tensor changed = hook(*grad); changed.defined()) *grad = checked(changed, *grad);
+}
+
 void Pass::run(std::span<const Edge> roots, Tensors seeds) {
   prepare(roots);
   auto later = [](const Ref<Node>& a, const Ref<Node>& b) { return a->sequence < b->sequence; };
@@ -106,12 +113,10 @@ void Pass::run(std::span<const Edge> roots, Tensors seeds) {
     const bool sink = is_accumulate(node.get(), &leaf);
     // Hooks see the whole gradient of a tensor, before it flows on.
     for (auto& [slot, hook] : std::vector(node->hooks))
-      if (slot < grads.size() && grads[slot].defined())
-        if (Tensor changed = hook.second(grads[slot]); changed.defined()) grads[slot] = checked(changed, grads[slot]);
+      if (slot < grads.size() && grads[slot].defined()) call_hook(hook.second, &grads[slot]);
     if (sink && leaf.impl()->autograd)
       for (auto& hook : std::vector(leaf.impl()->autograd->leaf_hooks))
-        if (grads[0].defined())
-          if (Tensor changed = hook.second(grads[0]); changed.defined()) grads[0] = checked(changed, grads[0]);
+        if (grads[0].defined()) call_hook(hook.second, &grads[0]);
     for (const Target& t : targets)
       if (t.node == node.get()) captured[t.index] = t.slot < grads.size() ? grads[t.slot] : Tensor();
     bool flows = false;

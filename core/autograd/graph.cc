@@ -382,7 +382,8 @@ void assign_view(const Tensor& x, const Tensor& view, const Arg& value) {
   {
     GradMode off(false);
     if (value.kind == Arg::scalar) {
-      v = op<"full">({}, {Ints{}, value.s.kind == Scalar::floating ? Attr(value.s.f) : Attr(value.s.i), x.dtype()}, x.device());
+      check_fits("assignment", value.s, x.dtype());
+      v = scalar_tensor(value.s, x.dtype(), x.device());
     } else {
       if (v.device() != x.device()) v = v.to(x.device());
       v = v.cast(x.dtype());
@@ -403,7 +404,7 @@ void assign_view(const Tensor& x, const Tensor& view, const Arg& value) {
     check(ok, "[assignment] expected a value that broadcasts to shape ", str(view.shape()), ", got ", str(v.shape()));
     if (view.numel()) {
       Tensor spread = v.alias(view.shape(), full, v.impl()->desc.byte_offset);
-      if (spread.storage() == view.storage()) spread = op<"copy">({spread});
+      if (shares_memory(spread, view)) spread = op<"copy">({spread});
       const Arg in[] = {spread};
       const Tensor into[] = {view};
       call_into(op_named<"copy">(), in, {}, into);

@@ -33,6 +33,8 @@ class Node {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose(this);
   }
 
+  bool sole() const { return refs_.load(std::memory_order_relaxed) == 1; }
+
   std::vector<Edge> edges;
   uint64_t sequence = next_sequence();  // later calls have higher numbers: the order of the backward pass
   std::vector<std::pair<uint32_t, std::pair<int64_t, GradHook>>> hooks;  // by output slot: (id, hook)
@@ -68,6 +70,7 @@ void check_writable(const char* op, const Tensor& t);  // RuntimeError for an ex
 void note_view(const Tensor& base, const Tensor& view);
 void check_stale(const Tensor& t, const char* op);
 
+Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device);  // 0-d, not recorded; s fits dtype
 Tensor copy_to_device(const Tensor& t, Device* device);  // not recorded
 // Sums a gradient over the axes along which `shape` was broadcast.
 Tensor sum_to(const Tensor& grad, std::span<const int64_t> shape);

@@ -20,6 +20,10 @@ struct Affine {
 
 namespace {
 
+[[noreturn]] void overflow(int64_t a, const char* sign, int64_t b) {
+  throw SizeOverflow(detail::concat(a, " ", sign, " ", b));
+}
+
 // For the life of the process: the number of distinct expressions is that of a model's shapes.
 const detail::Affine* intern(detail::Affine a) {
   static std::mutex mutex;
@@ -29,6 +33,22 @@ const detail::Affine* intern(detail::Affine a) {
 }
 
 }  // namespace
+
+int64_t checked_add(int64_t a, int64_t b) {
+  int64_t y;
+  if (__builtin_add_overflow(a, b, &y)) [[unlikely]] overflow(a, "+", b);
+  return y;
+}
+int64_t checked_sub(int64_t a, int64_t b) {
+  int64_t y;
+  if (__builtin_sub_overflow(a, b, &y)) [[unlikely]] overflow(a, "-", b);
+  return y;
+}
+int64_t checked_mul(int64_t a, int64_t b) {
+  int64_t y;
+  if (__builtin_mul_overflow(a, b, &y)) [[unlikely]] overflow(a, "*", b);
+  return y;
+}
 
 Dim Dim::make(int64_t constant, const detail::Affine* expr) {
   Dim d(constant);
@@ -46,8 +66,9 @@ Dim Dim::add(Dim a, Dim b, int64_t sign) {
   detail::Affine sum = a.expr_ ? *a.expr_ : detail::Affine{};
   if (b.expr_)
     for (const auto& [name, c] : b.expr_->terms)
-      if ((sum.terms[name] += sign * c) == 0) sum.terms.erase(name);
-  return make(a.value_ + sign * b.value_, intern(std::move(sum)));
+      if ((sum.terms[name] = sign > 0 ? checked_add(sum.terms[name], c) : checked_sub(sum.terms[name], c)) == 0)
+        sum.terms.erase(name);
+  return make(sign > 0 ? checked_add(a.value_, b.value_) : checked_sub(a.value_, b.value_), intern(std::move(sum)));
 }
 
 Dim Dim::mul(Dim a, Dim b) {
@@ -59,8 +80,8 @@ Dim Dim::mul(Dim a, Dim b) {
   if (!a.expr_) std::swap(a, b);
   if (b.value_ == 0) return Dim(0);
   detail::Affine scaled = *a.expr_;
-  for (auto& term : scaled.terms) term.second *= b.value_;
-  return make(a.value_ * b.value_, intern(std::move(scaled)));
+  for (auto& term : scaled.terms) term.second = checked_mul(term.second, b.value_);
+  return make(checked_mul(a.value_, b.value_), intern(std::move(scaled)));
 }
 
 namespace {
@@ -94,7 +115,7 @@ std::string Dim::str() const {
 int64_t Dim::evaluate(int64_t (*lookup)(void*, const std::string&), void* context) const {
   int64_t v = value_;
   if (expr_)
-    for (const auto& [name, c] : expr_->terms) v += c * lookup(context, name);
+    for (const auto& [name, c] : expr_->terms) v = checked_add(v, checked_mul(c, lookup(context, name)));
   return v;
 }
 
@@ -134,7 +155,7 @@ int64_t numel(std::span<const int64_t> shape) {
 
 Ints contiguous_strides(std::span<const int64_t> shape) {
   Ints s(shape.size(), 1);
-  for (int64_t i = int64_t(shape.size()) - 2; i >= 0; --i) s[i] = s[i + 1] * std::max<int64_t>(shape[i + 1], 1);
+  for (int64_t i = int64_t(shape.size()) - 2; i >= 0; --i) s[i] = checked_mul(s[i + 1], std::max<int64_t>(shape[i + 1], 1));
   return s;
 }
 

@@ -108,6 +108,47 @@ T convert(const Scalar& s) {
 }
 }  // namespace
 
+Scalar Scalar::unsigned_integer(uint64_t v) {
+  Scalar s{int64_t(v)};
+  if (v > uint64_t(INT64_MAX)) s.range = big;
+  return s;
+}
+Scalar Scalar::huge_integer(double v) {
+  Scalar s{v};
+  s.kind = integer;
+  s.range = huge;
+  return s;
+}
+
+namespace {
+struct Bounds {
+  int64_t low;
+  uint64_t high;
+};
+Bounds range_of(DType t) {
+  const int bits = 8 * size_of(t);
+  if (kind_of(t) == DKind::unsigned_int) return {0, ~uint64_t(0) >> (64 - bits)};
+  return {INT64_MIN >> (64 - bits), uint64_t(INT64_MAX) >> (64 - bits)};
+}
+}  // namespace
+
+bool Scalar::holds(DType t, const Scalar& s) {
+  if (!is_integer(t)) return true;
+  const Bounds r = range_of(t);
+  if (s.range == word && s.i < 0) return s.i >= r.low;
+  return s.range != huge && uint64_t(s.i) <= r.high;
+}
+
+void check_fits(const char* op, const Scalar& s, DType t) {
+  if (s.fits(t)) [[likely]] return;
+  const Bounds r = range_of(t);
+  const std::string got = s.range == Scalar::huge  ? detail::concat("about ", s.f)
+                          : s.range == Scalar::big ? std::to_string(uint64_t(s.i))
+                                                   : std::to_string(s.i);
+  raise(ErrorKind::overflow, "[", op, "] expected an integer that ", long_name_of(t), " holds (", r.low, " to ", r.high,
+        "), got ", got, "; use a wider dtype");
+}
+
 uint64_t Scalar::bits(DType t) const {
   switch (t) {
     case DType::f32: return to_bits(float(as_double()));
@@ -134,6 +175,7 @@ Scalar Scalar::from_bits(uint64_t bits, DType t) {
     const T v = plugin::from_bits<T>(bits);
     if constexpr (std::is_same_v<T, plugin::boolean>) return Scalar(bool(v));
     else if constexpr (plugin::is_floating<T>) return Scalar(double(compute_t<T>(v)));
+    else if constexpr (std::is_same_v<T, uint64_t>) return unsigned_integer(v);
     else return Scalar(int64_t(v));
   });
 }

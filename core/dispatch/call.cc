@@ -40,8 +40,17 @@ void check_arguments(const Op& op, std::span<const Arg> inputs) {
 
 }  // namespace
 
-void trace_step(const Op& op, const std::string& how) {
-  t_trace->steps.push_back(op.name + ": " + how);
+std::vector<WhyCandidate>* trace_step(const Op& op, std::span<const Tensor> in, const std::string& how) {
+  std::string dtypes;
+  for (const Tensor& t : in)
+    if (t.defined()) dtypes += (dtypes.empty() ? "" : " ") + std::string(name_of(t.dtype()));
+  for (WhyStep& s : t_trace->steps)
+    if (s.op == op.name && s.how == how && s.dtypes == dtypes) {
+      ++s.count;
+      return nullptr;
+    }
+  t_trace->steps.push_back({op.name, dtypes, how, 1, {}});
+  return &t_trace->steps.back().candidates;
 }
 bool tracing() { return t_trace != nullptr; }
 Why* set_trace(Why* trace) { return std::exchange(t_trace, trace); }
@@ -74,6 +83,10 @@ Device* common_device(const Op& op, std::span<const Arg> inputs, Device* device)
 
 Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device) {
   GradMode off(false);
+  if (s.range != Scalar::word) {  // more than an attribute holds
+    const uint64_t bits = s.bits(dtype);
+    return Tensor::from_host(&bits, Ints{}, dtype, device);
+  }
   return op<"full">({}, {Ints{}, s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i), dtype}, device);
 }
 
@@ -98,8 +111,24 @@ Ints strides_like(const Tensor& like, std::span<const int64_t> shape) {
 }
 
 bool same_place(const Tensor& a, const Tensor& b) {
-  return a.storage() == b.storage() && a.impl()->desc.byte_offset == b.impl()->desc.byte_offset && a.shape() == b.shape() &&
-         a.strides() == b.strides() && a.dtype() == b.dtype();
+  const auto address = [](const Tensor& t) { return static_cast<const char*>(t.storage()->data()) + t.impl()->desc.byte_offset; };
+  return shares_memory(a, b) && address(a) == address(b) && a.shape() == b.shape() && a.strides() == b.strides() && a.dtype() == b.dtype();
+}
+
+Tensors as_tensors(const Op& op, std::span<const Arg> inputs, Device* device) {
+  Tensors in;
+  in.reserve(inputs.size());
+  for (const Arg& a : inputs) {
+    if (a.kind != Arg::scalar) {
+      in.push_back(a.t);
+      continue;
+    }
+    const auto beside = std::find_if(inputs.begin(), inputs.end(), [](const Arg& b) { return b.kind == Arg::tensor; });
+    const DType t = beside == inputs.end() ? default_dtype(a.s.kind) : promote(beside->t.dtype(), a.s.kind);
+    check_fits(op.name.c_str(), a.s, t);
+    in.push_back(scalar_tensor(a.s, t, device));
+  }
+  return in;
 }
 
 void write_into(const Tensor& out, const Tensor& value) {
@@ -185,8 +214,6 @@ std::string plan_key(const Op& op, Device* device, const KernelSet& set, const A
   return key;
 }
 
-bool overlaps(const Tensor& a, const Tensor& b) { return a.storage() == b.storage(); }
-
 Tensors decompose(const Op& op, std::span<const Tensor> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                   uint64_t wanted, Device* device) {
   counters().decompositions.fetch_add(1, std::memory_order_relaxed);
@@ -204,22 +231,7 @@ Tensors decompose(const Op& op, std::span<const Tensor> inputs, std::span<const 
 
 Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                     Device* device, uint64_t wanted) {
-  // Scalars become tensors of the first tensor's dtype.
-  Tensors in;
-  in.reserve(inputs.size());
-  for (const Arg& a : inputs) {
-    if (a.kind != Arg::scalar) {
-      in.push_back(a.t);
-      continue;
-    }
-    DType t = default_dtype(a.s.kind);
-    for (const Arg& b : inputs)
-      if (b.kind == Arg::tensor) {
-        t = promote(b.t.dtype(), a.s.kind);
-        break;
-      }
-    in.push_back(scalar_tensor(a.s, t, device));
-  }
+  const Tensors in = as_tensors(op, inputs, device);
   if (op.view) {
     Tensors out = op.view(Call{op, in, attrs, wanted, device});
     for (const Tensor& t : out)
@@ -228,7 +240,7 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
     return out;
   }
   if (op.kernel.empty()) {
-    if (tracing()) trace_step(op, "decomposition");
+    if (tracing()) trace_step(op, in, "decomposition");
     return decompose(op, in, attrs, outs, wanted, device);
   }
 
@@ -283,7 +295,7 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
   }
   if (!entry || !entry->kernel) {
     if (op.decompose) {
-      if (tracing()) trace_step(op, "decomposition");
+      if (tracing()) trace_step(op, in, "decomposition");
       return decompose(op, in, attrs, outs, wanted, device);
     }
     if (empty_input) {  // a primitive over nothing: the neutral element
@@ -302,14 +314,14 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
         }
       return results;
     }
+    if (tracing()) trace_step(op, in, "fallback");
     return call_fallback(op, inputs, attrs, outs, device, wanted);
   }
   const KernelPlan& plan = *entry->kernel;
   const tg_kernel_row& row = plan.row.row->row;
   if (tracing()) {
-    trace_step(op, plan.row.plugin->name + "/" + (row.name ? row.name : op.kernel));
-    if (t_trace->candidates.empty() && op.is_floor)  // the primitive that does the work: who else could
-      select_kernel({device, op.name.c_str(), op.kernel.c_str(), op.revision, in_desc, out_desc, abi.plan}, &t_trace->candidates);
+    if (auto* candidates = trace_step(op, in, plan.row.plugin->name + "/" + (row.name ? row.name : op.kernel)))
+      select_kernel({device, op.name.c_str(), op.kernel.c_str(), op.revision, in_desc, out_desc, abi.plan}, candidates);
   }
 
   // Contiguous where the row asks; no overlap of outputs and inputs but where the row allows it.
@@ -325,7 +337,7 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
     if (!outs[i].defined()) continue;
     bool replace = (row.packed >> (32 + i) & 1) && !outs[i].is_contiguous();
     for (size_t j = 0; j < in.size(); ++j) {
-      if (!in[j].defined() || !overlaps(outs[i], in[j])) continue;
+      if (!in[j].defined() || !shares_memory(outs[i], in[j])) continue;
       const bool exact = i < 8 && j < 8 && (row.alias >> (8 * i + j) & 1) && same_place(outs[i], in[j]);
       if (!exact) replace = true;
     }
@@ -361,8 +373,7 @@ Tensors run(const Op& op, std::span<const Arg> inputs, std::span<const Attr> ful
             uint64_t wanted, bool record) {
   if (record && !op.grad && op.decompose && !op.view) {
     // The decomposition is what is differentiated.
-    Tensors in;
-    for (const Arg& a : inputs) in.push_back(a.kind == Arg::scalar ? scalar_tensor(a.s, default_dtype(a.s.kind), device) : a.t);
+    const Tensors in = as_tensors(op, inputs, device);
     Tensors results = op.decompose(Call{op, in, full, wanted, device});
     results.resize(op.outputs.size());
     return results;

@@ -30,14 +30,16 @@ MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::sp
 Attrs complete_attrs(const Op& op, std::span<const Attr> attrs);
 // The one device of all tensor arguments, else `device`, else the default. ValueError when they differ.
 Device* common_device(const Op& op, std::span<const Arg> inputs, Device* device);
-Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device);
 void write_into(const Tensor& out, const Tensor& value);  // device copy of equal shape and dtype, not recorded
 bool dense_permuted(const Tensor& t);  // all elements of its memory once, axes in any order
 // Strides of a dense tensor of `shape` whose axes lie in memory in the order of `like`'s.
 Ints strides_like(const Tensor& like, std::span<const int64_t> shape);
-bool same_place(const Tensor& a, const Tensor& b);        // equal storage, offset, shape, strides
+bool same_place(const Tensor& a, const Tensor& b);        // equal address, shape, strides, dtype
+// Inputs as tensors: a scalar becomes a 0-d one of the dtype that it takes beside the first tensor. OverflowError.
+Tensors as_tensors(const Op& op, std::span<const Arg> inputs, Device* device);
 bool tracing();
-void trace_step(const Op& op, const std::string& how);    // for why(): what a decomposition called
+// For why(): what a decomposition called. Returns where to put the candidates of a step that was not there before, or NULL.
+std::vector<WhyCandidate>* trace_step(const Op& op, std::span<const Tensor> in, const std::string& how);
 
 // Marshalled attributes: plan and run attributes apart. Points into `attrs`.
 struct AbiAttrs {

@@ -34,6 +34,13 @@ uint64_t immediate_bits(const MapBuilder::Immediate& imm, std::span<const Arg> i
   return imm.slot < 0 ? imm.bits : inputs[imm.slot].s.bits(imm.dtype);
 }
 
+// The first scalar operand that its place in the program cannot hold, or NULL.
+const Scalar* misfit(const MapBuilder::Program& program, std::span<const Arg> inputs, DType* dtype) {
+  for (const auto& imm : program.immediates)
+    if (imm.slot >= 0 && !inputs[imm.slot].s.fits(imm.dtype)) return *dtype = imm.dtype, &inputs[imm.slot].s;
+  return nullptr;
+}
+
 // NumPy broadcasting over concrete shapes.
 void broadcast_into(const Op& op, Ints* out, const Ints& b) {
   if (*out == b) return;
@@ -187,6 +194,8 @@ bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
   const MapBuilder::Program& program = plan.program;
   const size_t n_imm = program.immediates.size();
   if (plan.stages.size() != 1 || program.outputs.size() != 1 || plan.stages[0].kernel->row.row->row.packed || n_imm > 16) return false;
+  DType narrow;
+  if (misfit(program, inputs, &narrow)) [[unlikely]] return false;
   *result = Tensor::empty(lead->shape, program.output_dtypes[0], device);
   const tg_tensor* out[] = {&result->impl()->desc};
   if (result->storage()->bytes() == 0) return true;
@@ -224,6 +233,7 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
   }
   if (!lead) {  // scalars alone: the first becomes a tensor
     std::vector<Arg> with(inputs.begin(), inputs.end());
+    check_fits(op.name.c_str(), with[0].s, default_dtype(with[0].s.kind));
     with[0] = Arg(scalar_tensor(with[0].s, default_dtype(with[0].s.kind), device ? device : default_device()));
     return call_map(op, with, attrs, outs, device);
   }
@@ -254,9 +264,22 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
   const MapPlan& plan = *entry->map;
   if (plan.stages.empty()) return call_fallback(op, inputs, attrs, outs, device, ~uint64_t(0));
   const MapBuilder::Program& program = plan.program;
+  DType narrow;
+  if (const Scalar* s = misfit(program, inputs, &narrow)) [[unlikely]] {
+    if (op.promotion != Promotion::compare) check_fits(op.name.c_str(), *s, narrow);  // raises
+    // An integer beyond the dtype's range is beyond every element, as 1 or -1 is beyond 0.
+    const bool below = s->range == Scalar::huge ? s->f < 0 : s->range == Scalar::word && s->i < 0;
+    const Arg zero(scalar_tensor(0, DType::i64, device).alias(lead->shape(), Ints(lead->shape().size(), 0), 0));
+    std::vector<Arg> clear;
+    for (const Arg& a : inputs) clear.push_back(a.kind == Arg::tensor ? zero : Arg(below ? -1 : 1));
+    return call_map(op, clear, attrs, outs, device);
+  }
   if (tracing()) [[unlikely]] {
     const RowRef& row = plan.stages[0].kernel->row;
-    trace_step(op, row.plugin->name + "/" + (row.row->row.name ? row.row->row.name : "map"));
+    Tensors in;
+    for (const Arg& a : inputs) in.push_back(a.t);
+    if (auto* candidates = trace_step(op, in, row.plugin->name + "/" + (row.row->row.name ? row.row->row.name : "map")))
+      select_map(device, op.name.c_str(), lower_map(op, inputs, complete_attrs(op, attrs)), int(shape.size()), candidates);
   }
 
   // Outputs.
@@ -275,7 +298,7 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
       check(outs[i].shape() == shape, "[", op.name, "] expected an output of shape ", str(shape), ", got ", str(outs[i].shape()));
       bool replace = outs[i].dtype() != t;
       for (const Arg& a : inputs)
-        if (a.kind == Arg::tensor && a.t.storage() == outs[i].storage() && !same_place(a.t, outs[i])) replace = true;
+        if (a.kind == Arg::tensor && shares_memory(a.t, outs[i]) && !same_place(a.t, outs[i])) replace = true;
       results[i] = replace ? Tensor::empty(shape, t, device) : outs[i];
       if (replace) {
         check(kind_of(t) <= kind_of(outs[i].dtype()), "[", op.name, "] expected a result that fits the dtype ", name_of(outs[i].dtype()),

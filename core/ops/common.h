@@ -36,6 +36,11 @@ inline Specs infer_now(const Call& c) {
   return c.op.infer(Inference{c.op, pointers, c.attrs});
 }
 
+// An integer attribute that becomes a value of dtype t: OverflowError where t does not hold it.
+inline void check_value(const Inference& c, const Attr& value, DType t) {
+  if (const auto* v = std::get_if<int64_t>(&value.value())) check_fits(c.name(), *v, t);
+}
+
 inline Specs same_as_first(const Inference& c) { return one(c.input(0)); }
 
 // Sizes after a reduction over `axes` (normalised): 1 there, or left out.

@@ -10,6 +10,12 @@ Specs from_shape(const Inference& c) {
   return one({c.attrs.back().dtype(), symbolic(c.attr(0).ints())});
 }
 
+// As from_shape, for an op whose attribute 1 is a value of that dtype.
+Specs from_value(const Inference& c) {
+  check_value(c, c.attr(1), c.attrs.back().dtype());
+  return from_shape(c);
+}
+
 bool whole(const Attr& a) { return !std::holds_alternative<double>(a.value()); }
 
 // arange's length: ceil((stop - start) / step).
@@ -17,8 +23,13 @@ int64_t arange_length(const Inference& c) {
   const Attr &start = c.attr(0), &stop = c.attr(1), &step = c.attr(2);
   c.check(step.floating() != 0, "expected a step other than 0, got ", step.floating());
   if (whole(start) && whole(stop) && whole(step)) {
-    const int64_t span = stop.integer() - start.integer(), d = step.integer();
-    return std::max<int64_t>(0, d > 0 ? (span + d - 1) / d : (-span - d - 1) / -d);
+    const bool up = step.integer() > 0;
+    const int64_t from = up ? start.integer() : stop.integer(), to = up ? stop.integer() : start.integer();
+    if (from >= to) return 0;
+    const uint64_t span = uint64_t(to) - uint64_t(from), d = up ? uint64_t(step.integer()) : -uint64_t(step.integer());
+    const uint64_t n = (span - 1) / d + 1;
+    c.check(n <= uint64_t(INT64_MAX), "expected fewer than 2^63 numbers, got ", n);
+    return int64_t(n);
   }
   const double n = std::ceil((stop.floating() - start.floating()) / step.floating());
   c.check(n < 9e18, "expected a finite range, got ", start.floating(), " to ", stop.floating());
@@ -29,7 +40,13 @@ Specs infer_arange(const Inference& c) {
   const bool integers = whole(c.attr(0)) && whole(c.attr(1)) && whole(c.attr(2));
   const DType t = c.attr(3).given() ? c.attr(3).dtype() : integers ? DType::i64 : DType::f32;
   check_type(t != DType::boolean, c.name(), "a numeric dtype", t);
-  return one({t, Shape{arange_length(c)}});
+  const int64_t n = arange_length(c);
+  if (integers && n > 0) {
+    const int64_t first = c.attr(0).integer(), last = int64_t(uint64_t(first) + uint64_t(n - 1) * uint64_t(c.attr(2).integer()));
+    check_fits(c.name(), first, t);
+    check_fits(c.name(), last, t);
+  }
+  return one({t, Shape{n}});
 }
 
 // True where the column lies left of (lower) or right of the diagonal, the diagonal itself included.
@@ -78,12 +95,13 @@ TG_OPS(create) {
 
   TG_OP(full)
       .family("creation")
-      .doc("A tensor of the given shape filled with one value. Errors: ValueError for a negative size.")
+      .doc("A tensor of the given shape filled with one value. Errors: ValueError for a negative size, OverflowError for an "
+           "integer that the dtype does not hold.")
       .attr("shape", AttrKind::ints, "sizes")
       .attr("value", AttrKind::floating, "the value")
       .attr("dtype", AttrKind::dtype, DType::f32, "element type")
       .output("y", "the tensor")
-      .infer(from_shape)
+      .infer(from_value)
       .decompose([](const Call& c) {
         infer_now(c);
         return Tensors{op<"floor_fill">({}, {c.attr(0), c.attr(2), c.attr(1)}, c.device)};
@@ -99,7 +117,11 @@ TG_OPS(create) {
       .input("x", "any tensor")
       .attr("value", AttrKind::floating, "the value")
       .optional_attr("dtype", AttrKind::dtype, "element type; x's by default")
-      .infer(like)
+      .infer([](const Inference& c) {
+        const Specs y = like(c);
+        check_value(c, c.attr(0), y[0].dtype);
+        return y;
+      })
       .decompose([](const Call& c) {
         return Tensors{op<"floor_fill">({}, {c.input(0).shape(), infer_now(c)[0].dtype, c.attr(0)}, c.device)};
       })

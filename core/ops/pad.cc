@@ -26,13 +26,14 @@ Specs infer_pad(const Inference& c) {
   c.check(p.size() == 2 * r, "expected ", 2 * r, " paddings (all begins, then all ends), got ", str(p));
   for (size_t i = 0; i < r; ++i) {
     const Dim n = y.shape[i];
-    y.shape[i] = n + Dim(p[i] + p[r + i]);
+    y.shape[i] = n + Dim(p[i]) + Dim(p[r + i]);
     c.check(!y.shape[i].is_constant() || y.shape[i].value() >= 0, "expected paddings that leave axis ", i, " of size ", n,
             " 0 or more, got ", str(p));
     const bool grows = p[i] > 0 || p[r + i] > 0;
     c.check(mode == Mode::constant || !grows || !n.is_constant() || n.value() > (mode == Mode::reflect ? 1 : 0),
             "expected enough elements on axis ", i, " to fill a border in mode ", c.attr(2).string(), ", got size ", n);
   }
+  check_value(c, c.attr(1), y.dtype);
   return one(y);
 }
 

@@ -78,6 +78,8 @@ TG_OPS(random) {
       .infer([](const Inference& c) {
         c.check(c.attr(0).integer() < c.attr(1).integer(), "expected low < high, got ", c.attr(0).integer(), " and ",
                 c.attr(1).integer());
+        check_fits(c.name(), c.attr(0).integer(), c.attr(3).dtype());
+        check_fits(c.name(), c.attr(1).integer() - 1, c.attr(3).dtype());
         return random_shape(c, 2, c.attr(3).dtype());
       })
       .decompose([](const Call& c) {

@@ -71,7 +71,7 @@ Ints flattened(const char* op, const Ints& shape, int64_t start, int64_t end) {
   Ints out;
   int64_t n = 1;
   for (int64_t i = 0; i < rank; ++i) {
-    if (i >= a && i <= z) n *= shape[i];
+    if (i >= a && i <= z) n = checked_mul(n, shape[i]);
     if (i < a || i > z)
       out.push_back(shape[i]);
     else if (i == z)

@@ -13,7 +13,7 @@ struct Range {
 Range resolve(int64_t n, int64_t start, int64_t stop, int64_t step) {
   const auto place = [n](int64_t i) { return std::clamp<int64_t>(i < 0 ? i + n : i, 0, n); };
   const int64_t a = place(start), z = place(stop);
-  return {a, z > a ? (z - a + step - 1) / step : 0};
+  return {a, z > a ? (z - a - 1) / step + 1 : 0};
 }
 
 Dim sliced(const Inference& c, Dim n) {
@@ -34,7 +34,7 @@ Tensor part(const Tensor& x, int64_t axis, Range r, int64_t step) {
   Ints shape = x.shape(), strides = x.strides();
   const uint64_t offset = uint64_t(r.size ? r.start * strides[axis] : 0) * uint64_t(size_of(x.dtype()));
   shape[axis] = r.size;
-  strides[axis] *= step;
+  if (r.size > 1) strides[axis] *= step;
   return x.alias(shape, strides, x.impl()->desc.byte_offset + offset);
 }
 

@@ -9,7 +9,7 @@ namespace tg {
 struct Window {
   Ints kernel, stride, padding, dilation;  // padding: all begins, then all ends
   size_t rank() const { return kernel.size(); }
-  int64_t extent(size_t i) const { return dilation[i] * (kernel[i] - 1) + 1; }
+  int64_t extent(size_t i) const { return checked_add(checked_mul(dilation[i], kernel[i] - 1), 1); }
 };
 
 // Brings stride, padding and dilation to full length: one number serves all axes, D paddings serve both ends.
@@ -44,7 +44,7 @@ inline void check_window(const Inference& c, const Window& w, size_t d) {
 
 // How many windows fit on axis i of `size`.
 inline Dim window_count(const Inference& c, const Window& w, size_t i, Dim size) {
-  const Dim padded = size + Dim(w.padding[i] + w.padding[w.rank() + i]);
+  const Dim padded = size + Dim(w.padding[i]) + Dim(w.padding[w.rank() + i]);
   c.check(!padded.is_constant() || padded.value() >= w.extent(i),
           "expected a padded size of at least the kernel's extent ", w.extent(i), " on spatial axis ", i, ", got ",
           padded);
@@ -73,9 +73,9 @@ struct TapRange {
 inline TapRange tap_range(const Window& w, size_t i, int64_t tap, int64_t in, int64_t out) {
   const int64_t offset = tap * w.dilation[i] - w.padding[i];  // input index of output 0
   const int64_t s = w.stride[i];
-  const int64_t first = offset >= 0 ? 0 : (-offset + s - 1) / s;
-  const int64_t last = std::min(out, in > offset ? (in - offset + s - 1) / s : 0);
-  return {first, last, first * s + offset};
+  const int64_t first = offset >= 0 ? 0 : (-offset - 1) / s + 1;
+  const int64_t last = std::min(out, in > offset ? (in - offset - 1) / s + 1 : 0);
+  return {first, last, first < last ? first * s + offset : 0};
 }
 
 // The views of one tap; false where it touches padding only. axes_x[i] and axes_y[i] are where spatial axis i lies.

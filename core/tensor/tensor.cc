@@ -4,6 +4,7 @@
 #include <tengen/op.h>
 
 #include <cstring>
+#include <functional>
 
 #include "autograd/node.h"
 #include "runtime/device.h"
@@ -67,6 +68,15 @@ Tensor Tensor::empty(std::span<const int64_t> shape, DType dtype, Device* device
 
 Tensor Tensor::alias(std::span<const int64_t> shape, std::span<const int64_t> strides, uint64_t byte_offset) const {
   return Tensor(Ref<TensorImpl>::adopt(new TensorImpl(impl_->storage, dtype(), shape, strides, byte_offset)));
+}
+
+bool shares_memory(const Tensor& a, const Tensor& b) {
+  const Storage &s = *a.storage(), &t = *b.storage();
+  if (&s == &t) return true;
+  if (!s.device()->host || !t.device()->host) return false;
+  // Arrays that others own may be parts of one buffer.
+  const char *p = static_cast<const char*>(s.data()), *q = static_cast<const char*>(t.data());
+  return std::less<>()(p, q + t.bytes()) && std::less<>()(q, p + s.bytes());
 }
 
 bool Tensor::is_contiguous() const {

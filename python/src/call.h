@@ -139,8 +139,15 @@ void set_item(PyObject* self, PyObject* index, PyObject* value);
 // Slots of the tensor type, filled in tensor_number.cc and tensor_methods.cc.
 extern PyMethodDef tensor_methods[];
 extern PyGetSetDef tensor_getset[];
+PyObject* add_hook(PyObject* self, PyObject* function);
+PyObject* remove_hook_by_id(PyObject* self, PyObject* id);
 int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags);
 void tensor_releasebuffer(PyObject* self, Py_buffer* view);
 void find_slot_ops();
+
+// Hooks for Python's collector (hooks.cc).
+bool has_hooks(const TensorImpl* impl);
+int visit_hooks(const TensorImpl* impl, visitproc visit, void* arg);
+void clear_hooks(TensorImpl* impl);
 
 }  // namespace tg::py

@@ -117,6 +117,7 @@ PyObject* full(PyObject*, PyObject* const* args, Py_ssize_t n) {
     if (!to_scalar(value.get(), &s)) fail(PyExc_TypeError, "expected a number to fill with, got ", type_name(args[1]));
     const DType t = args[2] == Py_None ? default_dtype(s.kind) : to_dtype(args[2]);
     Device* device = to_device(args[3]);
+    check_fits("full", s, t);
     if (is_host(device) && numel(shape) < 4096) {
       for (int64_t d : shape) check(d >= 0, "[full] expected sizes of 0 or more, got shape ", str(shape));
       const Tensor y = Tensor::empty(shape, t, device);
@@ -129,7 +130,11 @@ PyObject* full(PyObject*, PyObject* const* args, Py_ssize_t n) {
     Tensor y;
     {
       GilRelease release;
-      y = op<"full">({}, {shape, s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i), t}, device);
+      if (s.range != Scalar::word) {  // more than an attribute holds
+        const uint64_t bits = s.bits(t);
+        y = op<"copy">({op<"expand">({Tensor::from_host(&bits, Ints{}, t, device)}, {shape})});
+      } else
+        y = op<"full">({}, {shape, s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i), t}, device);
     }
     return wrap(std::move(y));
   });
@@ -180,7 +185,7 @@ PyMethodDef functions[] = {
         "Examples\n--------\n>>> a = np.zeros(2, np.float32)\n>>> tg.asarray(a).data_ptr() == a.ctypes.data\nTrue\n"),
     {"from_numpy", from_numpy, METH_O,
      "from_numpy(array)\n--\n\nA tensor in host memory that shares the array's memory.\n\n"
-     "Raises ValueError for an array that is read-only or has negative strides, TypeError for other element types.\n"},
+     "Raises ValueError for an array that is read-only, unaligned, of foreign byte order or with negative strides, TypeError for other element types.\n"},
     FAST("_empty", empty),
     FAST("_full", full),
     FAST("_from_bytes", from_bytes),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Python data to tensors and back: numbers, nested lists, NumPy arrays (through the buffer protocol, so that the
 // extension does not depend on a NumPy version).
+#include <cmath>
 #include <cstring>
 
 #include "call.h"
@@ -10,15 +11,33 @@ namespace tg::py {
 // ---- numbers
 // --------------------------------------------------------------------------------------------------------------
 
+namespace {
+// A Python integer beyond int64.
+Scalar large_integer(PyObject* o, int sign) {
+  if (sign > 0) {
+    const unsigned long long u = PyLong_AsUnsignedLongLong(o);
+    if (u != ~0ull || !PyErr_Occurred()) return Scalar::unsigned_integer(u);
+    PyErr_Clear();
+  }
+  double d = PyLong_AsDouble(o);
+  if (d == -1 && PyErr_Occurred()) {
+    PyErr_Clear();
+    d = sign * HUGE_VAL;
+  }
+  return Scalar::huge_integer(d);
+}
+}  // namespace
+
 bool to_scalar(PyObject* o, Scalar* out) {
   if (PyFloat_CheckExact(o)) {
     *out = Scalar(PyFloat_AS_DOUBLE(o));
   } else if (PyBool_Check(o)) {
     *out = Scalar(o == Py_True);
   } else if (PyLong_Check(o)) {
-    const long long v = PyLong_AsLongLong(o);
+    int beyond = 0;
+    const long long v = PyLong_AsLongLongAndOverflow(o, &beyond);
     require(v != -1 || !PyErr_Occurred());
-    *out = Scalar(int64_t(v));
+    *out = beyond ? large_integer(o, beyond) : Scalar(int64_t(v));
   } else if (PyFloat_Check(o)) {  // numpy.float64 among others
     *out = Scalar(PyFloat_AS_DOUBLE(o));
   } else {
@@ -208,7 +227,7 @@ struct Readable {
   Object array;
   bool bfloat16 = false;
 };
-Readable readable(PyObject* o) {
+Readable readable(PyObject* o, bool copy) {
   static PyObject* const asarray = [] {
     const Object numpy = Object::take(PyImport_ImportModule("numpy"));
     return Object::take(PyObject_GetAttrString(numpy.get(), "asarray")).release();
@@ -218,6 +237,11 @@ Readable readable(PyObject* o) {
   const Object dtype = Object::take(PyObject_GetAttrString(r.array.get(), "dtype"));
   const Object native = Object::take(PyObject_GetAttrString(dtype.get(), "isnative"));
   if (native.get() != Py_True) {
+    if (!copy) {
+      const Object name = Object::take(PyObject_Str(dtype.get()));
+      fail(PyExc_ValueError, "from_numpy() shares memory and needs the machine's byte order, got dtype ",
+           text_of(name.get()), "; use tg.tensor(array) for a copy");
+    }
     const Object order = Object::take(PyObject_CallMethod(dtype.get(), "newbyteorder", "s", "="));
     r.array = Object::take(PyObject_CallMethod(r.array.get(), "astype", "O", order.get()));
   }
@@ -248,7 +272,7 @@ void drop_buffer(void* context) {
 
 // Shares memory with the array unless `copy`.
 Tensor from_array(PyObject* o, Device* device, bool copy, const DType* dtype) {
-  const Readable r = readable(o);
+  const Readable r = readable(o, copy);
   if (!device) device = copy ? any_default_device() : any_host_device();
   Tensor t;
   {
@@ -276,6 +300,8 @@ Tensor from_array(PyObject* o, Device* device, bool copy, const DType* dtype) {
     } else {
       if (!strided_ok)
         fail(PyExc_ValueError, "from_numpy() cannot share an array with negative strides; pass array.copy()");
+      if (reinterpret_cast<uintptr_t>(v.buf) % uintptr_t(size_of(from)))
+        fail(PyExc_ValueError, "from_numpy() shares memory and needs aligned elements; use tg.tensor(array) for a copy");
       int64_t last = 0;
       for (size_t i = 0; i < shape.size(); ++i) last += (shape[i] ? shape[i] - 1 : 0) * strides[i];
       const uint64_t bytes = v.len ? uint64_t(last + 1) * uint64_t(v.itemsize) : 0;
@@ -370,6 +396,7 @@ Tensor to_tensor(PyObject* data, const DType* dtype, Device* device) {
   std::string packed(nested.values.size() * width, 0);
   char* at = packed.data();
   for (const Scalar& s : nested.values) {
+    check_fits("tensor", s, t);
     const uint64_t bits = s.bits(t);
     std::memcpy(at, &bits, width);
     at += width;

@@ -58,14 +58,14 @@ size_t find_param(const Binding& b, PyObject* keyword) {
   std::vector<std::string> known;
   for (const Param& p : b.params) known.push_back(p.text);
   const std::string_view word = text_of(keyword);
-  const std::string near = nearest(word, known);
+  const std::string near = nearest_name(word, known);
   fail(PyExc_TypeError, b.text, "() got an unexpected keyword argument '", word, "'",
        near.empty() ? "; it takes " + b.signature() : "; did you mean '" + near + "'?");
 }
 
-// Puts "softmax(): " before the message of a TypeError.
+// Puts "softmax(): " before the message of a TypeError or an OverflowError.
 void name_the_op(const Binding& b) {
-  if (!PyErr_ExceptionMatches(PyExc_TypeError)) return;
+  if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_OverflowError)) return;
   PyObject *type, *value, *trace;
   PyErr_Fetch(&type, &value, &trace);
   PyErr_NormalizeException(&type, &value, &trace);
@@ -101,7 +101,11 @@ void push_attr(AttrList& attrs, const AttrSpec& spec, PyObject* o) {
       return attrs.push(to_int(o, what));
     case AttrKind::floating: {
       Scalar s;
-      if (to_scalar(o, &s)) return s.kind == Scalar::floating ? attrs.push(s.f) : attrs.push(s.i);
+      if (to_scalar(o, &s)) {
+        if (s.range != Scalar::word)
+          fail(PyExc_OverflowError, "expected a float, or an integer of 64 bits with its sign, for ", what);
+        return s.kind == Scalar::floating ? attrs.push(s.f) : attrs.push(s.i);
+      }
       if (PyUnicode_Check(o) || PyList_Check(o) || PyTuple_Check(o))
         fail(PyExc_TypeError, "expected a number for ", what, ", got ", type_name(o));
       const double v = PyFloat_AsDouble(o);

@@ -161,7 +161,7 @@ Index index_of(const Tensor& x, const Parts& p) {
     if (part.kind == Part::integer) continue;
     if (part.flip && part.length > 1) r.flipped.push_back(int64_t(r.shape.size()));
     r.shape.push_back(part.length);
-    r.strides.push_back(stride * part.step);
+    r.strides.push_back(part.length > 1 ? stride * part.step : stride);
   }
   if (r.shape.size() > TG_MAX_RANK) fail(PyExc_IndexError, "expected at most ", TG_MAX_RANK, " axes");
   return r;

@@ -20,6 +20,8 @@ static PyObject* exception_class(ErrorKind kind) {
       return PyExc_TypeError;
     case ErrorKind::index:
       return PyExc_IndexError;
+    case ErrorKind::overflow:
+      return PyExc_OverflowError;
     case ErrorKind::memory:
       return PyExc_MemoryError;
     case ErrorKind::runtime:
@@ -94,33 +96,5 @@ PyObject* intern(const char* text) {
 }
 
 Object text(std::string_view s) { return Object::take(PyUnicode_FromStringAndSize(s.data(), Py_ssize_t(s.size()))); }
-
-static size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t cost = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = row[j];
-      row[j] = cost;
-    }
-  }
-  return row[b.size()];
-}
-
-std::string nearest(std::string_view word, std::span<const std::string> names) {
-  std::string best;
-  size_t distance = std::max<size_t>(1, (word.size() + 2) / 3) + 1;
-  for (const std::string& name : names) {
-    const size_t d = edit_distance(word, name);
-    if (d < distance) {
-      distance = d;
-      best = name;
-    }
-  }
-  return best;
-}
 
 }  // namespace tg::py

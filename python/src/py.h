@@ -127,8 +127,6 @@ inline std::string_view text_of(PyObject* unicode) {
 }
 inline const char* type_name(PyObject* o) { return Py_TYPE(o)->tp_name; }
 Object text(std::string_view s);
-// The nearest of `names` to `word`, or "" when none is near.
-std::string nearest(std::string_view word, std::span<const std::string> names);
 
 // ---- tensors
 // ----------------------------------------------------------------------------------------------------------

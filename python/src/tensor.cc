@@ -24,6 +24,7 @@ TensorImpl* release_impl(Tensor& t) { return const_cast<Ref<TensorImpl>&>(t.ref(
 void dealloc(PyObject* o) {
   PyTensor* self = reinterpret_cast<PyTensor*>(o);
   PyTypeObject* type = Py_TYPE(o);
+  PyObject_GC_UnTrack(o);
   TensorImpl* impl = self->impl;
   if (impl && impl->python == o) impl->python = nullptr;
   if (self->weakrefs) PyObject_ClearWeakRefs(o);
@@ -43,10 +44,23 @@ PyTensor* allocate(PyTypeObject* type) {
     PyObject_Init(reinterpret_cast<PyObject*>(self), type);
     return self;
   }
-  PyTensor* self = reinterpret_cast<PyTensor*>(type->tp_alloc(type, 0));
+  // A plain tensor refers to no Python object until it has a hook: untracked, it costs the collector nothing.
+  PyTensor* self = type == tensor_type ? PyObject_GC_New(PyTensor, type)
+                                       : reinterpret_cast<PyTensor*>(type->tp_alloc(type, 0));
   if (!self) throw PythonError();
+  self->impl = nullptr;
   self->weakrefs = nullptr;
   return self;
+}
+
+int traverse(PyObject* o, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(o));
+  const TensorImpl* impl = impl_of(o);
+  return impl ? visit_hooks(impl, visit, arg) : 0;
+}
+int clear(PyObject* o) {
+  if (impl_of(o)) clear_hooks(impl_of(o));
+  return 0;
 }
 
 // Tensor(data, dtype=None, device=None, requires_grad=None); a subclass that passes a Tensor shares its storage.
@@ -367,6 +381,8 @@ PyMemberDef members[] = {
 PyType_Slot slots[] = {
     SLOT(Py_tp_new, construct),
     SLOT(Py_tp_dealloc, dealloc),
+    SLOT(Py_tp_traverse, traverse),
+    SLOT(Py_tp_clear, clear),
     SLOT(Py_tp_repr, repr),
     SLOT(Py_tp_hash, hash),
     SLOT(Py_tp_richcompare, compare),
@@ -420,7 +436,8 @@ PyType_Slot slots[] = {
     {0, nullptr},
 };
 #undef SLOT
-PyType_Spec spec = {"tengen.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+PyType_Spec spec = {"tengen.Tensor", sizeof(PyTensor), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
 }  // namespace
 
@@ -432,6 +449,7 @@ PyObject* wrap(Tensor&& t) {
   PyTensor* self = allocate(tensor_type);
   self->impl = release_impl(t);
   impl->python = self;
+  if (impl->autograd && has_hooks(impl)) [[unlikely]] PyObject_GC_Track(self);
   return reinterpret_cast<PyObject*>(self);
 }
 

@@ -129,7 +129,7 @@ void only_keywords(const char* function, PyObject* kwnames, std::initializer_lis
       all.push_back(k);
     }
     if (found) continue;
-    const std::string near = nearest(word, all);
+    const std::string near = nearest_name(word, all);
     fail(PyExc_TypeError, function, "() got an unexpected keyword argument '", word, "'",
          near.empty() ? "" : "; did you mean '" + near + "'?");
   }
@@ -486,33 +486,6 @@ FASTCALL(backward) {
       tg::backward({&x, 1}, g.defined() ? std::span<const Tensor>(&g, 1) : std::span<const Tensor>(), keep,
                    create_graph);
     }
-    Py_RETURN_NONE;
-  });
-}
-
-// Calls a Python function with a gradient, from a thread that may not hold the GIL.
-struct HookFunction {
-  std::shared_ptr<SharedObject> function;
-  Tensor operator()(const Tensor& g) const {
-    GilAcquire gil;
-    const Object grad = Object::take(wrap(Tensor(g)));
-    const Object result = Object::take(PyObject_CallOneArg(function->get(), grad.get()));
-    if (result.get() == Py_None) return Tensor();
-    if (!is_tensor(result.get()))
-      fail(PyExc_TypeError, "expected a hook to return a Tensor or None, got ", type_name(result.get()));
-    return tensor_of(result.get());
-  }
-};
-PyObject* add_hook(PyObject* self, PyObject* function) {
-  return guarded([&]() -> PyObject* {
-    if (!PyCallable_Check(function)) fail(PyExc_TypeError, "expected a function as hook, got ", type_name(function));
-    const int64_t id = tg::register_hook(tensor_of(self), HookFunction{std::make_shared<SharedObject>(function)});
-    return PyLong_FromLongLong(id);
-  });
-}
-PyObject* remove_hook_by_id(PyObject* self, PyObject* id) {
-  return guarded([&]() -> PyObject* {
-    tg::remove_hook(tensor_of(self), to_int(id, "hook id"));
     Py_RETURN_NONE;
   });
 }

@@ -76,24 +76,33 @@ def full(shape: Any, fill_value: Any = None, dtype: Any = None, device: Any = No
                   requires_grad)
 
 
+def _like(name: str, x: Any, dtype: Any, device: Any) -> tuple[Any, Any, Any]:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}(): expected a Tensor for x, got {type(x).__name__}")
+    return x.shape, dtype or x.dtype, device or x.device
+
+
 def zeros_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros with the shape of a tensor, and its dtype and device unless given."""
-    return full_like(x, 0, dtype, device, requires_grad)
+    shape, dtype, device = _like("zeros_like", x, dtype, device)
+    return _ready(_core._full(shape, 0, dtype, device), requires_grad)
 
 
 def ones_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones with the shape of a tensor, and its dtype and device unless given."""
-    return full_like(x, 1, dtype, device, requires_grad)
+    shape, dtype, device = _like("ones_like", x, dtype, device)
+    return _ready(_core._full(shape, 1, dtype, device), requires_grad)
 
 
 def full_like(x: Tensor, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """One number with the shape of a tensor, and its dtype and device unless given."""
-    return _ready(_core._full(x.shape, fill_value, dtype or x.dtype, device or x.device), requires_grad)
+    shape, dtype, device = _like("full_like", x, dtype, device)
+    return _ready(_core._full(shape, fill_value, dtype, device), requires_grad)
 
 
 def empty_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uninitialised, with the shape of a tensor, and its dtype and device unless given."""
-    return _ready(_core._empty(x.shape, dtype or x.dtype, device or x.device), requires_grad)
+    return _ready(_core._empty(*_like("empty_like", x, dtype, device)), requires_grad)
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, *, end: Any = None, dtype: Any = None, device: Any = None,

@@ -71,13 +71,13 @@ class _Saver:
         self._alive.append(value)
         return unique
 
-    def walk(self, value: Any, path: str, depth: int = 0) -> Any:
+    def walk(self, value: Any, path: str | None = None, depth: int = 0) -> Any:
         if depth > _MAX_DEPTH:
             raise ValueError(f"[save] {path or 'the object'} is nested more than {_MAX_DEPTH} deep (a cycle?)")
         if isinstance(value, tg.Tensor):
-            return {"tensor": self.add(path or "tensor", value)}
+            return {"tensor": self.add("tensor" if path is None else path, value)}
         if isinstance(value, np.ndarray):
-            return {"array": self.add(path or "array", value)}
+            return {"array": self.add("array" if path is None else path, value)}
         if isinstance(value, np.generic):
             value = value.item()
         if value is None or isinstance(value, (bool, str)):
@@ -86,7 +86,7 @@ class _Saver:
             return int(value)
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else {"float": str(float(value))}
-        join = f"{path}." if path else ""
+        join = "" if path is None else f"{path}."
         if isinstance(value, Mapping):
             items = []
             for key, item in value.items():
@@ -186,7 +186,7 @@ def save(obj: Any, path: str | os.PathLike, *, metadata: Mapping[str, str] | Non
     7
     """
     saver = _Saver()
-    structure = saver.walk(obj, "")
+    structure = saver.walk(obj)
     extra = dict(metadata or {})
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in extra.items()) or _STRUCTURE in extra:
         raise TypeError("[save] expected metadata to map strings to strings")
@@ -307,6 +307,8 @@ def _check_entries(header: dict[str, Any], data_bytes: int, fail: Callable[[str]
         if begin > end or end > data_bytes:
             raise bad(f"data_offsets [{begin}, {end}] are not inside the {data_bytes} bytes of data (truncated file?)")
         carrier = np.dtype(_DTYPES[code][1])
+        if math.prod(n or 1 for n in shape) * carrier.itemsize >= 2**63:  # more than NumPy and we can address, empty or not
+            raise bad(f"{code} of shape {shape} has sizes whose product is 2^63 bytes or more")
         needed = math.prod(shape) * carrier.itemsize
         if needed != end - begin:
             raise bad(f"{code} of shape {shape} needs {needed} bytes, its data_offsets hold {end - begin}")

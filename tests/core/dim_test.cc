@@ -69,6 +69,24 @@ TEST(Shape, NumelOverflowIsAnError) {
   EXPECT_THROW(numel(Ints{int64_t(1) << 62, 4}), Error);
 }
 
+TEST(Dim, ArithmeticThatLeavesInt64IsAnError) {
+  const Dim big(int64_t(1) << 62), n = Dim::symbol("n");
+  EXPECT_EQ((big + Dim((int64_t(1) << 62) - 1)).value(), INT64_MAX);
+  EXPECT_THROW(big + big, SizeOverflow);
+  EXPECT_THROW(Dim(INT64_MIN) - Dim(1), SizeOverflow);
+  EXPECT_THROW(big * Dim(2), SizeOverflow);
+  EXPECT_THROW((n + big) + big, SizeOverflow);
+  EXPECT_THROW((n * big) * Dim(2), SizeOverflow);
+  EXPECT_THROW((n * big) - (n * Dim(INT64_MIN)), SizeOverflow);
+  EXPECT_THROW(contiguous_strides(Ints{0, int64_t(1) << 40, int64_t(1) << 40}), SizeOverflow);
+  try {
+    big * Dim(4);
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(), "expected sizes below 2^63, got 4611686018427387904 * 4");
+    EXPECT_EQ(e.kind(), ErrorKind::value);
+  }
+}
+
 TEST(Ints, GrowsPastItsRoom) {
   Ints v;
   for (int i = 0; i < 20; ++i) v.push_back(i);

@@ -57,6 +57,28 @@ TEST(DType, ScalarBitsRoundTrip) {
   EXPECT_EQ(Scalar::from_bits(Scalar(1 + 0x1p-7 + 0x1p-8).bits(DType::bf16), DType::bf16).as_double(), 1 + 0x1p-6);
 }
 
+TEST(DType, IntegersFitOrDoNot) {
+  const struct {
+    DType t;
+    int64_t low;
+    uint64_t high;
+  } ranges[] = {{DType::i8, -128, 127},         {DType::u8, 0, 255},         {DType::i16, -32768, 32767}, {DType::u16, 0, 65535},
+                {DType::i32, INT32_MIN, INT32_MAX}, {DType::u32, 0, UINT32_MAX}, {DType::i64, INT64_MIN, INT64_MAX}, {DType::u64, 0, UINT64_MAX}};
+  for (const auto& r : ranges) {
+    EXPECT_TRUE(Scalar(r.low).fits(r.t) && Scalar::unsigned_integer(r.high).fits(r.t)) << name_of(r.t);
+    if (r.low != INT64_MIN) EXPECT_FALSE(Scalar(r.low - 1).fits(r.t)) << name_of(r.t);
+    if (r.high != UINT64_MAX) EXPECT_FALSE(Scalar::unsigned_integer(r.high + 1).fits(r.t)) << name_of(r.t);
+    EXPECT_FALSE(Scalar::huge_integer(0x1p64).fits(r.t));
+    EXPECT_FALSE(Scalar::huge_integer(-0x1p70).fits(r.t));
+  }
+  EXPECT_TRUE(Scalar(300).fits(DType::f16) && Scalar(300).fits(DType::boolean) && Scalar(300.0).fits(DType::u8));
+  EXPECT_EQ(Scalar::unsigned_integer(UINT64_MAX).as_double(), 0x1p64);
+  EXPECT_EQ(Scalar::unsigned_integer(UINT64_MAX).bits(DType::u64), UINT64_MAX);
+  EXPECT_EQ(Scalar::from_bits(UINT64_MAX, DType::u64).as_double(), 0x1p64);
+  EXPECT_EQ(Scalar::huge_integer(0x1p100).bits(DType::f64), Scalar(0x1p100).bits(DType::f64));
+  EXPECT_THROW(check_fits("op", 300, DType::u8), Error);
+}
+
 TEST(DType, NamesBothWays) {
   for (int t = 0; t < kDTypeCount; ++t) {
     EXPECT_EQ(dtype_from_name(name_of(DType(t))), DType(t));

@@ -228,6 +228,61 @@ def test_hooks_that_raise_end_the_pass():
         z.register_hook(3)
 
 
+def test_a_hook_changes_only_its_own_path():
+    """The sum hands one gradient to both operands; a seed belongs to the caller; a saved tensor to the graph."""
+    a, b = tg.ones((3,), requires_grad=True), tg.ones((3,), requires_grad=True)
+    left, right = a * 1.0, b * 1.0
+    left.register_hook(lambda g: [g.mul_(5.0)] and None)
+    seed = tg.tensor([1.0, 2.0, 3.0])
+    (left + right).backward(seed)
+    assert a.grad.tolist() == [5.0, 10.0, 15.0] and b.grad.tolist() == [1.0, 2.0, 3.0] and seed.tolist() == [1.0, 2.0, 3.0]
+    # On leaves, and whichever operand comes first.
+    for first in (True, False):
+        a, b = tg.ones((3,), requires_grad=True), tg.ones((3,), requires_grad=True)
+        a.register_hook(lambda g: [g.zero_()] and None)
+        (a + b if first else b + a).backward(tg.ones(3))
+        assert a.grad.tolist() == [0.0] * 3 and b.grad.tolist() == [1.0] * 3
+    # A hook that keeps what it saw keeps that.
+    kept = []
+    a = tg.ones((3,), requires_grad=True)
+    a.register_hook(kept.append)
+    a.register_hook(lambda g: [g.mul_(2.0)] and None)
+    (a * 3.0).sum().backward()
+    assert kept[0].tolist() == [3.0] * 3 and a.grad.tolist() == [6.0] * 3
+
+
+def test_a_hook_that_refers_to_its_tensor_is_collected():
+    def leaf():
+        return tg.ones((2,), requires_grad=True)
+
+    def parameter():
+        return tg.nn.Parameter(tg.ones(2))
+
+    def result():
+        return leaf() * 2.0
+
+    for make in (leaf, parameter, result):
+        x = make()
+        x.register_hook(lambda g, x=x: g * x)
+        ref = weakref.ref(x)
+        del x
+        gc.collect()
+        assert ref() is None, make.__name__
+
+    # While a graph needs the hook, it lives although Python refers to the tensor no more.
+    x = leaf()
+    seen = []
+    x.register_hook(lambda g, x=x: seen.append(g + x.detach()))
+    y, ref = (x * 3.0).sum(), weakref.ref(x)
+    del x
+    gc.collect()
+    y.backward()
+    assert seen[0].tolist() == [4.0, 4.0]
+    del y
+    gc.collect()
+    assert ref() is None
+
+
 def test_hook_functions_are_let_go():
     class Callable:
         def __call__(self, g):

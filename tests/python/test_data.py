@@ -481,6 +481,7 @@ WRONG = {
     "truncated": (GOOD[:-1], "needs 6 bytes of elements, the file has 5|is truncated"),
     "too long": (GOOD + b"g", "needs 6 bytes of elements, the file has 7|bytes after"),
     "huge": (bytes([0, 0, 14, 4]) + struct.pack(">4I", *[2**32 - 1] * 4) + b"x", "bytes of elements"),
+    "huge and empty": (bytes([0, 0, 14, 4]) + struct.pack(">4I", *[2**32 - 1] * 3, 0), "2.63 bytes of elements"),
 }
 
 

@@ -17,6 +17,7 @@ import tengen as tg
     (lambda x: tg.sum(x, 1, False, 3, 4), r"sum\(\) takes at most 3 positional arguments .* got 5"),
     (lambda x: tg.sum(x, "a"), r"sum\(\): expected an integer or a sequence of integers for axis, got str"),
     (lambda x: tg.sum(x, 1.5), r"sum\(\): expected an integer"),
+    (lambda x: tg.zeros_like([1, 2]), r"zeros_like\(\): expected a Tensor for x, got list"),
     (lambda x: tg.sum([1, 2]), r"sum\(\): expected a Tensor for x, got list; use tg.tensor"),
     (lambda x: tg.add(x, "a"), r"add\(\): expected a Tensor for \w+, got str"),
     (lambda x: tg.reshape(x), r"reshape\(\): missing required argument 'shape'"),
@@ -30,7 +31,7 @@ import tengen as tg
     (lambda x: tg.tensor([1.0], dtype=3), "expected a dtype"),
     (lambda x: tg.tensor([1.0], device=3), "expected a device"),
     (lambda x: x.softmax(axis="last"), r"softmax\(\): expected an integer for axis, got str"),
-], ids=range(20))
+], ids=range(21))
 def test_type_errors(call, message):
     with pytest.raises(TypeError, match=message):
         call(tg.zeros(2, 3))

@@ -181,3 +181,44 @@ def test_dlpack_life_and_errors():
 def test_tensor_to_bytes_follows_the_order_of_elements():
     x = tg.arange(6).reshape(2, 3).T
     assert x._to_bytes() == np.arange(6).reshape(2, 3).T.tobytes()
+
+
+# ---- arrays that share a buffer ----------------------------------------------------------------------------------------
+
+
+def test_two_views_of_one_buffer_overlap():
+    """x[1:] += x[:-1] means the old x on the right, whichever way the two came about (NumPy is the oracle)."""
+    for n in (5, 5000):
+        for update in (lambda y, x: y.add_(x), lambda y, x: y.copy_(x), lambda y, x: y.__setitem__(slice(None), x),
+                       lambda y, x: tg.add(x, 1.0, out=y), lambda y, x: tg.cumsum(x, 0, out=y) if hasattr(tg, "cumsum") else None):
+            for front in (True, False):
+                a = np.arange(float(n), dtype="float32")
+                parts = (a[1:], a[:-1]) if front else (a[:-1], a[1:])
+                expected = tg.tensor(parts[0])  # the same on memory of their own
+                update(expected, tg.tensor(parts[1]))
+                update(*map(tg.from_numpy, parts))
+                np.testing.assert_array_equal(parts[0], expected.numpy())
+
+
+def test_one_buffer_under_two_shapes():
+    a = np.arange(16.0, dtype="float32").reshape(4, 4)
+    expected = a + a.T
+    tg.from_numpy(a).add_(tg.from_numpy(a.T))
+    np.testing.assert_array_equal(a, expected)
+    b = np.arange(4, dtype="int32")
+    x, y = tg.from_numpy(b), tg.from_numpy(b)  # the very same place: no copy is needed
+    x.add_(y)
+    assert b.tolist() == [0, 2, 4, 6]
+
+
+def test_from_numpy_refuses_what_it_cannot_share():
+    foreign = np.arange(3, dtype=">f4" if np.little_endian else "<f4")
+    with pytest.raises(ValueError, match=r"from_numpy\(\) shares memory.*byte order.*f4.*tg\.tensor\(array\)"):
+        tg.from_numpy(foreign)
+    assert tg.tensor(foreign).tolist() == [0.0, 1.0, 2.0] and tg.asarray(foreign).tolist() == [0.0, 1.0, 2.0]
+    with pytest.raises(ValueError):
+        tg.asarray(foreign, copy=False)
+    unaligned = np.zeros(9, np.uint8)[1:].view("<f4") if np.little_endian else None
+    if unaligned is not None:
+        with pytest.raises(ValueError, match="aligned"):
+            tg.from_numpy(unaligned)

@@ -50,6 +50,23 @@ def test_dtypes_and_shapes(tmp_path, dtype):
         assert same(tensors[name], back[name]), name
 
 
+@pytest.mark.parametrize("build", [
+    lambda a, b: {"": a}, lambda a, b: {"": a, "tensor": b}, lambda a, b: {"": {"": a, "x": b}, "n": 1}, lambda a, b: [{"": a}, b],
+    lambda a, b: {"": [a, b.numpy()]}, lambda a, b: a,
+], ids=range(6))
+def test_empty_keys_stay(tmp_path, build):
+    a, b = tg.tensor([1.0]), tg.tensor([2.0, 3.0])
+    tg.save(build(a, b), tmp_path / "t")
+    assert repr(tg.load(tmp_path / "t")) == repr(build(a, b))
+
+
+@pytest.mark.parametrize("shape", [[2**62, 4], [2**61], [0, 2**62, 2**62], [2**62, 0, 2**62], [0, 2**60]])
+def test_sizes_that_cannot_be_addressed(tmp_path, shape):
+    (tmp_path / "huge.safetensors").write_bytes(compose({"t": {"dtype": "F64", "shape": shape, "data_offsets": [0, 0]}}, b""))
+    with pytest.raises(ValueError, match=r"huge\.safetensors: tensor 't'"):
+        tg.load(tmp_path / "huge.safetensors")
+
+
 def test_bfloat16(tmp_path):
     values = np.array([1, -2.5, 3e38, 1e-40, np.inf, 0.1], np.float32)
     t = tg.tensor(values).to(tg.bfloat16)

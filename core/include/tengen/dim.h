@@ -103,6 +103,15 @@ namespace detail {
 struct Affine;  // interned: equal expressions have equal addresses
 }
 
+// Sizes that leave int64; a ValueError, to which an op's inference adds the op's name.
+class SizeOverflow : public Error {
+ public:
+  explicit SizeOverflow(const std::string& what) : Error(ErrorKind::value, "expected sizes below 2^63, got " + what) {}
+};
+int64_t checked_add(int64_t a, int64_t b);
+int64_t checked_sub(int64_t a, int64_t b);
+int64_t checked_mul(int64_t a, int64_t b);
+
 class Dim {
  public:
   Dim(int64_t value = 0) : value_(value) {}
@@ -117,9 +126,9 @@ class Dim {
   // The size with symbols replaced: lookup(name) gives each value.
   int64_t evaluate(int64_t (*lookup)(void*, const std::string&), void* context) const;
 
-  friend Dim operator+(Dim a, Dim b) { return !a.expr_ && !b.expr_ ? Dim(a.value_ + b.value_) : add(a, b, 1); }
-  friend Dim operator-(Dim a, Dim b) { return !a.expr_ && !b.expr_ ? Dim(a.value_ - b.value_) : add(a, b, -1); }
-  friend Dim operator*(Dim a, Dim b) { return !a.expr_ && !b.expr_ ? Dim(a.value_ * b.value_) : mul(a, b); }
+  friend Dim operator+(Dim a, Dim b) { return !a.expr_ && !b.expr_ ? Dim(checked_add(a.value_, b.value_)) : add(a, b, 1); }
+  friend Dim operator-(Dim a, Dim b) { return !a.expr_ && !b.expr_ ? Dim(checked_sub(a.value_, b.value_)) : add(a, b, -1); }
+  friend Dim operator*(Dim a, Dim b) { return !a.expr_ && !b.expr_ ? Dim(checked_mul(a.value_, b.value_)) : mul(a, b); }
   friend Dim floor_div(Dim a, int64_t b);
   // Same size for certain: equal numbers or identical expressions.
   friend bool operator==(Dim a, Dim b) { return a.value_ == b.value_ && a.expr_ == b.expr_; }

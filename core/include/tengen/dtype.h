@@ -36,7 +36,10 @@ DType promote(DType a, DType b);
 // gives the default float, f32; an int beside bool gives i64).
 struct Scalar {
   enum Kind : uint8_t { boolean, integer, floating };
+  // Integers beyond int64: `big` has its bits as uint64 in i; `huge` fits no dtype and is known by its double in f.
+  enum Range : uint8_t { word, big, huge };
   Kind kind = floating;
+  Range range = word;
   union {
     int64_t i;
     double f = 0;
@@ -46,12 +49,23 @@ struct Scalar {
   Scalar(int v) : kind(integer), i(v) {}
   Scalar(int64_t v) : kind(integer), i(v) {}
   Scalar(double v) : kind(floating), f(v) {}
-  double as_double() const { return kind == floating ? f : double(i); }
+  static Scalar unsigned_integer(uint64_t v);
+  static Scalar huge_integer(double v);
+  double as_double() const {
+    return kind == floating || range == huge ? f : range == big ? double(uint64_t(i)) : double(i);
+  }
   int64_t as_int() const { return kind == floating ? int64_t(f) : i; }
   // The scalar's bits as a value of dtype t, in the low end of the word.
   uint64_t bits(DType t) const;
+  // False for an integer outside an integer dtype's range.
+  bool fits(DType t) const { return kind != integer || holds(t, *this); }
   static Scalar from_bits(uint64_t bits, DType t);
+
+ private:
+  static bool holds(DType t, const Scalar& integer);
 };
+// OverflowError that names `op`, the dtype's range and the value, unless s fits t.
+void check_fits(const char* op, const Scalar& s, DType t);
 DType promote(DType a, Scalar::Kind b);
 DType default_dtype(Scalar::Kind k);  // f32, i64, bool
 

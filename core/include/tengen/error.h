@@ -8,7 +8,7 @@
 
 namespace tg {
 
-enum class ErrorKind { value, type, index, memory, runtime, not_implemented, device_lost, io };
+enum class ErrorKind { value, type, index, overflow, memory, runtime, not_implemented, device_lost, io };
 
 class Error : public std::exception {
  public:

@@ -291,7 +291,7 @@ class OpBuilder {
   OpBuilder& run_attr(std::string name, AttrKind kind, Attr value, std::string doc) { op_->attrs.push_back({std::move(name), std::move(doc), kind, std::move(value), true}); return *this; }
   OpBuilder& output(std::string name, std::string doc) { op_->outputs.push_back({std::move(name), std::move(doc)}); return *this; }
   OpBuilder& hidden_output(std::string name, std::string doc) { op_->outputs.push_back({std::move(name), std::move(doc), true}); return *this; }
-  OpBuilder& infer(InferFn f) { op_->infer = std::move(f); return *this; }
+  OpBuilder& infer(InferFn f);  // sizes that overflow raise ValueError with the op's name
   OpBuilder& canonical(CanonicalFn f) { op_->canonical = std::move(f); return *this; }
   OpBuilder& decompose(DecomposeFn f) { op_->decompose = std::move(f); return *this; }
   OpBuilder& view(DecomposeFn f) { op_->view = std::move(f); return *this; }
@@ -320,6 +320,8 @@ const std::vector<const Op*>& op_table();
 const Op* find_op(std::string_view name);   // NULL
 const Op& require_op(std::string_view name);  // ValueError with the nearest name
 std::string op_table_json();
+// The one of `names` that `word` was probably meant to be, or "" when none is near.
+std::string nearest_name(std::string_view word, std::span<const std::string> names);
 
 // In core/ops/<file>.cc: one function of this name holds the file's builder expressions; the build writes the calls.
 //   TG_OPS(softmax) { TG_OP(softmax).doc(...)...; TG_OP(softmax_backward)...; }

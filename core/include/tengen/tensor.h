@@ -140,6 +140,8 @@ class Tensor {
   TensorImpl* impl() const { return impl_.get(); }
   const Ref<TensorImpl>& ref() const { return impl_; }
   friend bool same(const Tensor& a, const Tensor& b) { return a.impl_ == b.impl_; }
+  // Whether a write through one may show in the other: one storage, or storages that others own and that overlap.
+  friend bool shares_memory(const Tensor& a, const Tensor& b);
 
   DType dtype() const { return impl_->dtype; }
   const Ints& shape() const { return impl_->shape; }

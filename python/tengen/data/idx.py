@@ -60,7 +60,10 @@ def _header(stream, path: str | os.PathLike) -> tuple[np.dtype, tuple[int, ...]]
     dims = stream.read(4 * rank)
     if len(dims) < 4 * rank:
         raise _fail(path, f"ends inside its header: {rank} dimensions need {4 * rank} bytes, got {len(dims)}")
-    return np.dtype(_DTYPES[head[2]]), struct.unpack(f">{rank}I", dims)
+    dtype, shape = np.dtype(_DTYPES[head[2]]), struct.unpack(f">{rank}I", dims)
+    if math.prod(n or 1 for n in shape) * dtype.itemsize >= 2**63:  # more than NumPy can address, empty or not
+        raise _fail(path, f"{'x'.join(map(str, shape))} {dtype.name}: sizes of 2^63 bytes of elements or more")
+    return dtype, shape
 
 
 def _body(stream, nbytes: int, path: str | os.PathLike) -> bytearray:
