@@ -185,4 +185,37 @@ MapBuilder::Program expand_program(const MapBuilder::Program& p, const std::func
   return b.finish(outs);
 }
 
+// ---- splitting -----------------------------------------------------------------------------------------------------------
+
+std::vector<SingleInst> split_program(const MapBuilder::Program& p) {
+  const size_t n_in = p.inputs.size(), n = p.insts.size();
+  std::vector<DType> types(p.inputs);
+  std::vector<SingleInst> out;
+  for (tg_map_inst inst : p.insts) {
+    SingleInst s;
+    std::array<bool, 3> is_value{};
+    for (size_t k = 0; k < inst.n_operands; ++k) {
+      const size_t id = inst.operand[k];
+      is_value[k] = id < n_in + n;
+      if (is_value[k]) {
+        s.inputs.push_back(uint16_t(id));
+        s.program.inputs.push_back(types[id]);
+      } else {
+        s.immediates.push_back(uint16_t(id - n_in - n));
+        s.program.immediates.push_back(p.immediates[id - n_in - n]);
+      }
+    }
+    size_t value = 0, immediate = s.inputs.size() + 1;
+    for (size_t k = 0; k < inst.n_operands; ++k) inst.operand[k] = uint16_t(is_value[k] ? value++ : immediate++);
+    DType t = DType::f32;
+    dtype_from_abi(inst.dtype, &t);
+    types.push_back(is_comparison(inst.opcode) ? DType::boolean : t);
+    s.program.insts = {inst};
+    s.program.outputs = {0};
+    s.program.output_dtypes = {types.back()};
+    out.push_back(std::move(s));
+  }
+  return out;
+}
+
 }  // namespace tg

@@ -9,4 +9,13 @@ bool is_optional_opcode(int opcode);
 // The program with every optional opcode that `keep` refuses written out in mandatory ones.
 MapBuilder::Program expand_program(const MapBuilder::Program& p, const std::function<bool(const tg_map_inst&)>& keep);
 
+
+// One instruction as a program of its own: result j of the whole is the result of the j-th.
+struct SingleInst {
+  MapBuilder::Program program;
+  std::vector<uint16_t> inputs;      // value ids of the whole: inputs, then results
+  std::vector<uint16_t> immediates;  // indices of the whole's
+};
+std::vector<SingleInst> split_program(const MapBuilder::Program& p);
+
 }  // namespace tg

@@ -98,6 +98,17 @@ OpBuilder::OpBuilder(const char* name, const char* file) {
   op_->file = path.substr(path.rfind('/') + 1);
 }
 
+OpBuilder& OpBuilder::infer(InferFn f) {
+  op_->infer = [f = std::move(f)](const Inference& c) {
+    try {
+      return f(c);
+    } catch (const SizeOverflow& e) {
+      raise(ErrorKind::value, "[", c.name(), "] ", e.what());
+    }
+  };
+  return *this;
+}
+
 int Op::required_inputs() const {
   int n = 0;
   for (const InputSpec& i : inputs) n += !i.optional && !i.variadic;
@@ -105,6 +116,14 @@ int Op::required_inputs() const {
 }
 
 const char* Inference::name() const { return op.name.c_str(); }
+
+std::string nearest_name(std::string_view word, std::span<const std::string> names) {
+  std::string best;
+  size_t distance = std::max<size_t>(1, (word.size() + 2) / 3) + 1;
+  for (const std::string& name : names)
+    if (const size_t d = edit_distance(word, name); d < distance) distance = d, best = name;
+  return best;
+}
 
 const std::vector<const Op*>& op_table() { return table().ops; }
 
@@ -115,12 +134,10 @@ const Op* find_op(std::string_view name) {
 
 const Op& require_op(std::string_view name) {
   if (const Op* op = find_op(name)) return *op;
-  const Op* nearest = nullptr;
-  size_t best = ~size_t(0);
-  for (const Op* op : op_table())
-    if (const size_t d = edit_distance(name, op->name); d < best) best = d, nearest = op;
-  raise(ErrorKind::value, "expected the name of an op, got '", name, "'",
-        nearest ? "; did you mean '" + nearest->name + "'?" : "");
+  std::vector<std::string> names;
+  for (const Op* op : op_table()) names.push_back(op->name);
+  const std::string near = nearest_name(name, names);
+  raise(ErrorKind::value, "expected the name of an op, got '", name, "'", near.empty() ? "" : "; did you mean '" + near + "'?");
 }
 
 std::string op_table_json() {

@@ -317,7 +317,7 @@ std::shared_ptr<MapPlan> select_map(Device* device, const char* op, MapBuilder::
       continue;
     }
     std::vector<MapPlan::Stage> stages;
-    const size_t n_in = p.inputs.size(), n = p.insts.size();
+    const size_t n_in = p.inputs.size();
     if (!too_long) {
       MapPlan::Stage s;
       s.kernel = plan_for(plugin, p);
@@ -327,35 +327,16 @@ std::shared_ptr<MapPlan> select_map(Device* device, const char* op, MapBuilder::
       for (size_t i = 0; i < p.immediates.size(); ++i) s.immediates.push_back(uint16_t(i));
       stages.push_back(std::move(s));
     } else {  // one instruction a stage, results in temporaries
-      std::vector<DType> types(n_in + n);
-      std::copy(p.inputs.begin(), p.inputs.end(), types.begin());
       bool ok = true;
-      for (size_t j = 0; j < n && ok; ++j) {
+      for (SingleInst& single : split_program(p)) {
         MapPlan::Stage s;
-        MapBuilder::Program single;
-        tg_map_inst inst = p.insts[j];
-        for (size_t k = 0; k < inst.n_operands; ++k) {
-          const size_t id = inst.operand[k];
-          if (id < n_in + n) {
-            s.inputs.push_back(uint16_t(id));
-            single.inputs.push_back(types[id]);
-          } else {
-            s.immediates.push_back(uint16_t(id - n_in - n));
-          }
-        }
-        size_t in = 0, imm = 0;
-        for (size_t k = 0; k < inst.n_operands; ++k)
-          inst.operand[k] = uint16_t(p.insts[j].operand[k] < n_in + n ? in++ : s.inputs.size() + 1 + imm++);
-        DType t = DType::f32;
-        dtype_from_abi(inst.dtype, &t);
-        types[n_in + j] = inst.opcode >= TG_MAP_EQ && inst.opcode <= TG_MAP_LE ? DType::boolean : t;
-        single.insts = {inst};
-        single.outputs = {0};
-        single.output_dtypes = {types[n_in + j]};
-        s.outputs.push_back(uint16_t(n_in + j));
-        s.kernel = plan_for(plugin, single);
+        s.kernel = plan_for(plugin, single.program);
+        s.inputs = std::move(single.inputs);
+        s.immediates = std::move(single.immediates);
+        s.outputs.push_back(uint16_t(n_in + stages.size()));
         ok = s.kernel != nullptr;
         stages.push_back(std::move(s));
+        if (!ok) break;
       }
       if (!ok) continue;
     }
@@ -367,6 +348,8 @@ std::shared_ptr<MapPlan> select_map(Device* device, const char* op, MapBuilder::
     result->program = std::move(p);
     if (!why) break;
   }
+  if (why)
+    for (const auto& [r, reason] : set.unusable) why->push_back({r.plugin->name, row_name(r), false, false, 0, r.row->row.score, reason});
   return result;
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Explanations: who would run a call and why; which plugin covers which op.
+#include <algorithm>
+
 #include "dispatch/call.h"
 
 namespace tg {
@@ -59,6 +61,19 @@ Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> 
   }
   set_trace(old);
   return out;
+}
+
+std::string kernel_name_problem(std::string_view op) {
+  std::vector<std::string> names;
+  for (const Op* o : op_table()) names.push_back(o->map ? "map" : o->kernel);
+  if (std::find(names.begin(), names.end(), op) != names.end()) return "";
+  const std::string what = "rows for '" + std::string(op) + "' are never asked for: ";
+  if (const Op* o = find_op(op))
+    return what + (o->map    ? "the op is a program of opcodes, which rows for 'map' run"
+                   : o->view ? "the op only makes a view"
+                             : "the op is always made of others");
+  const std::string near = nearest_name(op, names);
+  return what + "this version has no such op" + (near.empty() ? "" : "; did you mean '" + near + "'?");
 }
 
 std::vector<CoverageCell> coverage() {

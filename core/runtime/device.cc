@@ -109,12 +109,20 @@ std::string feature_refusal(const Device& device, const registry::Row& row) {
 
 }  // namespace
 
+bool Device::served_by(std::span<registry::LoadedPlugin* const> plugins) const {
+  for (const registry::LoadedPlugin* plugin : plugins)
+    for (const registry::Row& row : plugin->rows)
+      if (domain_refusal(*this, *plugin, row).empty()) return true;
+  return false;
+}
+
 const KernelSet& Device::kernels(const std::string& op) {
   std::lock_guard lock(mutex_);
   auto& slot = kernels_[op];
   if (slot) return *slot;
   slot = std::make_unique<KernelSet>();
-  for (registry::LoadedPlugin* plugin : Runtime::get().providers_for(*this)) {
+  std::vector<std::pair<registry::LoadedPlugin*, std::string>> left_out;
+  for (registry::LoadedPlugin* plugin : Runtime::get().providers_for(*this, &left_out)) {
     if (!plugin->brings_kernels()) continue;
     for (uint32_t i : plugin->rows_for(op)) {
       const registry::Row& row = plugin->rows[i];
@@ -130,6 +138,10 @@ const KernelSet& Device::kernels(const std::string& op) {
       slot->bakes_strides |= row.row.bake_strides != 0;
     }
   }
+  for (const auto& [plugin, why] : left_out)
+    if (plugin->brings_kernels())
+      for (uint32_t i : plugin->rows_for(op))
+        slot->unusable.emplace_back(RowRef{plugin, &plugin->rows[i], i, provider == plugin}, why);
   return *slot;
 }
 

@@ -126,6 +126,7 @@ class Device {
   // Throws when the device cannot be used now (lost, or the process has forked).
   void check_usable() const;
   const KernelSet& kernels(const std::string& op);  // cached
+  bool served_by(std::span<registry::LoadedPlugin* const> plugins) const;  // some row of theirs is for this device
   void forget_kernels();
   std::vector<Stream*> all_streams();
   void drop_stream(Stream* stream);
@@ -154,7 +155,10 @@ class Runtime {
   void set_default(Device* d) { default_ = d; }
   std::string default_reason();
   void end();
-  std::vector<registry::LoadedPlugin*> providers_for(const Device& device, std::vector<std::string>* reasons = nullptr);
+  // Plugins that may serve a device, best first. `left_out`: those that the user's TENGEN_PLUGIN=only:... keeps out, each
+  // with a sentence.
+  std::vector<registry::LoadedPlugin*> providers_for(
+      const Device& device, std::vector<std::pair<registry::LoadedPlugin*, std::string>>* left_out = nullptr);
 
  private:
   Runtime();

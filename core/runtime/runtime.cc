@@ -67,11 +67,11 @@ Runtime::Runtime() : registry([] {
     }
     if (plugin->brings_devices()) add_devices(plugin);
   }
-  for (const std::string& pin : registry::pin_from_environment())
+  const registry::Pin pinned = registry::pin_from_environment();
+  for (const std::string& pin : pinned.names)
     if (!registry.find(pin))
       std::fprintf(stderr, "tengen warning: TENGEN_PLUGIN names %s, which is not loaded; see `tengen plugins`\n", pin.c_str());
   ranked = providers_for(*host);
-  host->reason = ranked.empty() ? "no plugin has kernels for host memory" : "";
   std::string names;
   for (auto* p : ranked)
     if (p->brings_kernels()) {
@@ -80,8 +80,15 @@ Runtime::Runtime() : registry([] {
       if (serves) names += (names.empty() ? "" : ", ") + p->name;
     }
   host->usable = !names.empty();
-  host->reason = host->usable ? "kernels from " + names
-                              : "no plugin with kernels for host memory was found; see `tengen plugins`";
+  host->reason = host->usable  ? "kernels from " + names
+                 : pinned.only ? "TENGEN_PLUGIN=only:... leaves no plugin with kernels for host memory"
+                               : "no plugin with kernels for host memory was found; see `tengen plugins`";
+  if (pinned.only)
+    for (auto& d : devices)
+      if (!d->host && d->usable && !d->served_by(providers_for(*d))) {
+        d->usable = false;
+        d->reason = "TENGEN_PLUGIN=only:... leaves no plugin with kernels for it (its own is " + d->provider_name + ")";
+      }
 }
 
 void Runtime::add_devices(registry::LoadedPlugin* plugin) {
@@ -136,17 +143,20 @@ void Runtime::add_devices(registry::LoadedPlugin* plugin) {
   }
 }
 
-std::vector<registry::LoadedPlugin*> Runtime::providers_for(const Device& device, std::vector<std::string>* reasons) {
+std::vector<registry::LoadedPlugin*> Runtime::providers_for(
+    const Device& device, std::vector<std::pair<registry::LoadedPlugin*, std::string>>* left_out) {
   std::vector<registry::LoadedPlugin*> loaded = registry.loaded();
   std::vector<registry::Provider> providers;
   for (auto* p : loaded) providers.push_back({p->name, p->manifest.fallback && p != device.provider});
   registry::RankPolicy policy;
-  policy.pin = registry::pin_from_environment();
+  registry::Pin pin = registry::pin_from_environment();
+  policy.pin = std::move(pin.names);
+  policy.only = pin.only;
   policy.device_provider = device.provider ? device.provider->name : "";
   std::vector<registry::LoadedPlugin*> out;
   for (const auto& r : registry::rank(providers, policy)) {
-    out.push_back(loaded[r.index]);
-    if (reasons) reasons->push_back(r.reason);
+    if (!r.left_out) out.push_back(loaded[r.index]);
+    else if (left_out) left_out->emplace_back(loaded[r.index], r.reason);
   }
   return out;
 }

@@ -40,7 +40,10 @@ std::vector<Ranked> rank(std::span<const Provider> providers, const RankPolicy& 
           ns.value_or(0),
           !policy.device_provider.empty() && p.name == policy.device_provider};
     std::string reason;
-    if (k.pin != kNone) {
+    const bool left_out = policy.only && k.pin == kNone;
+    if (left_out) {
+      reason = "left out: TENGEN_PLUGIN=only:" + join(policy.pin, ",") + " names others";
+    } else if (k.pin != kNone) {
       reason = format("pinned by the user (%zu of %zu)", k.pin + 1, policy.pin.size());
     } else if (k.fallback) {
       reason = "a fallback: behind every other provider";
@@ -54,7 +57,7 @@ std::vector<Ranked> rank(std::span<const Provider> providers, const RankPolicy& 
       reason = "by name";
     }
     keys.push_back(k);
-    out.push_back({i, std::move(reason)});
+    out.push_back({i, std::move(reason), left_out});
   }
   std::stable_sort(out.begin(), out.end(), [&](const Ranked& x, const Ranked& y) {
     const Key &a = keys[x.index], &b = keys[y.index];
@@ -69,14 +72,20 @@ std::vector<Ranked> rank(std::span<const Provider> providers, const RankPolicy& 
   return out;
 }
 
-std::vector<std::string> pin_from_environment() {
-  std::vector<std::string> out;
-  for (auto& word : split(environment("TENGEN_PLUGIN"), ',')) {
+Pin pin_from_environment() {
+  Pin pin;
+  std::string text = environment("TENGEN_PLUGIN");
+  constexpr std::string_view kOnly = "only:";
+  if (text.starts_with(kOnly)) {
+    pin.only = true;
+    text.erase(0, kOnly.size());
+  }
+  for (auto& word : split(text, ',')) {
     const size_t begin = word.find_first_not_of(' ');
     if (begin == std::string::npos) continue;
-    out.push_back(word.substr(begin, word.find_last_not_of(' ') - begin + 1));
+    pin.names.push_back(word.substr(begin, word.find_last_not_of(' ') - begin + 1));
   }
-  return out;
+  return pin;
 }
 
 }  // namespace tg::registry

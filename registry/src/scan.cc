@@ -207,6 +207,8 @@ class Scanner {
     std::error_code error;
     const fs::path absolute = fs::absolute(path, error);
     const fs::file_status status = fs::status(absolute, error);
+    // A directory named twice (by the user and by the package that it belongs to) is searched once.
+    if (fs::is_directory(status) && !searched_.insert(fs::canonical(absolute, error)).second) return;
     if (!fs::exists(status)) {
       if (!place.optional) report(place, place.path, place.path + " does not exist");
     } else if (fs::is_directory(status)) {
@@ -282,6 +284,7 @@ class Scanner {
   }
 
   std::vector<Candidate> found_;
+  std::set<fs::path> searched_;
 };
 
 }  // namespace

@@ -91,7 +91,7 @@ void FloorTest::TearDown() {
   if (missing_.empty()) return;
   std::string list;
   for (const std::string& what : missing_) list += "\n  " + what;
-  if (offered_ == 0) GTEST_SKIP() << the_plugin().table().name << " does not offer:" << list;
+  if (offered_ == 0) GTEST_SKIP() << "never: " << the_plugin().table().name << " promises none of this:" << list;
   std::printf("[  PARTIAL ] %s does not offer:%s\n", the_plugin().table().name, list.c_str());
 }
 

@@ -93,6 +93,31 @@ class Command(unittest.TestCase):
         self.run_tengen("kernels", "--op", "nothing", code=1, TENGEN_PLUGIN_PATH=PLUGINS)
         self.run_tengen("kernels", "--plugin", "nobody", code=1)
 
+    def test_rows_that_no_call_asks_for(self):
+        sentences = ("rows for 'sofmax' are never asked for: this version has no such op; did you mean 'softmax'?",
+                     "rows for 'add' are never asked for: the op is a program of opcodes, which rows for 'map' run")
+        rows = {r["name"]: r for r in self.json("plugins", TENGEN_PLUGIN_PATH=PLUGINS)}
+        for sentence in sentences:
+            self.assertIn(sentence, rows["t_misspelt"]["notes"])
+            for words in (("plugins",), ("kernels",), ("kernels", "--plugin", "t_misspelt")):
+                self.run_tengen(*words, TENGEN_PLUGIN_PATH=PLUGINS)
+                self.assertIn(f"warning: plugin t_misspelt: {sentence}", self.err)
+        for name, row in rows.items():
+            if name != "t_misspelt":
+                self.assertFalse([n for n in row["notes"] if "never asked" in n], name)
+        self.run_tengen("kernels", "--plugin", "t_good", TENGEN_PLUGIN_PATH=PLUGINS)
+        self.assertNotIn("never asked", self.err)
+        self.assertIn("'sofmax'", self.run_tengen("plugins", "t_misspelt", TENGEN_PLUGIN_PATH=PLUGINS))
+
+    def test_a_directory_named_twice_is_listed_once(self):
+        link = os.path.join(self.home.name, "link")
+        os.symlink(PLUGINS, link)
+        once = self.json("plugins", TENGEN_PLUGIN_PATH=PLUGINS)
+        self.assertEqual(self.json("plugins", TENGEN_PLUGIN_PATH=f"{PLUGINS}:{link}:{PLUGINS}/"), once)
+        own = os.path.dirname([r["library"] for r in once if r["name"] == "reference"][0])
+        names = [r["name"] for r in self.json("plugins", TENGEN_PLUGIN_PATH=own)]
+        self.assertEqual(len(names), len(set(names)))
+
     def test_terminal_gets_colours_and_its_width(self):
         try:
             for end in pty.openpty():
@@ -159,6 +184,41 @@ class Command(unittest.TestCase):
                       ["add", "--shape", "4", "--shape", "4", "--device", "warp:0"]):
             self.run_tengen("why", *words, code=2)
             self.assertTrue(self.err.startswith("tengen: "), self.err)
+
+    def test_why_leaves_out_what_the_user_does(self):
+        words = ("why", "add", "--shape", "4", "--shape", "4")
+        candidates = self.json(*words, TENGEN_PLUGIN="only:reference")["candidates"]
+        self.assertEqual([c["plugin"] for c in candidates if c["ok"]], ["reference"])
+        for c in candidates:
+            if c["plugin"] == "cpu":
+                self.assertEqual(c["reason"], "left out: TENGEN_PLUGIN=only:reference names others")
+        self.run_tengen(*words, code=1, TENGEN_PLUGIN="only:nobody")
+        self.assertIn("TENGEN_PLUGIN names nobody", self.err)
+        self.assertEqual(self.json("devices", TENGEN_PLUGIN="only:reference")[0]["reason"], "kernels from reference")
+        chaos = [d for d in self.json("devices", TENGEN_PLUGIN="only:reference") if d["kind"] == "chaos"]
+        for d in chaos:
+            self.assertFalse(d["usable"])
+            self.assertIn("leaves no plugin with kernels for it", d["reason"])
+
+    def test_why_shows_every_step(self):
+        words = ("why", "softmax", "--shape", "4x8")
+        answer = self.json(*words, TENGEN_PLUGIN="only:reference")
+        self.assertEqual(answer["verdict"], "decomposition")
+        steps = answer["steps"]
+        self.assertGreaterEqual(len(steps), 3)
+        for s in steps:
+            self.assertGreaterEqual(s["count"], 1)
+            if s["how"] == "decomposition":
+                continue
+            chosen = [c for c in s["candidates"] if c["chosen"]]
+            self.assertEqual(len(chosen), 1, s)
+            self.assertTrue(s["how"].startswith("reference/"), s)
+        self.assertIn("floor_reduce", [s["op"] for s in steps])
+        text = self.run_tengen(*words, TENGEN_PLUGIN="only:reference")
+        self.assertIn("--all shows", text)
+        self.assertIn("reference/", text)
+        self.assertNotIn("chosen: ranks first", text)
+        self.assertIn("chosen: ranks first", self.run_tengen(*words, "--all", TENGEN_PLUGIN="only:reference"))
 
     def test_doctor(self):
         rows = self.json("doctor")

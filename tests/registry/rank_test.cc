@@ -44,7 +44,26 @@ TEST(Rank, NothingToRank) { EXPECT_TRUE(rank({}, {}).empty()); }
 
 TEST(Rank, PinFromEnvironment) {
   const ScopedEnv pin("TENGEN_PLUGIN", "cpu, reference,,  x ,");
-  EXPECT_EQ(pin_from_environment(), (Names{"cpu", "reference", "x"}));
+  EXPECT_EQ(pin_from_environment().names, (Names{"cpu", "reference", "x"}));
+  EXPECT_FALSE(pin_from_environment().only);
+}
+
+TEST(Rank, OnlyLeavesTheOthersOut) {
+  const ScopedEnv pin("TENGEN_PLUGIN", "only:zeta, cpu");
+  const Pin p = pin_from_environment();
+  EXPECT_TRUE(p.only);
+  EXPECT_EQ(p.names, (Names{"zeta", "cpu"}));
+  RankPolicy policy;
+  policy.pin = p.names;
+  policy.only = p.only;
+  policy.device_provider = "alpha";
+  Names serving, left_out;
+  for (const auto& r : rank(kProviders, policy)) {
+    (r.left_out ? left_out : serving).push_back(kProviders[r.index].name);
+    if (r.left_out) EXPECT_EQ(r.reason, "left out: TENGEN_PLUGIN=only:zeta,cpu names others");
+  }
+  EXPECT_EQ(serving, (Names{"zeta", "cpu"}));
+  EXPECT_EQ(left_out, (Names{"alpha", "cuda", "slow"}));
 }
 
 }  // namespace

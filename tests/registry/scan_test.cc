@@ -110,6 +110,17 @@ TEST(Scan, SameLibraryTwice) {
   EXPECT_NE(found[1].reason.find("the same library"), std::string::npos);
 }
 
+TEST(Scan, ADirectoryNamedTwiceIsSearchedOnce) {
+  TempDir dir;
+  install("t_good", dir / "a");
+  fs::create_directory_symlink(dir / "a", dir / "b");
+  ScanOptions o = only({dir / "a", dir / "b", (dir / "a").string() + "/"});
+  o.extra_dirs = {(dir / "a").string()};
+  const auto found = scan(o);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_TRUE(found[0].usable()) << found[0].reason;
+}
+
 TEST(Scan, WorkingDirectoryIsNeverSearched) {
   TempDir dir;
   install("t_good", dir.path());

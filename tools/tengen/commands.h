@@ -24,6 +24,10 @@ class UsageError : public std::runtime_error {
 // Plugins that belong to this program's own installation or build tree.
 std::vector<std::string> own_plugin_dirs();
 registry::ScanOptions scan_options();
+// What the author of a plugin should hear about its manifest: rows that no call asks for. One sentence each.
+std::vector<std::string> manifest_problems(const registry::Candidate& c);
+// Prints them on stderr, once each.
+void warn_of_manifest(const Context& context, const registry::Candidate& c);
 // Tells the core where those plugins are; before its first use.
 void prepare_core();
 
@@ -54,6 +58,7 @@ int run_coverage(const Context& c, const CoverageOptions& options);
 struct WhyOptions {
   std::string op, device;
   std::vector<std::string> dtypes, shapes, attrs;
+  bool all = false;  // the candidates of every step of a decomposition
 };
 int run_why(const Context& c, const WhyOptions& options);
 

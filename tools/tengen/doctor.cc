@@ -43,6 +43,7 @@ void check_plugins(Report& r) {
     if (c.usable()) {
       usable.push_back(c.name);
       for (const auto& note : c.notes) r.attend("plugin", c.name + ": " + note);
+      for (const auto& problem : manifest_problems(c)) r.attend("plugin", c.name + ": " + problem);
     } else if (c.status != registry::Status::kShadowed) {
       r.fail("plugin", c.name + " (" + registry::to_string(c.status) + "): " + c.reason);
     }
@@ -136,7 +137,7 @@ void check_environment(Report& r) {
     r.fail("environment", "TENGEN_PROBE: expected auto, always or never, got '" + probe + "'");
   std::set<std::string> known;
   for (const auto& c : registry::scan(scan_options())) known.insert(c.name);
-  for (const auto& pin : registry::pin_from_environment()) {
+  for (const auto& pin : registry::pin_from_environment().names) {
     if (!known.count(pin))
       r.fail("environment", "TENGEN_PLUGIN names '" + pin + "', but no plugin of that name was found");
   }

@@ -2,6 +2,8 @@
 // tengen kernels [--op] [--dtype] [--plugin]: the rows of the usable plugins, from their manifests. Exit code 1: none.
 #include <cstdio>
 
+#include <tengen/runtime.h>
+
 #include "commands.h"
 
 namespace tg::cli {
@@ -38,6 +40,7 @@ std::string remarks(const registry::ManifestRow& r, const std::string& missing) 
     add("not on this CPU: lacks " + missing);
   else if (!r.features.empty())
     add("needs " + r.features);
+  if (const std::string problem = kernel_name_problem(r.op); !problem.empty()) add(problem);
   if (r.op == "map") add(opcode_text(r));
   if (r.max_insts) add("at most " + std::to_string(r.max_insts) + " instructions");
   if (r.max_rank) add("rank up to " + std::to_string(r.max_rank));
@@ -78,7 +81,8 @@ int run_kernels(const Context& context, const KernelsOptions& options) {
                {"deterministic", ""},
                {"remarks", "REMARKS"}});
   bool plugin_met = options.plugin.empty();
-  for (const auto& c : registry::scan(scan_options())) {
+  const auto candidates = registry::scan(scan_options());
+  for (const auto& c : candidates) {
     if (!options.plugin.empty() && c.name != options.plugin) continue;
     if (!c.usable()) {
       if (!options.plugin.empty() && c.status != registry::Status::kShadowed)
@@ -99,6 +103,9 @@ int run_kernels(const Context& context, const KernelsOptions& options) {
     }
   }
   if (context.json || !table.empty()) table.print(context);
+  std::fflush(stdout);
+  for (const auto& c : candidates)
+    if (options.plugin.empty() || c.name == options.plugin) warn_of_manifest(context, c);
   if (table.empty() && !context.json)
     std::fprintf(stderr, "%s\n",
                  plugin_met ? "no kernel row matches" : ("no usable plugin is named '" + options.plugin + "'").c_str());

@@ -122,6 +122,7 @@ int run(int argc, char** argv) {
                   "shape of one input, 64x64 or 64,64; scalar for rank 0; 8x4:i64 sets its dtype too");
   sub->add_option("--attr", why.attrs, "name=value; lists as 1,2");
   sub->add_option("--device", why.device, "the device (default: the one that would be chosen)");
+  sub->add_flag("--all", why.all, "of a decomposition: who else could run each of its steps (--json always has them)");
   sub->callback([&] { chosen = [&](const Context& c) { return run_why(c, why); }; });
 
   sub = add("doctor", "Checks this installation and says what to do.");

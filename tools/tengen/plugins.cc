@@ -2,6 +2,9 @@
 // tengen plugins [NAME] [--probe]: what the search finds. Exit code 1 where nothing is usable.
 #include <cstdio>
 #include <map>
+#include <set>
+
+#include <tengen/runtime.h>
 
 #include "commands.h"
 
@@ -100,6 +103,22 @@ void details(const Context& c, const Candidate& p, const std::vector<registry::P
 
 }  // namespace
 
+std::vector<std::string> manifest_problems(const Candidate& c) {
+  std::vector<std::string> out;
+  if (!c.manifest || !c.usable()) return out;
+  std::set<std::string> seen;
+  for (const auto& row : c.manifest->kernels) {
+    if (!seen.insert(row.op).second) continue;
+    if (std::string problem = kernel_name_problem(row.op); !problem.empty()) out.push_back(std::move(problem));
+  }
+  return out;
+}
+
+void warn_of_manifest(const Context& context, const Candidate& c) {
+  for (const auto& problem : manifest_problems(c))
+    std::fprintf(stderr, "%s\n", wrap(context, "warning: plugin " + c.name + ": " + problem, 2).c_str());
+}
+
 int run_plugins(const Context& context, const PluginsOptions& options) {
   const auto probing = registry::ProbeOptions::from_environment();
   Table table({{"name", "NAME"},
@@ -116,11 +135,13 @@ int run_plugins(const Context& context, const PluginsOptions& options) {
                {"probed", ""},
                {"where", "LIBRARY OR REASON"}});
   bool any_usable = false, met = false;
-  for (Candidate& c : registry::scan(scan_options())) {
+  std::vector<Candidate> candidates = registry::scan(scan_options());
+  for (Candidate& c : candidates) {
     if (!options.name.empty() && c.name != options.name) continue;
     std::vector<registry::ProbedDevice> devices;
     if (options.probe) try_out(c, probing, &devices);
     any_usable |= c.usable();
+    for (auto& problem : manifest_problems(c)) c.notes.push_back(std::move(problem));
     if (!options.name.empty() && !context.json) {
       if (met) std::printf("\n");
       details(context, c, devices);
@@ -140,6 +161,10 @@ int run_plugins(const Context& context, const PluginsOptions& options) {
                c.usable() ? dim(c.library.string()) : Cell(c.reason)});
   }
   if (context.json || options.name.empty()) table.print(context);
+  if (!context.json && options.name.empty()) {
+    std::fflush(stdout);
+    for (const Candidate& c : candidates) warn_of_manifest(context, c);
+  }
   if (!met && !context.json) {
     std::fprintf(stderr, "%s\n",
                  options.name.empty()

@@ -107,10 +107,59 @@ std::string verdict_text(const Why& w) {
   if (w.verdict == "view") return w.op + " on " + w.device + ": a view; no kernel runs";
   if (w.verdict == "decomposition")
     return w.op + " on " + w.device + ": made of other ops" +
-           (w.candidates.empty() ? "" : "; the first of them that computes:");
+           (w.candidates.empty() ? "" : ", as no plugin takes it whole:");
   if (w.verdict == "fallback")
     return w.op + " on " + w.device + ": no kernel here; it runs on host memory, with copies";
   return w.op + " on " + w.device + ": nothing can run it";
+}
+
+Table candidate_table(const std::vector<WhyCandidate>& candidates) {
+  Table table({{"plugin", "PLUGIN"},
+               {"kernel", "KERNEL"},
+               {"score", "SCORE"},
+               {"ok", ""},
+               {"chosen", "CHOSEN"},
+               {"est_ns", ""},
+               {"reason", "WHY"}});
+  for (const auto& k : candidates) {
+    const Style style = k.chosen ? Style::kGood : k.ok ? Style::kPlain : Style::kDim;
+    table.row({Cell(k.plugin, style), Cell(k.kernel, style), number(k.score),
+               Cell("", Style::kPlain, k.ok ? "true" : "false"),
+               Cell(k.chosen ? "yes"
+                    : k.ok   ? "could"
+                             : "no",
+                    style, k.chosen ? "true" : "false"),
+               number(k.est_ns), Cell(k.reason, style)});
+  }
+  return table;
+}
+
+std::string steps_json(const std::vector<WhyStep>& steps) {
+  std::string out = "[";
+  for (const auto& s : steps)
+    out += (out.size() > 1 ? ", " : "") + json_object({{"op", json_text(s.op)},
+                                                       {"dtypes", json_text(s.dtypes)},
+                                                       {"how", json_text(s.how)},
+                                                       {"count", std::to_string(s.count)},
+                                                       {"candidates", candidate_table(s.candidates).json()}});
+  return out + "]";
+}
+
+// The ops that a decomposition calls; with `all`, the candidates of each under it.
+void print_steps(const Context& context, const std::vector<WhyStep>& steps, bool all) {
+  Table table({{"op", "STEP"}, {"dtypes", "DTYPES"}, {"count", "CALLS"}, {"how", "RUN BY"}});
+  for (const auto& s : steps)
+    table.row({s.op, s.dtypes, number(s.count), s.how == "decomposition" ? dim("other ops") : Cell(s.how)});
+  table.print(context);
+  if (!all) {
+    std::printf("\n%s\n", paint(context, Style::kDim, "--all shows who else could run each step").c_str());
+    return;
+  }
+  for (const auto& s : steps) {
+    if (s.candidates.empty()) continue;
+    std::printf("\n%s\n%s", paint(context, Style::kBold, s.op + " of " + s.dtypes).c_str(),
+                candidate_table(s.candidates).text(context).c_str());
+  }
 }
 
 }  // namespace
@@ -142,38 +191,22 @@ int run_why(const Context& context, const WhyOptions& options) {
   Device* device = options.device.empty() ? default_device() : find_device(options.device);
   const Why w = why(op, specs, attrs, device);
 
-  Table candidates({{"plugin", "PLUGIN"},
-                    {"kernel", "KERNEL"},
-                    {"score", "SCORE"},
-                    {"ok", ""},
-                    {"chosen", "CHOSEN"},
-                    {"est_ns", ""},
-                    {"reason", "WHY"}});
-  for (const auto& k : w.candidates) {
-    const Style style = k.chosen ? Style::kGood : k.ok ? Style::kPlain : Style::kDim;
-    candidates.row({Cell(k.plugin, style), Cell(k.kernel, style), number(k.score),
-                    Cell("", Style::kPlain, k.ok ? "true" : "false"),
-                    Cell(k.chosen ? "yes"
-                         : k.ok   ? "could"
-                                  : "no",
-                         style, k.chosen ? "true" : "false"),
-                    number(k.est_ns), Cell(k.reason, style)});
-  }
+  const Table candidates = candidate_table(w.candidates);
   const bool runs = w.verdict != "none";
   if (context.json) {
     std::printf("%s\n", json_object({{"op", json_text(w.op)},
                                      {"device", json_text(w.device)},
                                      {"verdict", json_text(w.verdict)},
                                      {"candidates", candidates.json()},
-                                     {"steps", json_list(w.steps)}})
+                                     {"steps", steps_json(w.steps)}})
                             .c_str());
     return runs ? kOk : kNone;
   }
   std::printf("%s\n", wrap(context, paint(context, runs ? Style::kBold : Style::kBad, verdict_text(w)), 2).c_str());
   if (!candidates.empty()) std::printf("\n%s", candidates.text(context).c_str());
   if (!w.steps.empty()) {
-    std::printf("\n%s\n", paint(context, Style::kBold, "STEPS").c_str());
-    for (const auto& step : w.steps) std::printf("  %s\n", wrap(context, step, 4).c_str());
+    std::printf("\n");
+    print_steps(context, w.steps, options.all);
   }
   return runs ? kOk : kNone;
 }

@@ -90,15 +90,23 @@ struct WhyCandidate {
   int32_t score = 0;
   std::string reason;
 };
+struct WhyStep {                    // an op that a decomposition called
+  std::string op, dtypes, how;      // how: "plugin/kernel", "decomposition", "fallback"
+  int64_t count = 1;                // calls of this op, dtypes and outcome
+  std::vector<WhyCandidate> candidates;  // of its first call
+};
 struct Why {
   std::string op, device, verdict;  // "kernel", "decomposition", "view", "fallback", "none"
   std::vector<WhyCandidate> candidates;
-  std::vector<std::string> steps;   // ops that the decomposition called, with the kernel of each
+  std::vector<WhyStep> steps;       // of a decomposition, in the order of their first calls
 };
 class Op;
 class Attr;
 struct TensorSpec;
 Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> attrs, Device* device);
+// What a plugin's manifest should hear about a row of this op: "" when calls ask for such rows, else a sentence (a misspelt
+// name, or an op that has no rows of its own).
+std::string kernel_name_problem(std::string_view op);
 struct CoverageCell {
   std::string op, plugin;
   std::string state;  // "kernel", "decomposes", "view", "no"

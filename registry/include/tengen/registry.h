@@ -302,6 +302,7 @@ struct Provider {
 
 struct RankPolicy {
   std::vector<std::string> pin;     // the user's order, TENGEN_PLUGIN
+  bool only = false;                // those alone serve, the others are left out
   std::vector<std::string> prefer;  // the application's order
   std::string device_provider;      // owner of the memory domain; "": host
   // Measured time of a provider for the question at hand; nullopt: not measured. Unmeasured ones follow measured ones.
@@ -310,11 +311,18 @@ struct RankPolicy {
 
 struct Ranked {
   size_t index = 0;    // into the providers given
-  std::string reason;  // "pinned by the user (1st of 2)"
+  std::string reason;  // "pinned by the user (1 of 2)"
+  bool left_out = false;  // by RankPolicy::only; such providers come last
 };
 // Best first: pin > policy > measurement > the device's own provider > name; fallbacks last unless pinned.
 std::vector<Ranked> rank(std::span<const Provider> providers, const RankPolicy& policy);
-std::vector<std::string> pin_from_environment();  // TENGEN_PLUGIN, split at commas
+
+// TENGEN_PLUGIN: "a,b" puts these first, "only:a,b" lets nobody else serve.
+struct Pin {
+  std::vector<std::string> names;
+  bool only = false;
+};
+Pin pin_from_environment();
 
 }  // namespace tg::registry
 #endif  // TENGEN_REGISTRY_H_
