@@ -3,6 +3,8 @@
 // answer is shapes without negative sizes, or an error that is the user's.
 #include <tengen/runtime.h>
 
+#include <cmath>
+
 #include "bytes.h"
 #include "dispatch/call.h"
 

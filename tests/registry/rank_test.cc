@@ -60,7 +60,7 @@ TEST(Rank, OnlyLeavesTheOthersOut) {
   Names serving, left_out;
   for (const auto& r : rank(kProviders, policy)) {
     (r.left_out ? left_out : serving).push_back(kProviders[r.index].name);
-    if (r.left_out) EXPECT_EQ(r.reason, "left out: TENGEN_PLUGIN=only:zeta,cpu names others");
+    EXPECT_EQ(r.left_out, r.reason == "left out: TENGEN_PLUGIN=only:zeta,cpu names others");
   }
   EXPECT_EQ(serving, (Names{"zeta", "cpu"}));
   EXPECT_EQ(left_out, (Names{"alpha", "cuda", "slow"}));
