@@ -28,7 +28,7 @@ inline Tensor target_of(const Call& c) {
 }
 // An operand of an update; a copy where it lies in the target's memory.
 inline Tensor apart(const Tensor& x, const Tensor& target) {
-  return x.storage() == target.storage() ? op<"copy">({x}) : x;
+  return shares_memory(x, target) ? op<"copy">({x}) : x;
 }
 // y[.., index[.., j, ..], ..] is set to, gains or is raised to u[.., j, ..], in y's memory.
 inline void scatter_into(const Tensor& y, const Tensor& index, const Tensor& u, int64_t axis, int64_t kind) {

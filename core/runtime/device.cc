@@ -140,8 +140,10 @@ const KernelSet& Device::kernels(const std::string& op) {
   }
   for (const auto& [plugin, why] : left_out)
     if (plugin->brings_kernels())
-      for (uint32_t i : plugin->rows_for(op))
-        slot->unusable.emplace_back(RowRef{plugin, &plugin->rows[i], i, provider == plugin}, why);
+      for (uint32_t i : plugin->rows_for(op)) {
+        const std::string elsewhere = domain_refusal(*this, *plugin, plugin->rows[i]);
+        slot->unusable.emplace_back(RowRef{plugin, &plugin->rows[i], i, provider == plugin}, elsewhere.empty() ? why : elsewhere);
+      }
   return *slot;
 }
 
