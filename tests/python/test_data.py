@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """tengen.data: datasets, samplers, the loader with and without workers, IDX files, the embedded digits."""
+import errno
 import gzip
+import multiprocessing
 import os
+import pickle
 import signal
 import struct
 import subprocess
@@ -33,6 +36,7 @@ from tengen.data import (
     random_split,
     read_idx,
     stratified_split,
+    transport,
     write_idx,
 )
 
@@ -566,3 +570,30 @@ def test_digits_are_scikit_learns():
     theirs = datasets.load_digits()
     ours = load_digits(held_out=0)
     assert (ours.train_images == theirs.images).all() and (ours.train_labels == theirs.target).all()
+
+
+# ---- messages --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [[400_001, 0], [0, 400_001], [400_001, 3, 0, 0]])
+def test_large_messages_with_empty_arrays(sizes):
+    """A picture without boxes: the empty array lies at the end of the shared file."""
+    here, there = multiprocessing.Pipe()
+    arrays = [np.arange(n, dtype=np.uint8) for n in sizes]
+    transport.send(here, 1, 2, 0, arrays)
+    epoch, number, kind, parts = transport.receive(there)
+    assert (epoch, number, kind) == (1, 2, 0)
+    for a, b in zip(arrays, pickle.loads(parts[0], buffers=parts[1:])):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_nothing_is_sent_when_memory_runs_out(monkeypatch):
+    """Else the error that the worker sends instead would be read as the message's arrays."""
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space")
+
+    here, there = multiprocessing.Pipe()
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="no space"):
+        transport.send(here, 1, 2, 0, np.zeros(400_000, np.uint8))
+    assert not there.poll()

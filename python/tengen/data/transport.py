@@ -27,20 +27,21 @@ def send(pipe: Connection, epoch: int, number: int, kind: int, value: Any) -> No
     data = pickle.dumps(value, 5, buffer_callback=buffers.append)
     parts = [b.raw() for b in buffers]
     sizes = [len(part) for part in parts]
-    shared = sum(sizes) >= SHARED
-    pipe.send_bytes(pickle.dumps((epoch, number, kind, sizes, shared)))
-    pipe.send_bytes(data)
-    if not shared:
-        for part in parts:
-            if len(part):
-                pipe.send_bytes(part)
+    head = pickle.dumps((epoch, number, kind, sizes, sum(sizes) >= SHARED))
+    if sum(sizes) < SHARED:
+        for message in (head, data, *(part for part in parts if len(part))):
+            pipe.send_bytes(message)
         return
     file = os.memfd_create("tengen-batch", os.MFD_CLOEXEC)
-    try:
-        for part, start in zip(parts, _starts(sizes)):
+    try:  # nothing is sent before the file is whole: memory may run out, and then the caller sends an error instead
+        starts, size = _places(sizes)
+        os.ftruncate(file, size)
+        for part, start in zip(parts, starts):
             while len(part):
                 done = os.pwrite(file, part, start)
                 part, start = part[done:], start + done
+        pipe.send_bytes(head)
+        pipe.send_bytes(data)
         reduction.send_handle(pipe, file, None)
     finally:
         os.close(file)
@@ -59,17 +60,17 @@ def receive(pipe: Connection) -> tuple[int, int, int, list[Any]]:
         return epoch, number, kind, parts
     file = reduction.recv_handle(pipe)
     try:
-        starts = _starts(sizes)
-        memory = mmap.mmap(file, max(start + size for start, size in zip(starts, sizes)))
+        starts, size = _places(sizes)
+        memory = mmap.mmap(file, size)
     finally:
         os.close(file)
     return epoch, number, kind, parts + [np.frombuffer(memory, np.uint8, size, start) for start, size in zip(starts, sizes)]
 
 
-def _starts(sizes: list[int]) -> list[int]:
-    """Where each array begins in the file."""
+def _places(sizes: list[int]) -> tuple[list[int], int]:
+    """Where each array begins in the file, and the file's size."""
     starts, end = [], 0
     for size in sizes:
         starts.append(end)
         end += -(-size // _ALIGN) * _ALIGN
-    return starts
+    return starts, end

@@ -143,7 +143,7 @@ class _State:
             for pipe in wait(list(pipes)):
                 try:
                     epoch, number, kind, parts = receive(pipe)
-                except (EOFError, OSError):
+                except Exception:  # its end, or a message that cannot be read: either way nothing more comes of it
                     worker = pipes.pop(pipe)
                     pipe.close()
                     with self.changed:
