@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import io
 import os
+import socket
 import struct
 import tarfile
 import threading
@@ -67,6 +68,28 @@ def test_download(server, tmp_path):
     with pytest.raises(OSError, match="a.bin"):
         download(url + "a.bin", tmp_path / "b.bin")
     assert sorted(os.listdir(tmp_path)) == ["new", "served"]
+
+
+def test_downloaded_files_are_as_readable_as_others(server, tmp_path):
+    root, url = server
+    (root / "a.bin").write_bytes(b"x")
+    (tmp_path / "plain").write_bytes(b"x")
+    assert download(url + "a.bin", tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_download_from_what_does_not_speak_http(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as serving:
+        def answer():
+            with serving.accept()[0] as caller:
+                caller.recv(1000)
+                caller.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(OSError, match="cannot be fetched"):
+            download(f"http://127.0.0.1:{serving.getsockname()[1]}/a", tmp_path / "a")
+        thread.join()
+    assert os.listdir(tmp_path) == []
 
 
 def test_download_with_another_checksum_leaves_things_as_they_were(server, tmp_path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
+
+from tengen._serialization import write_atomically
 
 _CHUNK = 1 << 18
 
@@ -64,32 +67,30 @@ def download(url: str, path: str | os.PathLike, md5: str | None = None, sha256: 
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     digests = [hashlib.new(kind, usedforsecurity=False) for kind, _ in wanted]
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            try:
-                with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 (the caller's URL)
-                    length = answer.headers.get("Content-Length")
-                    total, done = int(length) if length and length.isdigit() else None, 0
-                    while chunk := answer.read(_CHUNK):
-                        file.write(chunk)
-                        for digest in digests:
-                            digest.update(chunk)
-                        done += len(chunk)
-                        if progress:
-                            _show(path.name, done, total)
-                if progress and sys.stderr.isatty():
-                    print(file=sys.stderr)
-            except urllib.error.URLError as error:
-                raise OSError(f"[download] {url} cannot be fetched: {error.reason}; put the file at {path} by hand") from error
-            if total is not None and done != total:
-                raise OSError(f"[download] {url} ended early: expected {total} bytes, got {done}")
+
+    def write(file: Any) -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 (the caller's URL)
+                length = answer.headers.get("Content-Length")
+                total, done = int(length) if length and length.isdigit() else None, 0
+                while chunk := answer.read(_CHUNK):
+                    file.write(chunk)
+                    for digest in digests:
+                        digest.update(chunk)
+                    done += len(chunk)
+                    if progress:
+                        _show(path.name, done, total)
+            if progress and sys.stderr.isatty():
+                print(file=sys.stderr)
+        except (urllib.error.URLError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or repr(error)
+            raise OSError(f"[download] {url} cannot be fetched: {reason}; put the file at {path} by hand") from error
+        if total is not None and done != total:
+            raise OSError(f"[download] {url} ended early: expected {total} bytes, got {done}")
         for (kind, value), digest in zip(wanted, digests):
             if digest.hexdigest() != value:
                 raise ValueError(f"[download] {url}: expected {kind} {value}, got {digest.hexdigest()}; the file has changed or "
                                  f"was damaged on the way")
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+
+    write_atomically(path, write)
     return path
