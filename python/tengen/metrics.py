@@ -82,7 +82,10 @@ class Mean(Metric):
 
 
 class TopKAccuracy(Metric):
-    """The share of targets that are among the k highest scores [N, C]; of equal scores the lower class counts as higher."""
+    """The share of targets that are among the k highest scores [N, C]; of equal scores the lower class counts as higher.
+
+    NaN is among none.
+    """
 
     _state = ("right", "seen")
 
@@ -96,8 +99,11 @@ class TopKAccuracy(Metric):
         scores, target = _array(prediction), _array(target)
         if scores.ndim != 2 or target.shape != scores.shape[:1]:
             raise self._fail("scores [N, C] and targets [N]", f"{scores.shape} and {target.shape}")
+        if len(target) and not 0 <= target.min() <= target.max() < scores.shape[1]:
+            raise self._fail(f"targets in [0, {scores.shape[1]})", f"classes from {target.min()} to {target.max()}")
         own = np.take_along_axis(scores, target[:, None].astype(np.int64), 1)
         before = (scores > own).sum(1) + ((scores == own) & (np.arange(scores.shape[1]) < target[:, None])).sum(1)
+        before[np.isnan(own[:, 0])] = scores.shape[1] + self.k  # NaN is among no highest
         self.right += int((before < self.k).sum())
         self.seen += len(target)
 
@@ -120,6 +126,9 @@ class _Labels(Metric):
         """Flat class numbers. Predictions: scores [N, C, ...], or classes or (binary) probabilities of target's shape."""
         prediction, target = _array(prediction), _array(target)
         if prediction.ndim == target.ndim + 1:
+            if prediction.shape[1] < 2:
+                raise self._fail("scores of two classes or more, or probabilities of the targets' shape",
+                                 f"{prediction.shape} for targets {target.shape}")
             prediction = prediction.argmax(1)
         elif prediction.shape == target.shape and prediction.dtype.kind == "f":
             prediction = prediction > self.threshold
@@ -281,6 +290,8 @@ class AUC(Metric):
         shape = target.shape if self.num_classes == 2 else (*target.shape, self.num_classes)
         if target.ndim != 1 or scores.shape != shape:
             raise self._fail("scores [N] (two classes) or [N, C], and targets [N]", f"{scores.shape} and {target.shape}")
+        if scores.dtype.kind == "f" and np.isnan(scores).any():
+            raise self._fail("scores that can be ordered", "NaN")
         self.scores = np.concatenate([self.scores, scores.astype(np.float64)])
         self.targets = np.concatenate([self.targets, target])
 

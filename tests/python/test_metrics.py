@@ -44,6 +44,12 @@ def test_top_k(k):
     assert both(lambda: M.TopKAccuracy(k), SCORES, CLASSES) == want
 
 
+def test_nan_is_not_among_the_highest():
+    top = M.TopKAccuracy(3)
+    top.update(tg.full((2, 3), np.nan), tg.tensor([0, 2]))
+    assert top.compute() == 0
+
+
 def test_confusion_matrix():
     want = sk.confusion_matrix(CLASSES, SCORES.argmax(1), labels=range(5))
     np.testing.assert_array_equal(both(lambda: M.ConfusionMatrix(5), SCORES, CLASSES), want)
@@ -121,6 +127,10 @@ def test_nothing_seen():
     (lambda: M.ConfusionMatrix(2), np.array([0, 2]), np.array([0, 1]), r"predictions in \[0, 2\)"),
     (lambda: M.ConfusionMatrix(2), np.array([0, 1]), np.array([0, -1]), r"targets in \[0, 2\)"),
     (M.AUC, np.zeros((3, 2)), np.zeros((3,), int), r"\[AUC\] expected scores"),
+    (M.AUC, np.array([0.5, np.nan]), np.array([0, 1]), "got NaN"),
+    (M.Accuracy, np.zeros((3, 1)), np.ones((3,), int), "scores of two classes or more"),
+    (lambda: M.TopKAccuracy(1), np.zeros((1, 3)), np.array([-1]), r"targets in \[0, 3\)"),
+    (lambda: M.TopKAccuracy(1), np.zeros((1, 3)), np.array([3]), r"targets in \[0, 3\)"),
 ])
 def test_wrong_batches(make, prediction, target, message):
     with pytest.raises(ValueError, match=message):
