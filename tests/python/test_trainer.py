@@ -181,6 +181,14 @@ def test_kept_checkpoints_and_the_best(tmp_path):
     assert same(trainer.model, other.model) and other.history == trainer.history
 
 
+def test_a_new_run_in_the_folder_of_a_longer_one_keeps_its_own(tmp_path):
+    make(checkpoints=tmp_path, keep_last=2).fit(loader(), epochs=4)
+    again = make(checkpoints=tmp_path, keep_last=2)
+    again.fit(loader(), epochs=1)
+    assert tg.load(tmp_path / f"step-{again.step:08}.safetensors")["step"] == again.step
+    assert len(os.listdir(tmp_path)) == 3  # with best.safetensors
+
+
 def test_resume_without_a_checkpoint(tmp_path):
     trainer = make(checkpoints=tmp_path / "none")
     assert len(trainer.fit(loader(), epochs=1, resume=True)) == 1

@@ -42,7 +42,8 @@ def write(folder: str, step: int, state: dict[str, Any], keep_last: int) -> str:
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"step-{step:08}.safetensors")
     tg.save(state, path)
-    for old in steps_in(folder)[:-keep_last]:
+    kept = [old for old in steps_in(folder) if old != path]  # this one stays, even among those of a longer run before
+    for old in kept[:max(len(kept) + 1 - keep_last, 0)]:
         with suppress(FileNotFoundError):
             os.unlink(old)
     return path
