@@ -329,8 +329,10 @@ Tensors decompose(const Call& c) {
       c.attr(1).given() ? c.attr(1).floating() : 1 / std::sqrt(double(std::max<int64_t>(q.size(3), 1)));
   PhiloxSlice random{};
   if (c.attr(2).floating() > 0) random = take_random(q.size(2) * ((q.size(0) * q.size(1) * k.size(2) + 3) / 4) * 4);
+  // Beyond these nothing changes, and sums with positions stay in range.
+  const int64_t offset = std::clamp(c.attr(4).integer(), -q.size(2), k.size(2));
   const Tensor y =
-      op<"attention">({q, k, v, mask}, {c.attr(0), scale, c.attr(2), c.attr(4), random.seed, random.offset});
+      op<"attention">({q, k, v, mask}, {c.attr(0), scale, c.attr(2), offset, random.seed, random.offset});
   return {reshape(y, y_shape)};
 }
 

@@ -28,7 +28,11 @@ template <bool accumulate>
 Tensors along(const Call& c) {
   infer_now(c);
   Tensor values = c.input(2);
-  if (accumulate && c.attr(1).floating() != 1) values = op<"mul">({values, c.attr(1).floating()});
+  if (accumulate && c.attr(1).floating() != 1) {
+    const double alpha = c.attr(1).floating();
+    const bool whole = !is_floating(values.dtype()) && std::abs(alpha) < 0x1p53 && alpha == std::trunc(alpha);
+    values = op<"mul">({values, whole ? Arg(int64_t(alpha)) : Arg(alpha)});  // integers stay exact
+  }
   return {update(c, c.input(0), c.input(1), values, normalize_axis("index", c.attr(0).integer(), c.input(0).rank()),
                  accumulate)};
 }

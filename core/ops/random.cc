@@ -67,7 +67,7 @@ TG_OPS(random) {
 
   TG_OP(randint)
       .family("random")
-      .doc("Integers in [low, high). Errors: ValueError for an empty range.")
+      .doc("Integers in [low, high). Errors: ValueError for an empty range and for one of 2^63 numbers or more.")
       .attr("low", AttrKind::integer, "smallest")
       .attr("high", AttrKind::integer, "bound, not reached")
       .attr("shape", AttrKind::ints, "sizes")
@@ -78,6 +78,9 @@ TG_OPS(random) {
       .infer([](const Inference& c) {
         c.check(c.attr(0).integer() < c.attr(1).integer(), "expected low < high, got ", c.attr(0).integer(), " and ",
                 c.attr(1).integer());
+        int64_t span;
+        c.check(!__builtin_sub_overflow(c.attr(1).integer(), c.attr(0).integer(), &span),
+                "expected a range of fewer than 2^63 numbers, got ", c.attr(0).integer(), " and ", c.attr(1).integer());
         check_fits(c.name(), c.attr(0).integer(), c.attr(3).dtype());
         check_fits(c.name(), c.attr(1).integer() - 1, c.attr(3).dtype());
         return random_shape(c, 2, c.attr(3).dtype());
@@ -101,6 +104,7 @@ TG_OPS(random) {
       .function_only()
       .infer([](const Inference& c) {
         c.check(c.attr(0).integer() >= 0, "expected n of 0 or more, got ", c.attr(0).integer());
+        check_fits(c.name(), std::max<int64_t>(c.attr(0).integer() - 1, 0), c.attr(1).dtype());
         return one({c.attr(1).dtype(), Shape{c.attr(0).integer()}});
       })
       .decompose([](const Call& c) {

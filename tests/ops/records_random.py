@@ -7,6 +7,7 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
+import pytest
 from record import Record
 from scipy import stats
 
@@ -104,6 +105,8 @@ def _randint(tg, device):
     assert np.all(np.abs(counts - N / 10) < 6 * np.sqrt(N * 0.09))
     big = sample(tg, lambda: f(0, 2**62, (1000,)))
     assert big.max() > 2**61 and big.min() >= 0
+    with pytest.raises(ValueError, match="fewer than 2.63 numbers"):
+        f(-2**63, 2**63 - 1, (2,))
 
 
 RECORDS["randint"] = Record(check=_randint)
@@ -112,6 +115,9 @@ RECORDS["randint"] = Record(check=_randint)
 def _randperm(tg, device):
     x = sample(tg, lambda: tg.randperm(1000, device=device))
     assert sorted(x.tolist()) == list(range(1000)) and not np.array_equal(x, np.arange(1000))
+    assert sorted(tg.randperm(128, dtype=tg.int8, device=device).tolist()) == list(range(128))
+    with pytest.raises(OverflowError, match="randperm"):
+        tg.randperm(129, dtype=tg.int8, device=device)
 
 
 RECORDS["randperm"] = Record(check=_randperm)

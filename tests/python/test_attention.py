@@ -230,3 +230,9 @@ def test_second_gradients(rng, options):
     numeric = (ends[0] - ends[1]) / (2 * h)
     size = 1 + abs(numeric) + sum((g * o).abs().sum().item() for g, o in zip(seconds, others))
     assert abs(analytic - numeric) <= (1e3 * h * h + 1e2 * 2.0**-52 / h) * size
+
+
+@pytest.mark.parametrize("offset, rows", [(2**63 - 1, 1.0), (-2**63, 0.0)])
+def test_causal_offsets_at_the_ends_of_the_range(offset, rows):
+    y = tg.scaled_dot_product_attention(tg.ones((3, 4)), tg.ones((5, 4)), tg.ones((5, 4)), is_causal=True, causal_offset=offset)
+    assert (y == rows).all().item()

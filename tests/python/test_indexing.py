@@ -198,3 +198,8 @@ def test_assignment_errors():
         x[0] = "a"
     with pytest.raises(TypeError, match="deleted"):
         del x[0]
+
+
+def test_index_add_of_integers_with_a_factor_is_exact():
+    x = tg.index_add(tg.tensor([1, 2]), tg.tensor([0]), tg.tensor([2**60 + 1]), alpha=2)
+    assert x.tolist() == [2**61 + 3, 2] and x.dtype == tg.int64
