@@ -18,9 +18,10 @@ ALLOWED = {
     "core/base": ["tengen/"],
     "core/runtime": ["tengen/", "runtime/"],
     "core/tensor": ["tengen/", "runtime/", "tensor/", "autograd/node.h"],
-    "core/dispatch": ["tengen/", "runtime/", "tensor/", "dispatch/", "autograd/node.h"],
+    "core/dispatch": ["tengen/", "runtime/", "tensor/", "dispatch/", "autograd/node.h", "transform/transform.h"],
     "core/ops": ["tengen/", "ops/"],
     "core/autograd": ["tengen/", "autograd/"],
+    "core/transform": ["tengen/", "autograd/", "dispatch/", "transform/"],
     "core/include": ["tengen/"],
 }
 FORBIDDEN_IN_OPS = ["tengen/registry.h"]

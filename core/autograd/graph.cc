@@ -95,7 +95,7 @@ class Accumulate final : public Node {
 class OpNode final : public Node, private Backward::SavedValues {
  public:
   // `written`: the tensor that the call has changed in place; its old content is gone.
-  OpNode(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, const TensorImpl* written = nullptr)
+  OpNode(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, uint64_t level, const TensorImpl* written = nullptr)
       : op_(op), attrs_(attrs.begin(), attrs.end()) {
     inputs_.reserve(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -110,11 +110,11 @@ class OpNode final : public Node, private Backward::SavedValues {
         if (in.kept) {
           in.version = a.t.version();
           if (a.t.impl() == written) --in.version;
-          in.arg = a.t.impl() == written ? Arg(a.t.detach()) : a;
+          in.arg = a.t.impl() == written ? Arg(shallow(a.t)) : a;
         }
       }
       inputs_.push_back(std::move(in));
-      edges.push_back(needs_grad(a.t) && a.kind == Arg::tensor ? edge_of(a.t) : Edge{});
+      edges.push_back(a.kind == Arg::tensor && needs_grad(a.t) && level_of(a.t) == level ? edge_of(a.t) : Edge{});
     }
   }
   std::string name() const override { return op_.name; }
@@ -124,7 +124,7 @@ class OpNode final : public Node, private Backward::SavedValues {
     for (size_t i = 0; i < outputs.size(); ++i) {
       const Tensor& t = outputs[i];
       const bool keep = t.defined() && (op_.save_outputs >> i & 1);
-      outputs_.push_back({keep ? t.detach() : Tensor(), keep ? t.version() : 0});  // detached: a node must not hold itself
+      outputs_.push_back({keep ? shallow(t) : Tensor(), keep ? t.version() : 0});  // detached: a node must not hold itself
     }
   }
 
@@ -194,7 +194,7 @@ class OpNode final : public Node, private Backward::SavedValues {
     check_version(o.t, o.version);
     if (!grad_enabled() || !recordable(o.t.dtype())) return o.t;
     auto& shown = const_cast<Output&>(o).shown;  // for gradients of gradients
-    shown = o.t.detach();
+    shown = shallow(o.t);
     autograd_meta(shown).grad_fn = Ref<Node>(const_cast<OpNode*>(this));
     autograd_meta(shown).output = uint32_t(i);
     shown.impl()->requires_grad = true;
@@ -309,19 +309,19 @@ void set_history(std::span<const Tensor> outputs, const Ref<Node>& node) {
   }
 }
 
-void record_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<Tensor> outputs) {
+void record_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<Tensor> outputs, uint64_t level) {
   if (!op.grad) return;
   bool any = false;
-  for (const Arg& a : inputs) any = any || (a.kind == Arg::tensor && needs_grad(a.t));
+  for (const Arg& a : inputs) any = any || (a.kind == Arg::tensor && needs_grad(a.t) && level_of(a.t) == level);
   bool floating_output = false;
   for (const Tensor& t : outputs) floating_output = floating_output || (t.defined() && recordable(t.dtype()));
   if (!any || !floating_output) return;
-  auto* node = new OpNode(op, inputs, attrs);
+  auto* node = new OpNode(op, inputs, attrs, level);
   auto ref = Ref<Node>::adopt(node);
   // A view op may hand back its very input; its history then belongs to a new handle.
   for (Tensor& t : outputs)
     for (const Arg& a : inputs)
-      if (a.kind == Arg::tensor && t.defined() && same(a.t, t)) t = t.alias(t.shape(), t.strides(), t.impl()->desc.byte_offset);
+      if (a.kind == Arg::tensor && t.defined() && same(a.t, t)) t = shallow(t);
   node->save_outputs(outputs);
   set_history(outputs, ref);
 }
@@ -341,8 +341,8 @@ bool check_in_place(const Op* op, const Tensor& t, bool any_input_needs_grad) {
   return true;
 }
 
-void record_in_place(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, const Tensor& out) {
-  auto* node = new OpNode(op, inputs, attrs, out.impl());
+void record_in_place(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, const Tensor& out, uint64_t level) {
+  auto* node = new OpNode(op, inputs, attrs, level, out.impl());
   auto ref = Ref<Node>::adopt(node);
   const Tensor outs[] = {out};
   node->save_outputs(outs);
@@ -441,6 +441,8 @@ void Tensor::set_grad(Tensor g) {
 Tensor& Tensor::set_requires_grad(bool on) {
   if (on && !recordable(dtype()))
     raise(ErrorKind::type, "[requires_grad] expected a floating tensor, got ", name_of(dtype()));
+  if (impl_->transformed && on && !impl_->requires_grad)
+    raise(ErrorKind::runtime, "[requires_grad] expected a tensor outside of vmap, jvp and grad; inside, use tg.func.grad or tg.func.vjp");
   if (!is_leaf()) {
     if (!on) raise(ErrorKind::runtime, "[requires_grad] expected a leaf, got the result of a recorded op; use detach()");
     return *this;
@@ -449,17 +451,23 @@ Tensor& Tensor::set_requires_grad(bool on) {
   return *this;
 }
 
-Tensor Tensor::detach() const { return alias(shape(), strides(), impl_->desc.byte_offset); }
+Tensor Tensor::detach() const {
+  if (impl_->transformed) return detach_transformed(*this);
+  return alias(shape(), strides(), impl_->desc.byte_offset);
+}
 
 Tensor Tensor::to(Device* target) const {
   if (device() == target) return *this;
+  if (impl_->transformed) return move_transformed(*this, target);
   Tensor out = copy_to_device(*this, target);
-  if (same(out, *this)) return out;
-  if (grad_enabled() && needs_grad(*this)) {
-    const Tensor outs[] = {out};
-    set_history(outs, Ref<Node>::adopt(new TransferNode(*this)));
-  }
+  if (!same(out, *this)) record_transfer(*this, out);
   return out;
+}
+
+void record_transfer(const Tensor& from, const Tensor& to) {
+  if (!grad_enabled() || !needs_grad(from)) return;
+  const Tensor outs[] = {to};
+  set_history(outs, Ref<Node>::adopt(new TransferNode(from)));
 }
 
 std::string grad_fn_name(const Tensor& t) {

@@ -45,6 +45,14 @@ class Node {
   std::atomic<uint32_t> refs_{1};
 };
 
+// What a transformed tensor stands for, on one level of jvp, vmap or a gradient inside them. Its memory is inner's.
+struct Layer {
+  enum Kind : uint8_t { traced, dual, batched } kind;
+  uint64_t level;
+  Tensor inner;    // batched: the hidden axis is its first
+  Tensor tangent;  // dual; undefined: zero
+};
+
 struct AutogradMeta {
   Tensor grad;
   Ref<Node> grad_fn;         // of a recorded result
@@ -54,6 +62,7 @@ struct AutogradMeta {
   uint32_t base_history = 0;   // the base's `history` at that time
   uint32_t history = 0;        // recorded in-place changes of this tensor
   std::vector<std::pair<int64_t, GradHook>> leaf_hooks;
+  std::unique_ptr<Layer> layer;  // of a transformed tensor
 };
 AutogradMeta& autograd_meta(const Tensor& t);
 
@@ -61,16 +70,36 @@ bool needs_grad(const Tensor& t);  // defined, and recorded or asked for
 Edge edge_of(const Tensor& t);     // where gradients of t go
 // Makes `outputs` results of `node` (slots in order; undefined and integer ones are left alone).
 void set_history(std::span<const Tensor> outputs, const Ref<Node>& node);
-void record_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<Tensor> outputs);
+// `level`: only inputs of this level are differentiated (0: plain tensors).
+void record_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<Tensor> outputs, uint64_t level = 0);
 // After an in-place write of outs[0].
-void record_in_place(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, const Tensor& out);
+void record_in_place(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, const Tensor& out, uint64_t level = 0);
 // RuntimeError when an in-place write of `t` cannot be recorded; true when it must be.
 bool check_in_place(const Op* op, const Tensor& t, bool any_input_needs_grad);
 void check_writable(const char* op, const Tensor& t);  // RuntimeError for an expanded tensor
 void note_view(const Tensor& base, const Tensor& view);
 void check_stale(const Tensor& t, const char* op);
 
+<<<<<<< HEAD
 Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device);  // 0-d, not recorded; s fits dtype
+=======
+// Another handle of the same value on the same levels, without history.
+Tensor shallow(const Tensor& t);
+inline const Layer* layer_of(const Tensor& t) { return t.defined() && t.impl()->transformed ? t.impl()->autograd->layer.get() : nullptr; }
+inline uint64_t level_of(const Tensor& t) {
+  const Layer* l = layer_of(t);
+  return l ? l->level : 0;
+}
+
+// RuntimeError for a batched tensor, whose elements are not one value: "[what] ..."
+void raise_batched(const Tensor& t, const char* what);
+inline void check_concrete(const Tensor& t, const char* what) {
+  if (t.impl()->transformed) [[unlikely]] raise_batched(t, what);
+}
+void record_transfer(const Tensor& from, const Tensor& to);
+Tensor detach_transformed(const Tensor& t);
+Tensor move_transformed(const Tensor& t, Device* device);
+>>>>>>> 5959ff1 (Forward mode and vmap: levels of transformed tensors, rules beside the ops)
 Tensor copy_to_device(const Tensor& t, Device* device);  // not recorded
 // Sums a gradient over the axes along which `shape` was broadcast.
 Tensor sum_to(const Tensor& grad, std::span<const int64_t> shape);

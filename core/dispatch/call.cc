@@ -4,6 +4,7 @@
 
 #include <tengen/autocast.h>
 #include <tengen/call_log.h>
+#include "transform/transform.h"
 
 #include <algorithm>
 #include <cstring>
@@ -19,11 +20,21 @@ uint64_t hidden_wanted(const Op& op, uint64_t wanted) {
   return wanted;
 }
 
-bool any_needs_grad(std::span<const Arg> inputs) {
+// What the inputs ask for besides the kernel.
+struct Marks {
+  bool grad = false, transformed = false;
+};
+Marks marks_of(std::span<const Arg> inputs) {
+  Marks m;
   for (const Arg& a : inputs)
-    if (a.kind == Arg::tensor && a.t.requires_grad()) return true;
-  return false;
+    if (a.kind == Arg::tensor) {
+      m.grad |= a.t.impl()->requires_grad;
+      m.transformed |= a.t.impl()->transformed;
+    }
+  return m;
 }
+
+}  // namespace
 
 void check_arguments(const Op& op, std::span<const Arg> inputs) {
   size_t most = op.inputs.size();
@@ -38,6 +49,7 @@ void check_arguments(const Op& op, std::span<const Arg> inputs) {
   }
 }
 
+<<<<<<< HEAD
 }  // namespace
 
 std::vector<WhyCandidate>* trace_step(const Op& op, std::span<const Tensor> in, const std::string& how) {
@@ -51,6 +63,10 @@ std::vector<WhyCandidate>* trace_step(const Op& op, std::span<const Tensor> in, 
     }
   t_trace->steps.push_back({op.name, dtypes, how, 1, {}});
   return &t_trace->steps.back().candidates;
+=======
+void trace_step(const Op& op, const std::string& how) {
+  t_trace->steps.push_back(op.name + ": " + how);
+>>>>>>> 5959ff1 (Forward mode and vmap: levels of transformed tensors, rules beside the ops)
 }
 bool tracing() { return t_trace != nullptr; }
 Why* set_trace(Why* trace) { return std::exchange(t_trace, trace); }
@@ -371,6 +387,7 @@ namespace {
 // Runs an op that is not a map; the gradient comes from its own rule or from the ops of its decomposition.
 Tensors run(const Op& op, std::span<const Arg> inputs, std::span<const Attr> full, std::span<const Tensor> outs, Device* device,
             uint64_t wanted, bool record) {
+  CreationScope none(nullptr);
   if (record && !op.grad && op.decompose && !op.view) {
     // The decomposition is what is differentiated.
     const Tensors in = as_tensors(op, inputs, device);
@@ -391,7 +408,10 @@ Tensors call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> at
 }
 
 Tensors call_plain(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
-  const bool record = grad_enabled() && op.differentiable && any_needs_grad(inputs);
+  const Marks marks = marks_of(inputs);
+  if (marks.transformed || (op.draws && drawn_on_level(op))) [[unlikely]]
+    return call_transformed(op, inputs, attrs, device, wanted);
+  const bool record = marks.grad && grad_enabled() && op.differentiable;
   if (record)
     for (const Arg& a : inputs)
       if (a.kind == Arg::tensor) check_stale(a.t, op.name.c_str());
@@ -410,12 +430,14 @@ Tensors call_plain(const Op& op, std::span<const Arg> inputs, std::span<const At
       if (op.outputs[i].hidden && (op.save_outputs >> i & 1)) wanted |= uint64_t(1) << i;
   Tensors results = run(op, inputs, full, {}, device, wanted, record);
   if (record && op.grad) record_call(op, inputs, full, results);
+  if (creating()) [[unlikely]] place_created(op, &results);
   return results;
 }
 
 Tensor call_one(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device) {
-  if (op.map && attrs.empty() && !autocasting()) {
-    const bool record = grad_enabled() && op.differentiable && any_needs_grad(inputs);
+  const Marks marks = marks_of(inputs);
+  if (op.map && attrs.empty() && !marks.transformed && !autocasting()) {
+    const bool record = marks.grad && grad_enabled() && op.differentiable;
     if (record)
       for (const Arg& a : inputs)
         if (a.kind == Arg::tensor) check_stale(a.t, op.name.c_str());
@@ -429,10 +451,14 @@ Tensor call_one(const Op& op, std::span<const Arg> inputs, std::span<const Attr>
 }
 
 Tensors call_into(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs) {
-  const bool any = any_needs_grad(inputs);
+  Marks marks = marks_of(inputs);
   for (const Tensor& t : outs)
-    if (t.defined()) check_writable(op.name.c_str(), t);
-  const bool record = !outs.empty() && outs[0].defined() && check_in_place(&op, outs[0], any);
+    if (t.defined()) {
+      check_writable(op.name.c_str(), t);
+      marks.transformed |= t.impl()->transformed;
+    }
+  if (marks.transformed) [[unlikely]] return call_into_transformed(op, inputs, attrs, outs);
+  const bool record = !outs.empty() && outs[0].defined() && check_in_place(&op, outs[0], marks.grad);
   Tensors results;
   Attrs full = complete_attrs(op, attrs);
   if (op.canonical) op.canonical(inputs, full);

@@ -26,6 +26,8 @@ Tensors call_autocast(const Op& op, std::span<const Arg> inputs, std::span<const
 // The program of a map op for operands of these dtypes (scalar kinds where `scalars` has a bit).
 MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs);
 
+// TypeError for too many inputs, or one that is missing.
+void check_arguments(const Op& op, std::span<const Arg> inputs);
 // Attributes of the schema's length, defaults filled in. TypeError for a missing one.
 Attrs complete_attrs(const Op& op, std::span<const Attr> attrs);
 // The one device of all tensor arguments, else `device`, else the default. ValueError when they differ.

@@ -31,6 +31,7 @@ const Table& table() {
       ensure(t.by_name.emplace(op->name, op.get()).second, "op ", op->name, " is defined twice");
       ensure(op->map || op->infer || op->decompose || op->view, "op ", op->name, " has neither inference nor decomposition");
       ensure(!op->kernel.empty() || op->map || op->decompose || op->view, "op ", op->name, " has no way to run");
+      if (op->family == "random" && !op->map) op->draws = true;
       if (op->outputs.empty()) op->outputs.push_back({"y", "the result"});
       t.ops.push_back(op.get());
     }
@@ -106,6 +107,18 @@ OpBuilder& OpBuilder::infer(InferFn f) {
       raise(ErrorKind::value, "[", c.name(), "] ", e.what());
     }
   };
+  return *this;
+}
+
+OpBuilder& OpBuilder::linear(std::initializer_list<std::initializer_list<int>> groups, std::string_view unless) {
+  for (const auto& group : groups) {
+    uint64_t mask = 0;
+    for (int i : group) mask |= i < 0 ? ~uint64_t(0) : uint64_t(1) << i;  // -1: all
+    op_->linear.push_back(mask);
+  }
+  for (size_t i = 0; i < op_->attrs.size(); ++i)
+    if (op_->attrs[i].name == unless) op_->linear_unless = int(i);
+  ensure(unless.empty() || op_->linear_unless >= 0, "op ", op_->name, " has no attribute ", unless);
   return *this;
 }
 

@@ -403,7 +403,8 @@ size_t PlanCache::size() {
 void clear_plan_cache() { PlanCache::get().clear(); }
 DispatchStats dispatch_stats() {
   Counters& c = counters();
-  return {c.plans_created, c.hits, PlanCache::get().size(), c.launches, c.decompositions, c.fallbacks};
+  return {c.plans_created, c.hits, PlanCache::get().size(), c.launches, c.decompositions, c.fallbacks,
+          c.batch_loops};
 }
 
 }  // namespace tg

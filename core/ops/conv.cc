@@ -212,6 +212,42 @@ Tensors decompose_backward_weight(const Call& c) {
   return {dw.cast(t)};
 }
 
+// [B, n, c, ...] as [n, B*c, ...]: the hidden axis as groups; and back.
+Tensor as_groups(const Tensor& t, bool keeps_first) {
+  Ints shape = t.shape();
+  shape.erase(0);
+  shape[keeps_first ? 1 : 0] *= t.size(0);
+  return reshape(keeps_first ? transpose(t, 0, 1) : t, shape);
+}
+Tensor from_groups(const Tensor& t, int64_t size, bool keeps_first) {
+  Ints shape = t.shape();
+  shape[keeps_first ? 1 : 0] /= size;
+  shape.insert(keeps_first ? 1 : 0, size);
+  return keeps_first ? transpose(reshape(t, shape), 0, 1) : reshape(t, shape);
+}
+// The hidden axis goes into N where the weight is shared, else into the groups. Operands: data, weight (or data, data for the
+// gradient of the weight, which has it in its output's channels).
+Tensors batch_conv(const Batch& b) {
+  const bool weight_gradient = b.op.name == "conv_backward_weight", shared = !weight_gradient && !b.batched[1] && !(b.has(2) && b.batched[2]);
+  Attrs attrs(b.attrs.begin(), b.attrs.end());
+  std::vector<Arg> in(b.inputs.begin(), b.inputs.end());
+  if (shared) {
+    Ints shape = b.shape(0);
+    shape[0] *= b.size;
+    in[0] = reshape(b.input(0), shape);
+    const Tensor y = b.call(b.op, in, attrs)[0];
+    Ints split = y.shape();
+    split[0] /= b.size;
+    split.insert(0, b.size);
+    return {reshape(y, split)};
+  }
+  attrs[3] = attrs[3].integer() * b.size;
+  in[0] = as_groups(b.whole(0), true);
+  in[1] = as_groups(b.whole(1), weight_gradient);
+  if (b.has(2)) in[2] = reshape(b.whole(2), {-1});
+  return {from_groups(b.call(b.op, in, attrs)[0], b.size, !weight_gradient)};
+}
+
 }  // namespace
 
 TG_OPS(conv) {
@@ -246,6 +282,8 @@ TG_OPS(conv) {
         return out;
       })
       .saves(7, 0)
+      .linear({{0, 2}, {1}}, "activation")
+      .batch(batch_conv)
       .bounds(1, "C/groups times the kernel's size, plus one, relative to the convolution of magnitudes")
       .example(">>> tg.conv(tg.tensor([[[1., 2., 3.]]]), tg.tensor([[[1., 1.]]])).tolist()\n[[[3.0, 5.0]]]");
 
@@ -267,6 +305,8 @@ TG_OPS(conv) {
         return out;
       })
       .saves(3, 0)
+      .linear({{0}, {1}})
+      .batch(batch_conv)
       .bounds(1, "O/groups times the kernel's size, relative to the same sum of magnitudes")
       .example(
           ">>> tg.conv_backward_data(tg.tensor([[[1., 1.]]]), tg.tensor([[[1., 2.]]]), size=3).tolist()\n[[[1.0, 3.0, "
@@ -288,6 +328,8 @@ TG_OPS(conv) {
         return out;
       })
       .saves(3, 0)
+      .linear({{0}, {1}})
+      .batch(batch_conv)
       .bounds(1, "N times the outputs' positions, relative to the same sum of magnitudes")
       .example(
           ">>> tg.conv_backward_weight(tg.tensor([[[1., 2., 3.]]]), tg.tensor([[[1., 1.]]]), "

@@ -13,6 +13,8 @@ TG_OPS(copy) {
       .infer(same_as_first)
       .grad([](const Backward& b) { return Tensors{b.grad()}; })
       .saves(0, 0)
+      .linear({{0}})
+      .batch_axes({})
       .bounds(0, "exact")
       .example(">>> tg.copy(tg.tensor([1., 2.])).tolist()\n[1.0, 2.0]");
 
@@ -48,6 +50,7 @@ TG_OPS(copy) {
             new TensorImpl(x.storage(), c.attr(0).dtype(), x.shape(), x.strides(), x.impl()->desc.byte_offset)))};
       })
       .no_grad()
+      .batch_axes({})
       .bounds(0, "exact")
       .example(">>> tg.bitcast(tg.tensor([1.0]), tg.int32).tolist()\n[1065353216]");
 }

@@ -34,6 +34,7 @@ void extremum(OpBuilder o, const char* doc, const char* example) {
         const Ints axes = axes_of(c);
         return Tensors{without(op<"floor_reduce">({c.input(0)}, {kind, axes}), axes, c.attr(1).boolean())};
       })
+      .batch_axes({"axis"})
       .bounds(0, "exact")
       .example(example);
 }
@@ -65,6 +66,7 @@ void position(OpBuilder o, const char* doc, const char* example) {
         return Tensors{reshape(op<"floor_reduce">({x}, {kind, Ints{axis}}), shape)};
       })
       .no_grad()
+      .batch_axes({"axis"})
       .bounds(0, "exact")
       .example(example);
 }
@@ -87,6 +89,7 @@ void truth(OpBuilder o, const char* doc, const char* example) {
             without(op<"floor_reduce">({c.input(0).cast(DType::boolean)}, {kind, axes}), axes, c.attr(1).boolean())};
       })
       .no_grad()
+      .batch_axes({"axis"})
       .bounds(0, "exact")
       .example(example);
 }

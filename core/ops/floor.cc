@@ -172,6 +172,17 @@ TG_OPS(floor) {
         return one(y);
       })
       .grad(reduce_gradient)
+      .jvp([](const Forward& f) {
+        // Every element of x is a part of one element of y: the sum of its slopes times the tangents.
+        const Ints& axes = f.attr(1).ints();
+        if (f.attr(0).integer() == TG_REDUCE_SUM) return Tensors{op<"floor_reduce">({f.tangent(0)}, {TG_REDUCE_SUM, axes})};
+        const Tensor &x = f.input(0), &y = f.output();
+        if (f.attr(0).integer() == TG_REDUCE_PROD)
+          return Tensors{sum(op<"mul">({prod_gradient(full(y.shape(), 1, y.dtype(), y.device()), x, y, axes), f.tangent(0)}), axes, true)};
+        const Tensor mask = op<"cast">({op<"eq">({x, y})}, {x.dtype()});
+        return Tensors{op<"div">({sum(op<"mul">({mask, f.tangent(0)}), axes, true), sum(mask, axes, true)})};
+      })
+      .batch_axes({"axes"})
       .bounds(1, "the number of elements summed, times eps of the accumulation dtype");
 
   TG_OP(floor_scan)
@@ -186,6 +197,8 @@ TG_OPS(floor) {
       .attr("reverse", AttrKind::boolean, false, "from the end")
       .infer(same_as_first)
       .grad(scan_gradient)
+      .linear({{0}}, "kind")
+      .batch_axes({"axis"})
       .bounds(1, "position along the axis times eps");
 
   TG_OP(floor_matmul)
@@ -202,6 +215,8 @@ TG_OPS(floor) {
                        when(b.need(1), [&] { return op<"floor_matmul">({transpose(b.input(0)), b.grad()}, {0}); })};
       })
       .saves(3, 0)
+      .linear({{0}, {1}})
+      .batch_axes({})
       .bounds(1, "k times eps of the accumulation dtype");
 
   TG_OP(floor_gather)
@@ -225,6 +240,8 @@ TG_OPS(floor) {
         return Tensors{op<"scatter_add">({base, b.input(1), b.grad()}, {b.attr(0)})};
       })
       .saves(2, 0)
+      .linear({{0}})
+      .batch_axes({"axis"})
       .bounds(0, "exact");
 
   TG_OP(floor_scatter)
@@ -266,6 +283,10 @@ TG_OPS(floor) {
         return Tensors{op<"scatter">({base, b.output(1), b.grad()}, {b.attr(0)})};
       })
       .saves(0, 2)
+      .jvp([](const Forward& f) {
+        return Tensors{op<"floor_gather">({f.tangent(0), f.output(1)}, {f.attr(0)}), Tensor()};
+      })
+      .batch_axes({"axis"})
       .bounds(0, "exact");
 }
 

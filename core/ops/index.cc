@@ -67,6 +67,7 @@ TG_OPS(index) {
                        Tensor()};
       })
       .saves(2, 0)
+      .linear({{0}})
       .bounds(0, "exact")
       .example(">>> tg.index_select(tg.tensor([10, 20, 30]), tg.tensor([2, 0]), 0).tolist()\n[30, 10]");
 

@@ -84,6 +84,8 @@ TG_OPS(join) {
         return out;
       })
       .saves(0, 0)
+      .linear({{-1}})
+      .batch_axes({"axis"})
       .bounds(0, "exact")
       .example(">>> tg.concat([tg.tensor([1, 2]), tg.tensor([3])]).tolist()\n[1, 2, 3]");
 
@@ -108,6 +110,13 @@ TG_OPS(join) {
         return out;
       })
       .saves(0, 0)
+      .linear({{-1}})
+      .batch([](const Batch& b) {
+        std::vector<Arg> xs;
+        for (size_t i = 0; i < b.inputs.size(); ++i) xs.push_back(b.whole(i));
+        const Attr axis[] = {Attr(normalize_axis("stack", b.attr(0).integer(), b.rank(0) + 1) + 1)};
+        return b.call(b.op, xs, axis);
+      })
       .bounds(0, "exact")
       .example(">>> tg.stack([tg.tensor([1, 2]), tg.tensor([3, 4])]).tolist()\n[[1, 2], [3, 4]]");
 
@@ -176,6 +185,7 @@ TG_OPS(join) {
       })
       .grad([](const Backward& b) { return Tensors{op<"flip">({b.grad()}, {b.attr(0)})}; })
       .saves(0, 0)
+      .linear({{0}})
       .bounds(0, "exact")
       .example(">>> tg.flip(tg.tensor([1, 2, 3]), 0).tolist()\n[3, 2, 1]");
 

@@ -68,6 +68,11 @@ TG_OPS(linear) {
         return out;
       })
       .saves(7, 0)
+      .linear({{0, 2}, {1}}, "activation")
+      .batch([](const Batch& b) {  // one tall product where the weights are shared
+        if (b.batched[1] || (b.has(2) && b.batched[2])) return Tensors{};
+        return b.call(b.op, b.inputs, b.attrs);
+      })
       .bounds(1, "k + 1, relative to |x| @ |w|^T + |b|")
       .example(">>> tg.linear(tg.tensor([[1., 2.]]), tg.tensor([[3., 4.]]), tg.tensor([1.])).tolist()\n[[12.0]]");
 }

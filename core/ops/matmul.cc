@@ -93,6 +93,20 @@ TG_OPS(matmul) {
       .decompose(decompose_matmul)
       .grad(matmul_gradient)
       .saves(3, 0)
+      .linear({{0}, {1}})
+      .batch([](const Batch& b) {
+        const int64_t ra = b.rank(0), rb = b.rank(1);
+        if (ra < 2 || rb < 2) return Tensors{};  // vectors: through the decomposition
+        if (!b.batched[1] && rb == 2) return Tensors{op<"matmul">({b.input(0), b.input(1)})};
+        if (!b.batched[0] && ra == 2) return Tensors{op<"matmul">({b.input(0), b.input(1)})};
+        const auto aligned = [&](size_t i) {  // [B, 1.., m, k]
+          Ints shape = b.shape(i);
+          while (int64_t(shape.size()) < std::max(ra, rb)) shape.insert(0, 1);
+          shape.insert(0, b.batched[i] ? b.size : 1);
+          return reshape(b.input(i), shape);
+        };
+        return Tensors{op<"matmul">({aligned(0), aligned(1)})};
+      })
       .bounds(1, "k, relative to |a| @ |b|")
       .example(">>> tg.matmul(tg.tensor([[1., 2.]]), tg.tensor([[3.], [4.]])).tolist()\n[[11.0]]");
 

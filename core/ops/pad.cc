@@ -116,6 +116,17 @@ TG_OPS(pad) {
         return Tensors{g};
       })
       .saves(0, 0)
+      .jvp([](const Forward& f) { return Tensors{op<"pad">({f.tangent(0)}, {f.attr(0), 0.0, f.attr(2)})}; })
+      .batch([](const Batch& b) {
+        const Ints& p = b.attr(0).ints();
+        Ints padding{0};
+        for (size_t i = 0; i < p.size(); ++i) {
+          if (i == p.size() / 2) padding.push_back(0);
+          padding.push_back(p[i]);
+        }
+        if (p.empty()) padding.push_back(0);
+        return Tensors{op<"pad">({b.whole(0)}, {padding, b.attr(1), b.attr(2)})};
+      })
       .bounds(0, "exact")
       .example(
           ">>> tg.pad(tg.tensor([1, 2]), (1, 2)).tolist()\n[0, 1, 2, 0, 0]\n"

@@ -197,6 +197,11 @@ TG_OPS(pool) {
             {b.grad(), b.output(1)}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(0))})};
       })
       .saves(0, 2)
+      .jvp([](const Forward& f) {
+        const Tensor& index = f.output(1);
+        return Tensors{reshape(op<"take_along_axis">({flat_plane(f.tangent(0)), flat_plane(index)}, {2}), index.shape()), Tensor()};
+      })
+      .batch_fold()
       .bounds(0, "exact")
       .example(">>> tg.max_pool(tg.tensor([[[1., 3., 2., 0.]]]), 2).tolist()\n[[[3.0, 2.0]]]");
 
@@ -227,6 +232,8 @@ TG_OPS(pool) {
                        Tensor()};
       })
       .saves(2, 0)
+      .linear({{0}})
+      .batch_fold()
       .bounds(1, "windows that share an element, relative to the sum of magnitudes")
       .example(
           ">>> tg.max_pool_backward(tg.tensor([[[5.]]]), tg.tensor([[[1]]], dtype=tg.int32), 2, "
@@ -267,6 +274,8 @@ TG_OPS(pool) {
             {b.grad()}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3), spatial_of(b.input_shape(0))})};
       })
       .saves(0, 0)
+      .linear({{0}})
+      .batch_fold()
       .bounds(1, "the kernel's size plus one, relative to the mean of magnitudes")
       .example(">>> tg.avg_pool(tg.tensor([[[1., 3., 2., 0.]]]), 2).tolist()\n[[[2.0, 1.0]]]");
 
@@ -284,6 +293,8 @@ TG_OPS(pool) {
         return Tensors{op<"avg_pool">({b.grad()}, {b.attr(0), b.attr(1), b.attr(2), b.attr(3)})};
       })
       .saves(0, 0)
+      .linear({{0}})
+      .batch_fold()
       .bounds(1, "windows that share an element plus one, relative to the sum of magnitudes")
       .example(">>> tg.avg_pool_backward(tg.tensor([[[4.]]]), 2, size=2).tolist()\n[[[2.0, 2.0]]]");
 

@@ -147,6 +147,7 @@ TG_OPS(random) {
         const PhiloxSlice s = take_random(c.input(0).numel());
         return Tensors{op<"dropout_at">({c.input(0)}, {c.attr(0), s.seed, s.offset})};
       })
+      .draws()
       .bounds(1, "one rounding")
       .example(">>> tg.dropout(tg.tensor([1., 2.]), 0.0).tolist()\n[1.0, 2.0]");
 
@@ -169,6 +170,7 @@ TG_OPS(random) {
         return Tensors{op<"dropout_at">({b.grad()}, {b.attr(0), b.attr(1), b.attr(2)})};
       })
       .saves(0, 0)
+      .linear({{0}})
       .bounds(1, "one rounding");
 
   TG_OP(dropout_apply)

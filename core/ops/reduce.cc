@@ -106,6 +106,8 @@ TG_OPS(reduce) {
       .decompose(sum_like<TG_REDUCE_SUM>)
       .grad([](const Backward& b) { return Tensors{expand(kept(b, b.grad(), axes_of(b)), b.input_shape(0))}; })
       .saves(0, 0)
+      .linear({{0}})
+      .batch_axes({"axis"})
       .bounds(1, "elements summed, relative to the sum of magnitudes")
       .example(">>> tg.sum(tg.tensor([[1, 2], [3, 4]]), axis=0).tolist()\n[4, 6]");
 
@@ -114,6 +116,7 @@ TG_OPS(reduce) {
       .attr("keepdims", AttrKind::boolean, false, kKeep)
       .infer(infer_sum)
       .decompose(sum_like<TG_REDUCE_PROD>)
+      .batch_axes({"axis"})
       .bounds(1, "elements multiplied, relative")
       .example(">>> tg.prod(tg.tensor([2, 3, 4])).item()\n24");
 
@@ -133,6 +136,8 @@ TG_OPS(reduce) {
         return Tensors{expand(g, b.input_shape(0))};
       })
       .saves(0, 0)
+      .linear({{0}})
+      .batch_axes({"axis"})
       .bounds(1, "elements summed plus one, relative to the mean of magnitudes")
       .example(">>> tg.mean(tg.tensor([1., 3.])).item()\n2.0");
 
@@ -158,6 +163,7 @@ TG_OPS(reduce) {
         return Tensors{op<"mul">({g, op<"sub">({x, op<"mean">({x}, {axes, true})})})};
       })
       .saves(1, 0)
+      .batch_axes({"axis"})
       .bounds(4, "two sums and the squares, relative to the sum of squared differences")
       .example(">>> tg.var(tg.tensor([1., 3.])).item()\n2.0");
 
@@ -172,6 +178,7 @@ TG_OPS(reduce) {
         return Tensors{
             op<"sqrt">({op<"var">({c.input(0).cast(acc_dtype(t))}, {c.attr(0), c.attr(1), c.attr(2)})}).cast(t)};
       })
+      .batch_axes({"axis"})
       .bounds(4, "as var")
       .example(">>> tg.std(tg.tensor([1., 3.]), correction=0).item()\n1.0");
 
@@ -184,6 +191,7 @@ TG_OPS(reduce) {
         return Tensors{op<"sum">({c.input(0).cast(DType::boolean)}, {c.attr(0), c.attr(1)})};
       })
       .no_grad()
+      .batch_axes({"axis"})
       .bounds(0, "exact")
       .example(">>> tg.count_nonzero(tg.tensor([0, 3, 4])).item()\n2");
 
@@ -198,6 +206,7 @@ TG_OPS(reduce) {
       .decompose(decompose_norm)
       .grad(norm_gradient)
       .saves(1, 1)
+      .batch_axes({"axis"})
       .bounds(20, "elements summed, and pow's 16 ulp")
       .example(">>> tg.norm(tg.tensor([3., 4.])).item()\n5.0");
 
@@ -222,6 +231,7 @@ TG_OPS(reduce) {
         return Tensors{op<"mul">({kept(b, b.grad(), axes), op<"exp">({op<"sub">({b.input(0), safe})})})};
       })
       .saves(1, 1)
+      .batch_axes({"axis"})
       .bounds(16, "elements summed, and exp and log")
       .example(">>> tg.logsumexp(tg.tensor([1000.])).item()\n1000.0");
 }

@@ -128,6 +128,13 @@ TG_OPS(reshape) {
       })
       .grad([](const Backward& b) { return Tensors{reshape(b.grad(), b.input_shape(0))}; })
       .saves(0, 0)
+      .batch([](const Batch& b) {
+        const TensorSpec x{b.input(0).dtype(), symbolic(b.shape(0))};
+        const TensorSpec* const specs[] = {&x};
+        Ints shape = concrete(target_shape(Inference{b.op, specs, b.attrs}, x.shape, b.attr(0).ints()));
+        shape.insert(0, b.size);
+        return Tensors{op<"reshape">({b.whole(0)}, {shape})};
+      })
       .bounds(0, "exact")
       .example(">>> tg.reshape(tg.tensor([1, 2, 3, 4]), (2, -1)).tolist()\n[[1, 2], [3, 4]]");
 

@@ -126,6 +126,13 @@ Tensors reduce_at(const Call& c) {
   return {is_floating(t) ? op<"div">({total, n}) : op<"floor_divide">({total, n})};
 }
 
+Tensors batch_scatter(const Batch& b) {
+  if (!b.has(2) || b.rank(2) != b.rank(0)) return {};  // one number for all places: through the decomposition
+  const Arg in[] = {b.whole(0), b.whole(1), b.whole(2)};
+  const Attr axis[] = {Attr(normalize_axis(b.op.name.c_str(), b.attr(0).integer(), b.rank(0)) + 1)};
+  return b.call(b.op, in, axis);
+}
+
 }  // namespace
 
 TG_OPS(scatter) {
@@ -153,6 +160,8 @@ TG_OPS(scatter) {
         return Tensors{op<"scatter_add">({base, b.input(1), b.grad()}, {b.attr(0)}), Tensor()};
       })
       .saves(2, 0)
+      .linear({{0}})
+      .batch_axes({"axis"})
       .bounds(0, "exact")
       .example(">>> tg.gather(tg.tensor([[1, 2], [3, 4]]), tg.tensor([[1, 0]]), 1).tolist()\n[[2, 1]]");
 
@@ -180,6 +189,8 @@ TG_OPS(scatter) {
                        })};
       })
       .saves(2, 0)
+      .linear({{0, 2}})
+      .batch(batch_scatter)
       .bounds(0, "exact")
       .example(">>> tg.scatter(tg.tensor([1, 2, 3]), tg.tensor([0]), tg.tensor([9]), 0).tolist()\n[9, 2, 3]");
   scattering(TG_OP(scatter_add).amp(Amp::promote))
@@ -194,6 +205,8 @@ TG_OPS(scatter) {
                        })};
       })
       .saves(2, 0)
+      .linear({{0, 2}})
+      .batch(batch_scatter)
       .bounds(1, "terms added, relative to the sum of magnitudes")
       .example(
           ">>> tg.scatter_add(tg.tensor([1, 2, 3]), tg.tensor([0, 0]), tg.tensor([5, 6]), 0).tolist()\n[12, 2, 3]");
@@ -215,6 +228,7 @@ TG_OPS(scatter) {
         return Tensors{op<"mul">({share, of_x}), Tensor(),
                        grown(op<"mul">({gather(share, index, axis), of_u}), b.input_shape(2))};
       })
+      .batch(batch_scatter)
       .bounds(0, "exact")
       .example(
           ">>> tg.scatter_max(tg.tensor([1, 2, 3]), tg.tensor([0, 0]), tg.tensor([5, 4]), 0).tolist()\n[5, 2, 3]");

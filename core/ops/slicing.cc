@@ -106,6 +106,7 @@ TG_OPS(slicing) {
             op<"slice_backward">({b.grad()}, {b.input_shape(0), b.attr(0), b.attr(1), b.attr(2), b.attr(3)})};
       })
       .saves(0, 0)
+      .batch_axes({"axis"})
       .bounds(0, "exact")
       .example(">>> tg.slice(tg.tensor([0, 1, 2, 3, 4]), 0, 1, 4, 2).tolist()\n[1, 3]");
 
@@ -131,6 +132,7 @@ TG_OPS(slicing) {
         return Tensors{op<"slice">({b.grad()}, {b.attr(1), b.attr(2), b.attr(3), b.attr(4)})};
       })
       .saves(0, 0)
+      .linear({{0}})
       .bounds(0, "exact");
 
   TG_OP(select)
@@ -165,6 +167,7 @@ TG_OPS(slicing) {
             op<"slice_backward">({op<"unsqueeze">({b.grad()}, {Ints{axis}})}, {b.input_shape(0), axis, at, at + 1, 1})};
       })
       .saves(0, 0)
+      .batch_axes({"axis"})
       .bounds(0, "exact")
       .example(">>> tg.select(tg.tensor([[1, 2], [3, 4]]), 0, -1).tolist()\n[3, 4]");
 
@@ -184,6 +187,10 @@ TG_OPS(slicing) {
         return Tensors{op<"diagonal_backward">({b.grad()}, {b.input_shape(0), b.attr(0), b.attr(1), b.attr(2)})};
       })
       .saves(0, 0)
+      .batch([](const Batch& b) {
+        const Diagonal d = diagonal_of("diagonal", b.attrs, 0, b.rank(0));
+        return Tensors{op<"diagonal">({b.whole(0)}, {d.offset, d.a + 1, d.b + 1})};
+      })
       .bounds(0, "exact")
       .example(">>> tg.diagonal(tg.tensor([[1, 2], [3, 4]])).tolist()\n[1, 4]");
 
@@ -208,6 +215,7 @@ TG_OPS(slicing) {
         return Tensors{op<"diagonal">({b.grad()}, {b.attr(1), b.attr(2), b.attr(3)})};
       })
       .saves(0, 0)
+      .linear({{0}})
       .bounds(0, "exact");
 }
 

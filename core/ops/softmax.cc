@@ -67,6 +67,8 @@ TG_OPS(softmax) {
         return Tensors{op<"softmax_backward">({b.grad(), b.output()}, {b.attr(0)})};
       })
       .saves(0, 1)
+      .jvp([](const Forward& f) { return Tensors{op<"softmax_backward">({f.tangent(0), f.output()}, {f.attr(0)})}; })
+      .batch_axes({"axis"})
       .bounds(16, "exp's 4 ulp of the shifted operand, the length of the axis, a quotient")
       .example(">>> tg.softmax(tg.tensor([1., 1.]), axis=0).tolist()\n[0.5, 0.5]");
 
@@ -85,6 +87,7 @@ TG_OPS(softmax) {
                        b.need(1) ? sub(mul(v, sub(dy, inner)), mul(dy, outer)) : Tensor()};
       })
       .saves(3, 0)
+      .batch_axes({"axis"})
       .bounds(8, "the length of the axis, relative to y * (|dy| + sum |dy y|)");
 
   forward(TG_OP(log_softmax).amp(Amp::f32), "log_softmax")
@@ -98,6 +101,7 @@ TG_OPS(softmax) {
         return Tensors{op<"log_softmax_backward">({b.grad(), b.output()}, {b.attr(0)})};
       })
       .saves(0, 1)
+      .batch_axes({"axis"})
       .bounds(16, "exp and log, the length of the axis, relative to max |x| + 1")
       .example(">>> tg.log_softmax(tg.tensor([1000., -1000.]), axis=0).tolist()\n[0.0, -2000.0]");
 
@@ -115,6 +119,7 @@ TG_OPS(softmax) {
                        when(b.need(1), [&] { return op<"neg">({mul(ve, kept_sum(b.input(0), axis))}); })};
       })
       .saves(3, 0)
+      .batch_axes({"axis"})
       .bounds(8, "the length of the axis, relative to |dy| + exp(y) sum |dy|");
 }
 

@@ -107,6 +107,11 @@ TG_OPS(views) {
         return Tensors{op<"permute">({b.grad()}, {inverse})};
       })
       .saves(0, 0)
+      .batch([](const Batch& b) {
+        Ints order{0};
+        for (int64_t a : checked_order("permute", b.attr(0).ints(), b.rank(0))) order.push_back(a + 1);
+        return Tensors{op<"permute">({b.whole(0)}, {order})};
+      })
       .bounds(0, "exact")
       .example(">>> tg.permute(tg.full((2, 3, 4), 0.0), (2, 0, 1)).shape\n(4, 2, 3)");
 
@@ -127,6 +132,7 @@ TG_OPS(views) {
         return Tensors{op<"transpose">({b.grad()}, {b.attr(0), b.attr(1)})};
       })
       .saves(0, 0)
+      .batch_axes({"axis0", "axis1"})
       .bounds(0, "exact")
       .example(">>> tg.transpose(tg.tensor([[1, 2], [3, 4]]), 0, 1).tolist()\n[[1, 3], [2, 4]]");
 
@@ -157,6 +163,12 @@ TG_OPS(views) {
         return Tensors{reshape(sum(b.grad(), axes, true), b.input_shape(0))};
       })
       .saves(0, 0)
+      .batch([](const Batch& b) {
+        Ints shape = expanded_shape("expand", b.shape(0), b.attr(0).ints()), line = b.shape(0);
+        while (line.size() < shape.size()) line.insert(0, 1);
+        line.insert(0, b.size), shape.insert(0, b.size);
+        return Tensors{op<"expand">({reshape(b.whole(0), line)}, {shape})};
+      })
       .bounds(0, "exact")
       .example(">>> tg.expand(tg.tensor([[1], [2]]), (2, 3)).tolist()\n[[1, 1, 1], [2, 2, 2]]");
 
@@ -176,6 +188,11 @@ TG_OPS(views) {
       })
       .grad([](const Backward& b) { return Tensors{reshape(b.grad(), b.input_shape(0))}; })
       .saves(0, 0)
+      .batch([](const Batch& b) {
+        Ints axes = squeezed_axes("squeeze", b.attr(0), symbolic(b.shape(0)));
+        for (int64_t& a : axes) ++a;
+        return Tensors{axes.empty() ? op<"expand">({b.whole(0)}, {b.whole(0).shape()}) : op<"squeeze">({b.whole(0)}, {axes})};
+      })
       .bounds(0, "exact")
       .example(">>> tg.squeeze(tg.full((1, 3, 1), 0.0)).shape\n(3,)");
 
@@ -196,6 +213,11 @@ TG_OPS(views) {
       })
       .grad([](const Backward& b) { return Tensors{reshape(b.grad(), b.input_shape(0))}; })
       .saves(0, 0)
+      .batch([](const Batch& b) {
+        Ints axes = new_axes("unsqueeze", b.attr(0).ints(), size_t(b.rank(0)));
+        for (int64_t& a : axes) ++a;
+        return Tensors{op<"unsqueeze">({b.whole(0)}, {axes})};
+      })
       .bounds(0, "exact")
       .example(">>> tg.unsqueeze(tg.tensor([1, 2]), 0).shape\n(1, 2)");
 }

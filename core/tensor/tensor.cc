@@ -67,6 +67,7 @@ Tensor Tensor::empty(std::span<const int64_t> shape, DType dtype, Device* device
 }
 
 Tensor Tensor::alias(std::span<const int64_t> shape, std::span<const int64_t> strides, uint64_t byte_offset) const {
+  ensure(!impl_->transformed, "a view of a transformed tensor was made past the dispatcher");
   return Tensor(Ref<TensorImpl>::adopt(new TensorImpl(impl_->storage, dtype(), shape, strides, byte_offset)));
 }
 
@@ -141,6 +142,7 @@ Tensor transfer(const Tensor& t, Device* device, bool fresh) {
 }  // namespace
 
 void Tensor::to_host(void* out) const {
+  check_concrete(*this, "reading");
   const uint64_t bytes = nbytes();
   if (bytes == 0) return;
   GradMode off(false);

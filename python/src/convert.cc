@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "autograd/node.h"
 #include "call.h"
 
 namespace tg::py {
@@ -417,6 +418,7 @@ struct Export {  // keeps the memory, not the tensor: x.data may be replaced mea
 int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags) {
   const TensorImpl* impl = impl_of(self);
   view->obj = nullptr;
+  if (impl->transformed && guarded_int([&] { check_concrete(tensor_of(self), "numpy"); }) < 0) return -1;
   const char* why = nullptr;
   if (impl->desc.device.type != TG_DEVICE_HOST)
     why = "the tensor is not in host memory; use .cpu()";

@@ -77,6 +77,7 @@ PyObject* to_dlpack(PyObject*, PyObject* args) {
     require(PyArg_ParseTuple(args, "Op", &self, &versioned));
     if (!is_tensor(self)) fail(PyExc_TypeError, "expected a Tensor, got ", type_name(self));
     const TensorImpl* impl = impl_of(self);
+    check_concrete(tensor_of(self), "dlpack");
     if (impl->requires_grad)
       fail(PyExc_BufferError, "a tensor that requires grad cannot be shared through DLPack; use .detach()");
     if (impl->desc.device.type != TG_DEVICE_HOST)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // x[index] and x[index] = value. What NumPy calls basic indexing makes one view: a shape, strides and an offset.
 #include "indexing.h"
+#include "transform/transform.h"
 
 namespace tg::py {
 namespace {
@@ -214,7 +215,7 @@ void recorded_write(const Tensor& x, const Parts& p, Tensor value) {
 
 PyObject* get_item(PyObject* self, PyObject* index) {
   const Tensor x = tensor_of(self);
-  const bool record = x.requires_grad() && grad_enabled();
+  const bool record = (x.requires_grad() && grad_enabled()) || x.impl()->transformed;
   if (!record && PyLong_CheckExact(index) && x.rank() > 0) [[likely]] {  // x[i]: the way of loops
     const int64_t i = checked_index(to_int(index, "an index"), 0, x.shape()[0]);
     const auto rest = [](const Ints& v) { return std::span<const int64_t>(v.data() + 1, v.size() - 1); };
@@ -246,6 +247,10 @@ void set_item(PyObject* self, PyObject* index, PyObject* value) {
   if (v.kind == Arg::tensor && v.t.device() != x.device()) v = Arg(v.t.to(x.device()));
   if (parts.advanced()) return write_arrays(x, parts, v);
   const Index r = index_of(x, parts);
+  if (x.impl()->transformed || (v.kind == Arg::tensor && v.t.impl()->transformed)) {
+    if (v.kind == Arg::tensor && !r.flipped.empty()) v = Arg(flip(op<"expand">({trimmed(v.t, r.shape.size())}, {r.shape}), r.flipped));
+    return assign_transformed(x, [parts](const Tensor& t) { return recorded_view(t, parts); }, v);
+  }
   if (grad_enabled() && (x.requires_grad() || (v.kind == Arg::tensor && v.t.requires_grad()))) {
     check_in_place(nullptr, x, true);
     const Tensor value_tensor = v.kind == Arg::tensor ? trimmed(v.t, r.shape.size()) : filled(v.s, x.dtype(), x.device());

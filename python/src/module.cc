@@ -29,6 +29,7 @@ PYBIND11_MODULE(_core, m) {
     add_call_into(module);
     add_autocast(module);
     add_call_log(module);
+    add_transform(module);
     add_dlpack(module);
     add_runtime(module);
   } catch (...) {

@@ -170,6 +170,7 @@ void add_autograd(PyObject* module);
 void add_call_into(PyObject* module);
 void add_autocast(PyObject* module);
 void add_call_log(PyObject* module);
+void add_transform(PyObject* module);
 void add_dlpack(PyObject* module);
 void add_runtime(PyObject* module);  // pybind11
 

@@ -275,9 +275,10 @@ void add_dispatch(pb::module_& m) {
         out["launches"] = s.launches;
         out["decompositions"] = s.decompositions;
         out["fallbacks"] = s.fallbacks;
+        out["batch_loops"] = s.batch_loops;
         return out;
       },
-      "Counters since the process began: plans, launches, decompositions, fallbacks.");
+      "Counters since the process began: plans, launches, decompositions, fallbacks, ops that vmap ran once for every index.");
   m.def(
       "clear_plan_cache", [] { clear_plan_cache(); }, "Forgets all plans.");
   m.def(

@@ -150,6 +150,41 @@ class Backward {
   bool need(size_t i) const { return needs >> i & 1; }
 };
 
+// For jvp: returns one tangent per output, undefined where none flows. Written in ops, as grad is.
+class Forward {
+ public:
+  const Op& op;
+  std::span<const Arg> inputs;
+  std::span<const Tensor> tangents;  // by input, of its shape and dtype; undefined: zero
+  std::span<const Tensor> outputs;   // what the op gave, hidden ones too
+  std::span<const Attr> attrs;
+  const Tensor& input(size_t i) const { return inputs[i].t; }
+  const Tensor& tangent(size_t i) const { return tangents[i]; }
+  const Tensor& output(size_t i = 0) const { return outputs[i]; }
+  bool has(size_t i) const { return i < inputs.size() && inputs[i].kind == Arg::tensor; }
+  const Attr& attr(size_t i) const { return attrs[i]; }
+};
+
+// For batch: an axis of `size` is hidden from the op's user. It stands in front of the inputs that have it, and in front of
+// every output that the rule returns.
+class Batch {
+ public:
+  const Op& op;
+  std::span<const Arg> inputs;
+  const std::vector<bool>& batched;  // by input
+  std::span<const Attr> attrs;       // in terms of the visible axes
+  int64_t size;
+  uint64_t wanted;
+  Device* device;
+  const Tensor& input(size_t i) const { return inputs[i].t; }
+  bool has(size_t i) const { return i < inputs.size() && inputs[i].kind == Arg::tensor; }
+  const Attr& attr(size_t i) const { return attrs[i]; }
+  int64_t rank(size_t i) const { return input(i).rank() - batched[i]; }  // visible
+  Ints shape(size_t i) const;                                            // visible
+  Tensor whole(size_t i) const;  // input i with the axis, spread over it where it has none
+  Tensors call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs) const;
+};
+
 // ---- map programs ----------------------------------------------------------------------------------------------------
 
 // Writes the instructions of an elementwise op. A Value is an input, a result or an immediate; `cast` is free when the
@@ -235,6 +270,8 @@ using InferFn = std::function<Specs(const Inference&)>;
 using CanonicalFn = std::function<void(std::span<const Arg> inputs, std::span<Attr> attrs)>;
 using DecomposeFn = std::function<Tensors(const Call&)>;
 using GradFn = std::function<Tensors(const Backward&)>;
+using JvpFn = std::function<Tensors(const Forward&)>;
+using BatchFn = std::function<Tensors(const Batch&)>;
 // One value per output; a single Value converts.
 struct MapResult {
   std::vector<MapBuilder::Value> values;
@@ -259,7 +296,13 @@ class Op {
   DecomposeFn decompose;
   DecomposeFn view;
   GradFn grad;
+  JvpFn jvp;
+  BatchFn batch;
   MapFn map;
+  std::vector<uint64_t> linear;  // groups of inputs: jointly linear within a group, the op a sum of terms of one group each
+  int linear_unless = -1;        // not linear where this attribute is not 0
+  bool transposed = false;       // forward mode is grad's transpose, not the decomposition
+  bool draws = false;            // takes random numbers from the generator
   Promotion promotion = Promotion::common;
   uint64_t save_inputs = ~uint64_t(0);   // what grad looks at; the rest is not kept alive
   uint64_t save_outputs = ~uint64_t(0);
@@ -296,6 +339,17 @@ class OpBuilder {
   OpBuilder& decompose(DecomposeFn f) { op_->decompose = std::move(f); return *this; }
   OpBuilder& view(DecomposeFn f) { op_->view = std::move(f); return *this; }
   OpBuilder& grad(GradFn f) { op_->grad = std::move(f); return *this; }
+  // Forward mode. Map and view ops need nothing; the others say that they are linear, or bring a rule, or are differentiated
+  // through their decomposition (else twice through grad). linear({{0}, {1}}) for a product; linear({{0, 2}, {1}}) for one
+  // with a bias, which is linear in x and b together. `unless`: only where this attribute is 0.
+  OpBuilder& jvp(JvpFn f) { op_->jvp = std::move(f); return *this; }
+  OpBuilder& linear(std::initializer_list<std::initializer_list<int>> groups, std::string_view unless = {});
+  OpBuilder& jvp_by_grad() { op_->transposed = true; return *this; }  // twice through grad: where the decomposition is unwieldy
+  // vmap. Map ops need nothing, ops that decompose need nothing but may bring a rule that keeps their kernel.
+  OpBuilder& batch(BatchFn f) { op_->batch = std::move(f); return *this; }
+  OpBuilder& batch_axes(std::initializer_list<const char*> attrs);  // the op itself, with these axis attributes moved on by one
+  OpBuilder& batch_fold();  // the op itself, with the hidden axis folded into axis 0 of every input (each has it in its outputs)
+  OpBuilder& draws() { op_->draws = true; return *this; }
   OpBuilder& map(Promotion p, MapFn f) { op_->promotion = p; op_->map = std::move(f); return *this; }
   OpBuilder& kernel(std::string rows) { op_->kernel = std::move(rows); return *this; }
   OpBuilder& kernel() { op_->kernel = op_->name; return *this; }

@@ -68,7 +68,7 @@ std::string plugins_json();                      // what `tengen plugins --json`
 
 // ---- dispatch, looked at from outside ----
 struct DispatchStats {
-  uint64_t plans_created = 0, plan_hits = 0, plans_cached = 0, launches = 0, decompositions = 0, fallbacks = 0;
+  uint64_t plans_created = 0, plan_hits = 0, plans_cached = 0, launches = 0, decompositions = 0, fallbacks = 0, batch_loops = 0;
 };
 DispatchStats dispatch_stats();
 void clear_plan_cache();

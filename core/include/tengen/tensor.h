@@ -113,6 +113,7 @@ class TensorImpl {
   Ref<Storage> storage;
   DType dtype;
   bool requires_grad = false;  // a leaf that asked, or the result of a recorded op
+  bool transformed = false;    // stands for another tensor within jvp, vmap or a nested gradient (autograd/node.h: Layer)
   Ints shape, strides;
   std::unique_ptr<AutogradMeta> autograd;  // made when first needed
   void* python = nullptr;                  // the Python object while one exists (owned by the binding)
