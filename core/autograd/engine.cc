@@ -93,6 +93,16 @@ void call_hook(const GradHook& hook, Tensor* grad) {
   if (Tensor changed = hook(*grad); changed.defined()) *grad = checked(changed, *grad);
 }
 
+// In anomaly mode: NaN or inf that a backward makes out of finite numbers.
+void check_anomaly(const Node& node, const Tensors& grads, const Tensors& next) {
+  for (const Tensor& g : grads)
+    if (g.defined() && !all_finite(g)) return;
+  for (size_t i = 0; i < next.size(); ++i)
+    if (next[i].defined() && !all_finite(next[i]))
+      raise(ErrorKind::runtime, "[backward] the gradient of [", node.name(), "] with respect to its input ", i, " has NaN or inf",
+            node.made_at.empty() ? std::string("; the forward call ran before anomaly mode was on") : "; the forward call was at " + node.made_at);
+}
+
 void Pass::run(std::span<const Edge> roots, Tensors seeds) {
   prepare(roots);
   auto later = [](const Ref<Node>& a, const Ref<Node>& b) { return a->sequence < b->sequence; };
@@ -103,6 +113,7 @@ void Pass::run(std::span<const Edge> roots, Tensors seeds) {
     add(roots[i].node.get(), roots[i].slot, seeds[i]);
     if (missing[roots[i].node.get()] == 0 && queued.insert(roots[i].node.get()).second) ready.push(roots[i].node);
   }
+  const auto mode = anomaly();
   while (!ready.empty()) {
     Ref<Node> node = ready.top();
     ready.pop();
@@ -124,6 +135,9 @@ void Pass::run(std::span<const Edge> roots, Tensors seeds) {
     const bool compute = flows && (targets.empty() || (useful.count(node.get()) && !sink));
     Tensors next;
     if (compute) next = node->backward(grads);
+    if (mode && compute && !sink) check_anomaly(*node, grads, next);
+    if (sink && compute && leaf.impl()->autograd)
+      for (auto& hook : std::vector(leaf.impl()->autograd->post_hooks)) hook.second(leaf);
     grads.clear();
     next.resize(node->edges.size());
     for (size_t i = 0; i < node->edges.size(); ++i) {
@@ -148,6 +162,7 @@ void collect(std::span<const Tensor> outputs, std::span<const Tensor> grad_outpu
       raise(ErrorKind::runtime, "[backward] expected an output that requires gradients, got one that no recorded op made"
             " (was it computed under no_grad(), or from tensors without requires_grad?)");
     check_stale(t, "backward");
+    report_loss(t);
     Tensor g = grad_outputs.empty() ? Tensor() : grad_outputs[i];
     if (!g.defined()) {
       if (t.numel() != 1)

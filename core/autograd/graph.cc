@@ -13,7 +13,56 @@ std::atomic<uint64_t> g_sequence{0};
 
 bool recordable(DType t) { return is_floating(t); }
 
+// Anomaly mode.
+std::atomic<bool> g_anomaly_on{false};
+std::mutex g_anomaly_mutex;
+std::shared_ptr<const Anomaly> g_anomaly;
+std::string g_first_bad;  // the first recorded call that made NaN or inf out of finite numbers
+
+void note_anomaly(Node* node, std::span<const Arg> inputs, std::span<const Tensor> outputs) {
+  const auto mode = anomaly();
+  if (!mode) return;
+  node->made_at = mode->where();
+  for (const Tensor& t : outputs)
+    if (t.defined() && !all_finite(t)) {
+      for (const Arg& a : inputs)
+        if (a.kind == Arg::tensor && !all_finite(a.t)) return;
+      std::lock_guard lock(g_anomaly_mutex);
+      if (g_first_bad.empty()) g_first_bad = detail::concat("[", node->name(), "] called at ", node->made_at);
+      return;
+    }
+}
+
 }  // namespace
+
+void set_anomaly(std::shared_ptr<const Anomaly> anomaly) {
+  std::lock_guard lock(g_anomaly_mutex);
+  g_anomaly_on = anomaly != nullptr;
+  g_anomaly = std::move(anomaly);
+  g_first_bad.clear();
+}
+std::shared_ptr<const Anomaly> anomaly() {
+  if (!g_anomaly_on.load(std::memory_order_relaxed)) return nullptr;
+  std::lock_guard lock(g_anomaly_mutex);
+  return g_anomaly;
+}
+bool all_finite(const Tensor& t) {
+  Tensor memory = t;
+  while (const Layer* l = layer_of(memory)) memory = Tensor(l->inner);
+  if (!is_floating(memory.dtype()) || memory.numel() == 0) return true;
+  GradMode off(false);
+  return op<"all">({op<"isfinite">({memory})}).item() != 0;
+}
+void report_loss(const Tensor& loss) {
+  const auto mode = anomaly();
+  if (!mode || all_finite(loss)) return;
+  std::string first;
+  {
+    std::lock_guard lock(g_anomaly_mutex);
+    first = std::exchange(g_first_bad, {});
+  }
+  mode->report(detail::concat("the loss has NaN or inf", first.empty() ? "; no recorded op made it out of finite numbers" : "; first made by " + first));
+}
 
 bool grad_enabled() { return t_enabled; }
 bool set_grad_enabled(bool on) { return std::exchange(t_enabled, on); }
@@ -91,6 +140,21 @@ class Accumulate final : public Node {
   Tensor leaf_;
 };
 
+thread_local std::vector<std::shared_ptr<const SavedHooks>> t_hooks;
+
+// What saved_tensors_hooks made of a kept tensor.
+struct Packed {
+  std::shared_ptr<const SavedHooks> hooks;
+  std::shared_ptr<void> object;
+  void take(Tensor* t) {
+    hooks = t_hooks.back();
+    GradMode off(false);
+    object = hooks->pack(shallow(*t));
+    *t = Tensor();
+  }
+  Tensor give() const { return hooks->unpack(object.get()); }
+};
+
 // One recorded op.
 class OpNode final : public Node, private Backward::SavedValues {
  public:
@@ -111,6 +175,7 @@ class OpNode final : public Node, private Backward::SavedValues {
           in.version = a.t.version();
           if (a.t.impl() == written) --in.version;
           in.arg = a.t.impl() == written ? Arg(shallow(a.t)) : a;
+          if (!t_hooks.empty()) in.packed.take(&in.arg.t);
         }
       }
       inputs_.push_back(std::move(in));
@@ -125,6 +190,7 @@ class OpNode final : public Node, private Backward::SavedValues {
       const Tensor& t = outputs[i];
       const bool keep = t.defined() && (op_.save_outputs >> i & 1);
       outputs_.push_back({keep ? shallow(t) : Tensor(), keep ? t.version() : 0});  // detached: a node must not hold itself
+      if (keep && !t_hooks.empty()) outputs_.back().packed.take(&outputs_.back().t);
     }
   }
 
@@ -137,7 +203,12 @@ class OpNode final : public Node, private Backward::SavedValues {
     stale_.clear();
     Tensors result = op_.grad(Backward{op_, grads, attrs_, needs, *this});
     if (!stale_.empty()) raise(ErrorKind::runtime, stale_);
-    for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].shown = Tensor();  // it refers to this node
+    for (Output& o : outputs_) {
+      o.shown = Tensor();  // it refers to this node
+      if (o.packed.hooks) o.t = Tensor();
+    }
+    for (Input& in : inputs_)
+      if (in.packed.hooks) in.arg.t = Tensor();
     result.resize(edges.size());
     for (size_t i = 0; i < result.size(); ++i) {
       if (!edges[i].node) {
@@ -154,8 +225,8 @@ class OpNode final : public Node, private Backward::SavedValues {
   void release_saved() override {
     freed_ = true;
     for (Input& in : inputs_)
-      if (in.kind == Arg::tensor) in.arg = Arg();
-    for (Output& o : outputs_) o.t = Tensor();
+      if (in.kind == Arg::tensor) in.arg = Arg(), in.packed = {};
+    for (Output& o : outputs_) o.t = Tensor(), o.packed = {};
   }
 
  private:
@@ -166,11 +237,13 @@ class OpNode final : public Node, private Backward::SavedValues {
     uint32_t version = 0;
     Ints shape;
     Arg arg;
+    Packed packed = {};
   };
   struct Output {
     Tensor t;
     uint32_t version = 0;
     Tensor shown = Tensor();  // t as this node's result, during backward
+    Packed packed = {};
   };
 
   // Noted here and raised when the rule has returned: a rule may be in the middle of a braced list.
@@ -184,14 +257,32 @@ class OpNode final : public Node, private Backward::SavedValues {
     const Input& in = inputs_[i];
     if (in.kind != Arg::tensor) return in.arg;
     ensure(in.kept, "the gradient of ", op_.name, " looks at input ", i, ", which it does not save");
+    if (in.packed.hooks) {
+      Arg& back = const_cast<Input&>(in).arg;
+      if (!back.t.defined()) {
+        back.kind = Arg::tensor;
+        back.t = in.packed.give();
+        if (grad_enabled() && edges[i].node) {  // it has the history of what was packed
+          back.t = shallow(back.t);
+          autograd_meta(back.t).grad_fn = edges[i].node;
+          autograd_meta(back.t).output = edges[i].slot;
+          back.t.impl()->requires_grad = true;
+        }
+      }
+      return back;
+    }
     check_version(in.arg.t, in.version);
     return in.arg;
   }
   const Tensor& output(size_t i) const override {
     const Output& o = outputs_[i];
     ensure(op_.save_outputs >> i & 1, "the gradient of ", op_.name, " looks at output ", i, ", which it does not save");
-    if (!o.t.defined()) return o.t;
-    check_version(o.t, o.version);
+    if (o.packed.hooks) {
+      if (!o.t.defined()) const_cast<Output&>(o).t = o.packed.give();
+    } else {
+      if (!o.t.defined()) return o.t;
+      check_version(o.t, o.version);
+    }
     if (!grad_enabled() || !recordable(o.t.dtype())) return o.t;
     auto& shown = const_cast<Output&>(o).shown;  // for gradients of gradients
     shown = shallow(o.t);
@@ -324,7 +415,11 @@ void record_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr
       if (a.kind == Arg::tensor && t.defined() && same(a.t, t)) t = shallow(t);
   node->save_outputs(outputs);
   set_history(outputs, ref);
+  if (g_anomaly_on.load(std::memory_order_relaxed)) [[unlikely]] note_anomaly(node, inputs, outputs);
 }
+
+void push_saved_hooks(std::shared_ptr<const SavedHooks> hooks) { t_hooks.push_back(std::move(hooks)); }
+void pop_saved_hooks() { t_hooks.pop_back(); }
 
 // ---- in place ------------------------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ class Node {
   bool sole() const { return refs_.load(std::memory_order_relaxed) == 1; }
 
   std::vector<Edge> edges;
+  std::string made_at;  // in anomaly mode: the user's line
   uint64_t sequence = next_sequence();  // later calls have higher numbers: the order of the backward pass
   std::vector<std::pair<uint32_t, std::pair<int64_t, GradHook>>> hooks;  // by output slot: (id, hook)
 
@@ -62,6 +63,7 @@ struct AutogradMeta {
   uint32_t base_history = 0;   // the base's `history` at that time
   uint32_t history = 0;        // recorded in-place changes of this tensor
   std::vector<std::pair<int64_t, GradHook>> leaf_hooks;
+  std::vector<std::pair<int64_t, std::function<void(const Tensor&)>>> post_hooks;  // after a leaf's .grad has grown
   std::unique_ptr<Layer> layer;  // of a transformed tensor
 };
 AutogradMeta& autograd_meta(const Tensor& t);
@@ -96,6 +98,23 @@ void raise_batched(const Tensor& t, const char* what);
 inline void check_concrete(const Tensor& t, const char* what) {
   if (t.impl()->transformed) [[unlikely]] raise_batched(t, what);
 }
+// What recorded calls keep goes through pack when it is kept and through unpack when it is looked at (saved_tensors_hooks).
+struct SavedHooks {
+  std::function<std::shared_ptr<void>(const Tensor&)> pack;
+  std::function<Tensor(void*)> unpack;
+};
+void push_saved_hooks(std::shared_ptr<const SavedHooks> hooks);  // of this thread
+void pop_saved_hooks();
+// Anomaly mode: `where` gives the user's line of the call at hand; `report` takes a message, once for every loss.
+struct Anomaly {
+  std::function<std::string()> where;
+  std::function<void(const std::string&)> report;
+};
+void set_anomaly(std::shared_ptr<const Anomaly> anomaly);  // NULL: off; of the process
+std::shared_ptr<const Anomaly> anomaly();
+bool all_finite(const Tensor& t);
+void report_loss(const Tensor& loss);  // where its NaN or inf comes from, when it has one
+
 void record_transfer(const Tensor& from, const Tensor& to);
 Tensor detach_transformed(const Tensor& t);
 Tensor move_transformed(const Tensor& t, Device* device);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The op table: filled once from core/ops, ordered by name, dumped as JSON.
-#include <tengen/op.h>
+#include "transform/transform.h"
 
 #include <algorithm>
 #include <map>
@@ -19,8 +19,8 @@ struct Table {
 };
 Table* g_filling = nullptr;
 
-const Table& table() {
-  static const Table& filled = []() -> const Table& {
+Table& table() {
+  static Table& filled = []() -> Table& {
     static Table& t = *new Table();
     g_filling = &t;
     register_all_ops();
@@ -139,6 +139,17 @@ std::string nearest_name(std::string_view word, std::span<const std::string> nam
 }
 
 const std::vector<const Op*>& op_table() { return table().ops; }
+
+const Op& add_op(std::unique_ptr<Op> op) {
+  Table& t = table();
+  check(!t.by_name.count(op->name), "[custom_op] expected a new name, got ", op->name, ", which is an op already");
+  op->id = int(t.ops.size());
+  t.owned.push_back(std::move(op));
+  const Op* added = t.owned.back().get();
+  t.by_name.emplace(added->name, added);
+  t.ops.push_back(added);
+  return *added;
+}
 
 const Op* find_op(std::string_view name) {
   const auto it = table().by_name.find(name);

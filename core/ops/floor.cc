@@ -178,7 +178,7 @@ TG_OPS(floor) {
         if (f.attr(0).integer() == TG_REDUCE_SUM) return Tensors{op<"floor_reduce">({f.tangent(0)}, {TG_REDUCE_SUM, axes})};
         const Tensor &x = f.input(0), &y = f.output();
         if (f.attr(0).integer() == TG_REDUCE_PROD)
-          return Tensors{sum(op<"mul">({prod_gradient(full(y.shape(), 1, y.dtype(), y.device()), x, y, axes), f.tangent(0)}), axes, true)};
+          return Tensors{sum(op<"mul">({prod_gradient(full(y.shape(), 1, y.dtype(), y.device()), x, axes), f.tangent(0)}), axes, true)};
         const Tensor mask = op<"cast">({op<"eq">({x, y})}, {x.dtype()});
         return Tensors{op<"div">({sum(op<"mul">({mask, f.tangent(0)}), axes, true), sum(mask, axes, true)})};
       })

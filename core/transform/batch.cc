@@ -234,6 +234,22 @@ Tensors Batch::call(const Op& op, std::span<const Arg> inputs, std::span<const A
   return tg::call(op, inputs, attrs, device, wanted);
 }
 
+Tensors batch_by_loop(const Batch& b) {
+  counters().batch_loops.fetch_add(1, std::memory_order_relaxed);
+  std::vector<std::vector<Arg>> rows(b.op.outputs.size());
+  for (int64_t k = 0; k < b.size; ++k) {
+    std::vector<Arg> in(b.inputs.begin(), b.inputs.end());
+    for (size_t i = 0; i < in.size(); ++i)
+      if (b.batched[i]) in[i] = op<"select">({in[i].t}, {0, k});
+    const Tensors one = b.call(b.op, in, b.attrs);
+    for (size_t j = 0; j < one.size(); ++j) rows[j].push_back(one[j]);
+  }
+  Tensors out;
+  const Attr axis[] = {Attr(0)};
+  for (auto& row : rows) out.push_back(call(op_named<"stack">(), row, axis)[0]);
+  return out;
+}
+
 OpBuilder& OpBuilder::batch_axes(std::initializer_list<const char*> names) {
   std::vector<size_t> at;
   for (const char* name : names) {

@@ -38,16 +38,24 @@ Tensor cover(const Tensor& t, std::span<const int64_t> shape, std::span<const in
   return Tensor(Ref<TensorImpl>::adopt(new TensorImpl(t.storage(), t.dtype(), shape, strides, t.impl()->desc.byte_offset)));
 }
 
-// The level that a call belongs to.
+// Tensors that outlived grad or jvp stand for their values.
+Tensor current(const Op& op, Tensor t) {
+  for (const Layer* l = layer_of(t); l && !find_level(l->level); l = layer_of(t)) {
+    if (l->kind == Layer::batched)
+      raise(ErrorKind::runtime, "[", op.name, "] expected tensors of the functions that run now, got one that was kept from a call of vmap"
+            " which has returned; return it from the function instead");
+    t = Tensor(l->inner);
+  }
+  return t;
+}
+
+// The level that a call belongs to; NULL: none any more.
 Level* level_of_call(const Op& op, std::span<const Arg> inputs, std::span<const Tensor> outs) {
   uint64_t top = 0;
   for (const Arg& a : inputs)
     if (a.kind == Arg::tensor) top = std::max(top, level_of(a.t));
   for (const Tensor& t : outs) top = std::max(top, level_of(t));
   Level* level = top ? find_level(top) : nullptr;
-  if (top && !level)
-    raise(ErrorKind::runtime, "[", op.name, "] expected tensors of the functions that run now, got one that was kept from a call of vmap, jvp"
-          " or grad which has returned; return it from the function instead");
   if (op.draws)
     if (Level* batched = innermost_batched(); batched && batched->id > top) return batched;
   return level;
@@ -174,6 +182,16 @@ Tensor move_transformed(const Tensor& t, Device* device) {
   record_transfer(t, out);
   return out;
 }
+void strip(uint64_t level, const Tensor& t) {
+  if (!t.defined() || !t.impl()->transformed) return;
+  Layer& l = *t.impl()->autograd->layer;
+  if (l.inner.defined()) {
+    strip(level, l.inner);
+    l.inner = unwrap(level, l.inner);
+  }
+  strip(level, l.tangent);
+  l.tangent = unwrap(level, l.tangent);
+}
 void raise_batched(const Tensor& t, const char* what) {
   const Layer* l = layer_of(t);
   for (; l && l->kind != Layer::batched;) l = layer_of(l->inner);
@@ -237,7 +255,7 @@ void assign_transformed(const Tensor& x, const ViewFn& view, const Arg& value) {
     return assign_view(x, part, value);
   }
   const Level* level = find_level(top);
-  ensure(level, "an assignment on a closed level");
+  ensure(level != nullptr, "an assignment on a closed level");
   const Arg inner = tensor ? Arg(unwrap(top, value.t)) : value;
   if (level->kind == Layer::traced) {
     make_traced(top, x, "assignment");
@@ -304,14 +322,27 @@ Tensors decompose_on(const Level* level, const Op& op, std::span<const Arg> inpu
   return results;
 }
 
+Tensors call_decomposed(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs) {
+  check(bool(op.decompose), "[", op.name, "] does not decompose");
+  Attrs full = complete_attrs(op, attrs);
+  if (op.canonical) op.canonical(inputs, full);
+  Device* device = common_device(op, inputs, nullptr);
+  const Tensors in = tensors_of(inputs, device);
+  return op.decompose(Call{op, in, full, ~uint64_t(0), device});
+}
+
 AtHand::AtHand(std::span<const Arg> inputs, std::span<const Tensor> outputs) : inputs_(inputs), outputs_(outputs) {}
 
 // ---- dispatch ----------------------------------------------------------------------------------------------------------------
 
 bool drawn_on_level(const Op& op) { return op.draws && innermost_batched(); }
 
-Tensors call_transformed(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
+Tensors call_transformed(const Op& op, std::span<const Arg> given, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
+  std::vector<Arg> inputs(given.begin(), given.end());
+  for (Arg& a : inputs)
+    if (a.kind == Arg::tensor) a.t = current(op, a.t);
   const Level* level = level_of_call(op, inputs, {});
+  if (!level) return call(op, inputs, attrs, device, wanted);
   check_arguments(op, inputs);
   Attrs full = complete_attrs(op, attrs);
   if (op.canonical) op.canonical(inputs, full);
@@ -326,8 +357,14 @@ Tensors call_transformed(const Op& op, std::span<const Arg> inputs, std::span<co
   }
 }
 
-Tensors call_into_transformed(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs) {
+Tensors call_into_transformed(const Op& op, std::span<const Arg> given, std::span<const Attr> attrs, std::span<const Tensor> into) {
+  std::vector<Arg> inputs(given.begin(), given.end());
+  for (Arg& a : inputs)
+    if (a.kind == Arg::tensor) a.t = current(op, a.t);
+  Tensors outs;
+  for (const Tensor& t : into) outs.push_back(t.defined() ? current(op, t) : t);
   const Level* level = level_of_call(op, inputs, outs);
+  if (!level) return call_into(op, inputs, attrs, outs);
   check_arguments(op, inputs);
   Attrs full = complete_attrs(op, attrs);
   if (op.canonical) op.canonical(inputs, full);

@@ -36,6 +36,8 @@ Tensor wrap_dual(uint64_t level, const Tensor& primal, const Tensor& tangent);
 Tensor wrap_batched(uint64_t level, const Tensor& inner);  // inner's first axis is hidden
 Tensor unwrap(uint64_t level, const Tensor& t);            // what t stands for on that level, else itself
 
+void strip(uint64_t level, const Tensor& t);               // takes the level out of what t stands for further in
+
 // What `op` makes within a decomposition on a level is on that level, so that it can be written into.
 class CreationScope {
  public:
@@ -61,6 +63,12 @@ Tensors call_into_transformed(const Op& op, std::span<const Arg> inputs, std::sp
 // x[view] = value with `view` a view of any tensor of x's shape, as basic indexing makes it.
 using ViewFn = std::function<Tensor(const Tensor&)>;
 void assign_transformed(const Tensor& x, const ViewFn& view, const Arg& value);
+
+// For bindings. Adds an op while the process runs; ValueError when the name is taken. It stays, as recorded calls refer to it.
+const Op& add_op(std::unique_ptr<Op> op);
+Tensors batch_by_loop(const Batch& b);  // once for every index, as a rule
+// The op's decomposition on plain tensors, whatever kernels there are.
+Tensors call_decomposed(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs);
 
 // One level's part; attributes are complete.
 Tensors call_forward(const Level& level, const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted);

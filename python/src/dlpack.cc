@@ -2,6 +2,7 @@
 // DLPack for host memory: other array libraries see a tensor's memory and the other way round, without a copy.
 #include <memory>
 
+#include "autograd/node.h"
 #include "call.h"
 
 namespace tg::py {

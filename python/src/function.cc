@@ -3,6 +3,8 @@
 // arguments by comparing interned names (inputs first, then attributes) and builds nothing on the heap.
 #include "function.h"
 
+#include "transform/transform.h"
+
 #include <structmember.h>
 
 #include <unordered_map>
@@ -446,7 +448,20 @@ PyObject* call_by_name_into(PyObject*, PyObject* const* args, Py_ssize_t n) {
   });
 }
 
+// The meaning of an op, whatever kernels there are: for tests of kernels against it.
+PyObject* call_decomposed(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 3) fail(PyExc_TypeError, "_call_decomposed() expected (name, inputs, attrs)");
+    const NamedCall c(args, n);
+    Tensors out = tg::call_decomposed(c.op, c.inputs.span(), c.attrs.span());
+    Object result = Object::take(PyTuple_New(Py_ssize_t(out.size())));
+    for (size_t i = 0; i < out.size(); ++i) PyTuple_SET_ITEM(result.get(), Py_ssize_t(i), wrap(std::move(out[i])));
+    return result.release();
+  });
+}
+
 PyMethodDef named_functions[] = {
+    {"_call_decomposed", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_decomposed)), METH_FASTCALL, nullptr},
     {"call", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_by_name)), METH_FASTCALL,
      "call(name, inputs, attrs=(), device=None)\n--\n\nCalls any op of the table, internal ones too; gives all its "
      "outputs."},
@@ -486,6 +501,8 @@ const Binding* make_binding(const Op& op, bool in_place) {
 }
 
 }  // namespace
+
+Object function_of(const Op& op) { return make(function_type, make_binding(op, false)); }
 
 void add_functions(PyObject* module) {
   function_type = reinterpret_cast<PyTypeObject*>(Object::take(PyType_FromSpec(&function_spec)).release());

@@ -31,4 +31,6 @@ struct PyFunction {
   const Binding* binding;
 };
 
+Object function_of(const Op& op);  // the callable of an op
+
 }  // namespace tg::py

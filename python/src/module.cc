@@ -30,6 +30,8 @@ PYBIND11_MODULE(_core, m) {
     add_autocast(module);
     add_call_log(module);
     add_transform(module);
+    add_custom(module);
+    add_autograd_hooks(module);
     add_dlpack(module);
     add_runtime(module);
   } catch (...) {

@@ -171,6 +171,8 @@ void add_call_into(PyObject* module);
 void add_autocast(PyObject* module);
 void add_call_log(PyObject* module);
 void add_transform(PyObject* module);
+void add_custom(PyObject* module);
+void add_autograd_hooks(PyObject* module);
 void add_dlpack(PyObject* module);
 void add_runtime(PyObject* module);  // pybind11
 

@@ -79,6 +79,18 @@ PyObject* unwrap_on(PyObject*, PyObject* args) {  // (level, tensor) -> (value, 
   });
 }
 
+// The value on a level, which is taken out of all that the tensor stands for.
+PyObject* strip_level(PyObject*, PyObject* args) {
+  return guarded([&]() -> PyObject* {
+    unsigned long long id;
+    PyObject* tensor;
+    require(PyArg_ParseTuple(args, "KO", &id, &tensor));
+    const Tensor t = unwrap(id, tensor_of(tensor));
+    strip(id, t);
+    return wrap(Tensor(t));
+  });
+}
+
 PyObject* layer(PyObject*, PyObject* tensor) {  // (kind, level, value) of the outermost wrapper, or None
   return guarded([&]() -> PyObject* {
     const Layer* l = is_tensor(tensor) ? layer_of(tensor_of(tensor)) : nullptr;
@@ -93,6 +105,7 @@ PyMethodDef functions[] = {
     {"_open_level", open, METH_VARARGS, nullptr},   {"_close_level", close, METH_O, nullptr},
     {"_pause_level", pause, METH_VARARGS, nullptr}, {"_wrap_on", wrap_on, METH_VARARGS, nullptr},
     {"_unwrap_on", unwrap_on, METH_VARARGS, nullptr}, {"_layer", layer, METH_O, nullptr},
+    {"_strip_level", strip_level, METH_VARARGS, nullptr},
     {},
 };
 

@@ -42,7 +42,7 @@ from ._creation import *  # noqa: E402, F403
 from ._creation import finfo, iinfo  # noqa: E402, F401
 from ._dtypes import astype, can_cast, isdtype, promote_types, result_type  # noqa: E402, F401
 from ._dynamic import *  # noqa: E402, F403
-from ._grad_mode import enable_grad, no_grad, set_grad_enabled  # noqa: E402, F401
+from ._grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402, F401
 
 _methods.install()
 _manipulation.install()
@@ -120,8 +120,9 @@ def _at_exit() -> None:
 
 _atexit.register(_at_exit)
 
-_LAZY_MODULES = ("amp", "array_api", "data", "jit", "linalg", "metrics", "nn", "optim", "train")
-_LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "summary": "_summary"}
+_LAZY_MODULES = ("amp", "array_api", "data", "func", "jit", "library", "linalg", "metrics", "nn", "optim", "train", "utils")
+_LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "ops": "library", "summary": "_summary",
+                   "vmap": "func"}
 
 
 def __getattr__(name: str) -> object:

@@ -73,6 +73,23 @@ class enable_grad(_GradMode):
         super().__init__(True)
 
 
+class inference_mode(_GradMode):
+    """Ops inside are not recorded, as within no_grad(); inference_mode(False) records.
+
+    PyTorch's tensors made inside stay unusable for autograd; here they are ordinary tensors.
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        self = super().__new__(cls)
+        if not callable(mode):
+            return self
+        self.__init__()  # @tg.inference_mode without parentheses
+        return self(mode)
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__(not mode)
+
+
 class set_grad_enabled(_GradMode):
     """Switches recording on or off, at once; in a `with` block until its end, as a decorator for each call."""
 

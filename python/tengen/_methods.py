@@ -43,6 +43,19 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Remo
     return RemovableHandle(self, self._register_hook(hook))
 
 
+class _PostHandle(RemovableHandle):
+    def remove(self) -> None:
+        """Takes the hook away; a second call does nothing."""
+        if self._tensor is not None:
+            _core._remove_post_hook(self._tensor, self._hook)
+            self._tensor = None
+
+
+def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
+    """Calls `hook` with this leaf after a backward pass has added to its .grad: an optimizer step may run there."""
+    return _PostHandle(self, _core._add_post_hook(self, hook))
+
+
 _retaining: dict[int, Any] = {}  # id of a tensor -> weak reference to it
 
 

@@ -83,8 +83,10 @@ class _Pullback:
             self.aux = map_tree(self._out, aux) if has_aux else None
 
     def _out(self, x: Any) -> Any:
-        x = _value(self.level, x)
-        return x if self.grad_mode or not isinstance(x, Tensor) or _core._layer(x) else x.detach()
+        if not isinstance(x, Tensor):
+            return x
+        x = _core._strip_level(self.level, x)
+        return x if self.grad_mode or _core._layer(x) else x.detach()
 
     def __call__(self, cotangents: list) -> list:
         """One gradient per leaf of the primals."""
@@ -158,7 +160,7 @@ def _partial(func: Callable, args: tuple, kwargs: dict, numbers: tuple) -> Calla
 
 
 def value_and_grad(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Callable:
-    """A function that returns (gradient, value), as torch.func.grad_and_value does in the other order: (value, gradient).
+    """The value of a function that returns one number, and its gradient, in one pass.
 
     Parameters
     ----------
@@ -548,7 +550,7 @@ def functional_call(module: Any, parameters_and_buffers: dict | tuple, args: Any
     given = {}
     for part in parameters_and_buffers if isinstance(parameters_and_buffers, (tuple, list)) else (parameters_and_buffers,):
         given.update(part)
-    places = []
+    places, owners = [], []
     for name, value in given.items():
         *path, last = name.split(".")
         owner = module
@@ -558,13 +560,14 @@ def functional_call(module: Any, parameters_and_buffers: dict | tuple, args: Any
         if last not in store:
             raise KeyError(f"[functional_call] expected names of parameters or buffers of {type(module).__name__}, got {name!r}")
         places.append((store, last, store[last], value))
+        owners.append(owner)
     try:
-        for store, last, _, value in places:
-            store[last] = value
+        for (store, last, _, value), owner in zip(places, owners):
+            store[last] = owner.__dict__[last] = value
         return module(*(args if isinstance(args, tuple) else () if args is None else (args,)), **(kwargs or {}))
     finally:
-        for store, last, own, _ in places:
-            store[last] = own
+        for (store, last, own, _), owner in zip(places, owners):
+            store[last] = owner.__dict__[last] = own
 
 
 def stack_module_state(models: list) -> tuple[dict, dict]:
