@@ -41,6 +41,9 @@ void running(OpBuilder o, const char* doc, const char* example) {
         if (!b.grad(0).defined()) return Tensors{Tensor()};
         return Tensors{op<"scatter_add">({zeros_like(b.grad(0)), b.output(1), b.grad(0)}, {b.attr(0)})};
       })
+      .jvp([](const Forward& f) {
+        return Tensors{op<"take_along_axis">({f.tangent(0), f.output(1)}, {f.attr(0)}), Tensor()};
+      })
       .saves(0, 2)
       .bounds(0, "exact")
       .example(example);

@@ -159,7 +159,12 @@ Tensors call_forward(const Level& level, const Op& op, std::span<const Arg> inpu
   const Apart x(level, inputs);
   const bool flows = x.any() && op.differentiable;
   const bool composite = flows && !op.jvp && !op.view && !(op.map && op.grad) && !is_linear(op, attrs) && op.decompose && !op.transposed;
-  if (composite) return decompose_on(&level, op, inputs, attrs, device, wanted);
+  if (composite) {
+    Tensors made = decompose_on(&level, op, inputs, attrs, device, wanted);
+    // A decomposition of parts without derivatives, under an op that has one.
+    const bool lost = op.grad && std::none_of(made.begin(), made.end(), [&](const Tensor& t) { return t.defined() && level_of(t) == level.id; });
+    if (!lost || !any_floating(made)) return made;
+  }
   CreationScope none(nullptr);
   if (flows)  // rules look at hidden outputs too
     for (size_t i = 0; i < op.outputs.size(); ++i)

@@ -91,14 +91,14 @@ def test_forward_mode(name):
         gradients = tg.autograd.grad(total, leaves, allow_unused=True) if total.requires_grad else [None] * len(leaves)
         reverse = sum((g * d).sum().item() for g, d in zip(gradients, directions) if g is not None)
         size = sum((g * d).abs().sum().item() for g, d in zip(gradients, directions) if g is not None)
-        assert abs(forward - reverse) <= 1e-9 * (1 + size), f"{name}{case.attrs} {device}: forward mode {forward}, reverse mode {reverse}"
+        assert abs(forward - reverse) <= 1e-9 * (1 + size) or np.isnan([forward, reverse]).all(), f"{name}{case.attrs} {device}: forward mode {forward}, reverse mode {reverse}"
 
 
 def rows_of(case: Case, dtype: str) -> list[Case]:
     """The case three times over with other numbers: floats shrink, which stays within any domain that holds 0 or infinity."""
     out = []
     for factor in (1.0, 0.75, 0.875):
-        inputs = each_array(case, lambda i, a, f=factor: a * f if i not in case.fixed and np.issubdtype(a.dtype, np.floating) and dtype.startswith("float") else a)
+        inputs = each_array(case, lambda i, a, f=factor: np.asarray(a * f) if i not in case.fixed and np.issubdtype(a.dtype, np.floating) and dtype.startswith("float") else a)
         out.append(Case(tuple(inputs), case.attrs, case.fixed))
     return out
 
