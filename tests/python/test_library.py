@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 import pytest
 
@@ -26,7 +24,7 @@ sin_scaled.register_fake(lambda x, scale, shift: x.new_empty(x.shape))
 
 
 @library.custom_op("test::split_sum")
-def split_sum(xs: list[tg.Tensor], weights: Optional[list[float]] = None) -> tuple[tg.Tensor, tg.Tensor]:
+def split_sum(xs: list[tg.Tensor], weights: list[float] | None = None) -> tuple[tg.Tensor, tg.Tensor]:
     w = weights or [1.0] * len(xs)
     total = sum(x * k for x, k in zip(xs, w))
     return total, total * total
