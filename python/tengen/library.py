@@ -127,8 +127,11 @@ class CustomOp:
         return f"<custom op {self.name}>"
 
     def _checked(self, function: Callable) -> Callable:
+        named = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
         def run(*args: Any) -> Any:
-            result = function(*args)
+            n = len(args) - len(named)
+            result = function(*args[:n], **dict(zip(named, args[n:])))
             for y in (result,) if isinstance(result, Tensor) else result:
                 if any(y is a for a in args):
                     raise RuntimeError(f"[{self.name}] expected new tensors as results, got one of the inputs; return a clone")
