@@ -352,6 +352,12 @@ void into_batched(const Level& level, const Op& op, std::span<const Arg> inputs,
   CreationScope none(nullptr);
   if (op.map || op.kernel == "copy") {
     const int64_t rank = outs[0].rank();
+    if (op.map && !x.any)  // what is written into has the axis, so one operand must
+      for (size_t i = 0; i < x.args.size() && !x.any; ++i)
+        if (x.args[i].kind == Arg::tensor) {
+          x.args[i].t = spread(x.args[i].t, level.size);
+          x.any = x.batched[i] = true;
+        }
     align(level, &x, rank);
     if (!op.map && !(x.args[0].kind == Arg::tensor && x.args[0].t.shape() == targets[0].shape())) x.args[0].t = tg::op<"expand">({x.args[0].t}, {targets[0].shape()});
     call_into(op, x.args, attrs, targets);
