@@ -82,9 +82,7 @@ void check_writable(const char* op, const Tensor& t);  // RuntimeError for an ex
 void note_view(const Tensor& base, const Tensor& view);
 void check_stale(const Tensor& t, const char* op);
 
-<<<<<<< HEAD
 Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device);  // 0-d, not recorded; s fits dtype
-=======
 // Another handle of the same value on the same levels, without history.
 Tensor shallow(const Tensor& t);
 inline const Layer* layer_of(const Tensor& t) { return t.defined() && t.impl()->transformed ? t.impl()->autograd->layer.get() : nullptr; }
@@ -118,7 +116,6 @@ void report_loss(const Tensor& loss);  // where its NaN or inf comes from, when 
 void record_transfer(const Tensor& from, const Tensor& to);
 Tensor detach_transformed(const Tensor& t);
 Tensor move_transformed(const Tensor& t, Device* device);
->>>>>>> 5959ff1 (Forward mode and vmap: levels of transformed tensors, rules beside the ops)
 Tensor copy_to_device(const Tensor& t, Device* device);  // not recorded
 // Sums a gradient over the axes along which `shape` was broadcast.
 Tensor sum_to(const Tensor& grad, std::span<const int64_t> shape);

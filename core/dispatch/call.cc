@@ -49,9 +49,6 @@ void check_arguments(const Op& op, std::span<const Arg> inputs) {
   }
 }
 
-<<<<<<< HEAD
-}  // namespace
-
 std::vector<WhyCandidate>* trace_step(const Op& op, std::span<const Tensor> in, const std::string& how) {
   std::string dtypes;
   for (const Tensor& t : in)
@@ -63,10 +60,6 @@ std::vector<WhyCandidate>* trace_step(const Op& op, std::span<const Tensor> in, 
     }
   t_trace->steps.push_back({op.name, dtypes, how, 1, {}});
   return &t_trace->steps.back().candidates;
-=======
-void trace_step(const Op& op, const std::string& how) {
-  t_trace->steps.push_back(op.name + ": " + how);
->>>>>>> 5959ff1 (Forward mode and vmap: levels of transformed tensors, rules beside the ops)
 }
 bool tracing() { return t_trace != nullptr; }
 Why* set_trace(Why* trace) { return std::exchange(t_trace, trace); }
