@@ -84,19 +84,23 @@ def _like(name: str, x: Any, dtype: Any, device: Any) -> tuple[Any, Any, Any]:
 
 def zeros_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros with the shape of a tensor, and its dtype and device unless given."""
+    if device is None and isinstance(x, Tensor) and _core._layer(x) is not None:  # within vmap: one for every index
+        return _core.ops["zeros_like"](x, dtype or x.dtype)
     shape, dtype, device = _like("zeros_like", x, dtype, device)
     return _ready(_core._full(shape, 0, dtype, device), requires_grad)
 
 
 def ones_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones with the shape of a tensor, and its dtype and device unless given."""
+    if device is None and isinstance(x, Tensor) and _core._layer(x) is not None:  # within vmap: one for every index
+        return _core.ops["ones_like"](x, dtype or x.dtype)
     shape, dtype, device = _like("ones_like", x, dtype, device)
     return _ready(_core._full(shape, 1, dtype, device), requires_grad)
 
 
 def full_like(x: Tensor, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """One number with the shape of a tensor, and its dtype and device unless given."""
-    if device is None and _core._layer(x) is not None:  # within vmap: one for every index
+    if device is None and isinstance(x, Tensor) and _core._layer(x) is not None:  # within vmap: one for every index
         return _core.ops["full_like"](x, fill_value, dtype or x.dtype)
     shape, dtype, device = _like("full_like", x, dtype, device)
     return _ready(_core._full(shape, fill_value, dtype, device), requires_grad)
@@ -104,7 +108,7 @@ def full_like(x: Tensor, fill_value: Any, dtype: Any = None, device: Any = None,
 
 def empty_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uninitialised, with the shape of a tensor, and its dtype and device unless given."""
-    if device is None and _core._layer(x) is not None:
+    if device is None and isinstance(x, Tensor) and _core._layer(x) is not None:
         return full_like(x, 0, dtype)
     return _ready(_core._empty(*_like("empty_like", x, dtype, device)), requires_grad)
 
