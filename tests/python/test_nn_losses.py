@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from nn_tools import RNG, close, np_softmax, rand, t
 
+import tengen as tg
 import tengen.nn.functional as F
 from tengen import nn
 
@@ -197,3 +198,9 @@ def test_ctc_errors():
         F.ctc_loss(log_p, t([1, 2, 3]), [6, 6], [1, 1])
     with pytest.raises(ValueError, match=r"\(T, N, C\)"):
         F.ctc_loss(t(rand(3)), t([1]), [1], [1])
+
+
+def test_gaussian_nll_target_broadcasts():
+    x, var = np.array([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5]]), np.array([[0.5, 1.0, 2.0], [4.0, 0.25, 1.5]])
+    got = F.gaussian_nll_loss(tg.tensor(x), tg.tensor([[1.0], [2.0]], dtype=tg.float64), tg.tensor(var), reduction="none")
+    np.testing.assert_allclose(got.numpy(), (np.log(var) + (x - np.array([[1.0], [2.0]])) ** 2 / var) / 2, rtol=1e-14)

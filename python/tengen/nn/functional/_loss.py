@@ -79,7 +79,9 @@ def poisson_nll_loss(input: Any, target: Any, log_input: bool = True, full: bool
 
 def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6,
                       reduction: str = "mean") -> Any:
-    """(log v + (input - target)^2 / v) / 2 with v = max(var, eps); `var` is a tensor or a number."""
+    """(log v + (input - target)^2 / v) / 2 with v = max(var, eps); `target` broadcasts to input, `var` is a tensor or a number."""
+    if target.shape != input.shape:
+        target = target.expand(input.shape)
     if not isinstance(var, tg.Tensor):
         if var < 0:
             raise ValueError(f"[gaussian_nll_loss] expected a variance of 0 or more, got {var}")

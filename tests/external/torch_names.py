@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of our functions is which op of torch's op database: by name, and through adapters where the arguments differ. An adapter only
+renames and reorders, or spells in our functions what is one argument of torch's."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tengen as tg
+import tengen.linalg as L
+import tengen.nn.functional as F
+
+RANDOM = ["cauchy", "exponential", "geometric", "log_normal", "normal", "uniform", "randn", "randn_like", "rand_like", "randint", "randint_like",
+         "multinomial", "bernoulli", "nn.functional.dropout", "nn.functional.dropout2d", "nn.functional.dropout3d", "nn.functional.alpha_dropout",
+         "nn.functional.feature_alpha_dropout", "nn.functional.rrelu", "nn.functional.fractional_max_pool2d",
+         "nn.functional.fractional_max_pool3d", "svd_lowrank", "pca_lowrank"]
+MEMORY = ["empty", "empty_like", "new_empty", "new_empty_strided", "empty_strided", "empty_permuted", "resize_", "resize_as_"]
+# Never, with the reason. What is neither here nor found by find() is "not yet".
+REASONS = {
+    "random numbers of another generator": RANDOM,
+    "uninitialized or resized memory": MEMORY,
+    "sparse tensors": ["to_sparse", "sparse.sampled_addmm", "sparse.mm", "_segment_reduce"],
+    "torch's own machinery": ["jiterator_unary", "jiterator_binary", "jiterator_4inputs_with_extra_args", "jiterator_binary_return_by_ref",
+                              "jiterator_2inputs_2outputs", "torch._scaled_mm_v2", "torch._scaled_mm", "hash_tensor",
+                              "torch.ops.aten._flash_attention_forward", "torch.ops.aten._efficient_attention_forward",
+                              "torch.ops.aten._scaled_dot_product_flash_attention_for_cpu", "_chunk_cat", "_unsafe_masked_index",
+                              "_unsafe_masked_index_put_accumulate", "native_dropout_backward", "_softmax_backward_data"],
+}
+LEFT_OUT = {name: reason for reason, names in REASONS.items() for name in names}
+
+# Differences on purpose: (part of our error's message, what it is). Samples that end so count as skipped.
+ON_PURPOSE = (
+    ("expected an axis in [0, 0)", "an axis of a 0-d tensor is an error, as in NumPy"),
+    ("[squeeze] expected size 1", "squeezing an axis that is not 1 is an error, as in NumPy"),
+    ("[tensordot] expected equal sizes", "paired axes of sizes 1 and n are an error, as in NumPy"),
+    ("rows in b, got", "b of more than one axis is matrices, as in the array API"),
+)
+# Samples with these keywords draw random numbers.
+DRAWS = ("dropout_p",)
+# Results equal, gradients not comparable: why.
+NO_GRADIENT = {
+    "nn.functional.max_unpool1d": "several inputs meet in one place: only the last has a gradient",
+    "nn.functional.max_unpool2d": "several inputs meet in one place: only the last has a gradient",
+    "nn.functional.max_unpool3d": "several inputs meet in one place: only the last has a gradient",
+    "nn.functional.ctc_loss": "torch's is the gradient of the logits, with the softmax in it",
+    "nextafter": "not differentiable here",
+}
+
+
+def left_out(name: str) -> str:
+    return LEFT_OUT.get(name, "")
+
+
+def bound_of(name: str, table: dict) -> float:
+    """The bound of the op table of the same name, or that of an op of several roundings."""
+    last = name.split(".")[-1]
+    return table[last]["bound"] if last in table else 16.0
+
+
+def find(name: str, variant: str) -> Callable | None:
+    """Our function, or None."""
+    for key in (f"{name} {variant}", name):
+        if key in ADAPTERS:
+            return ADAPTERS[key]
+    name = SAME.get(name, name)
+    space, _, last = name.rpartition(".")
+    if space == "nn.functional":
+        return getattr(F, last, None)
+    place: Any = tg
+    for part in filter(None, space.split(".")):
+        place = getattr(place, part, None)
+    found = getattr(place, last, None) or (None if space else getattr(tg.Tensor, last, None))
+    return found if callable(found) and not isinstance(found, tg.dtype) else None
+
+
+def scaled(f: Callable) -> Callable:
+    """add and sub with torch's alpha."""
+    return lambda x, y, alpha=1: f(x, y if alpha == 1 else y * alpha)
+
+
+def valued(f: Callable) -> Callable:
+    return lambda x, y, z, value=1: f(x, y, z, value)
+
+
+def rounded(f: Callable) -> Callable:
+    def round_to(x: Any, decimals: int = 0) -> Any:
+        return f(x) if decimals == 0 else f(x * 10.0**decimals) / 10.0**decimals
+    return round_to
+
+
+def divide(x: Any, y: Any, rounding_mode: str | None = None) -> Any:
+    return tg.div(x, y) if rounding_mode is None else tg.floor_divide(x, y) if rounding_mode == "floor" else tg.trunc(tg.div(x, y))
+
+
+def cast_first(f: Callable) -> Callable:
+    return lambda x, dim=None, dtype=None, **_: f(x if dtype is None else x.to(dtype), dim)
+
+
+def with_index(reduce: Callable, along: Callable) -> Callable:
+    def of(x: Any, *args: Any, **kwargs: Any) -> Any:
+        return along(x, *args, **kwargs) if args or kwargs else reduce(x)
+    return of
+
+
+def spread(f: Callable) -> Callable:
+    """var and std with torch's ways to say the correction."""
+    def of(x: Any, *args: Any, dim: Any = None, unbiased: Any = None, correction: Any = 1, keepdim: bool = False) -> Any:
+        args_left = list(args)
+        if args_left and isinstance(args_left[0], bool):
+            unbiased = args_left.pop(0)
+        elif args_left:
+            dim = args_left.pop(0)
+            unbiased = args_left.pop(0) if args_left else unbiased
+        if unbiased is not None:
+            correction = int(unbiased)
+        return f(x, () if dim is None else dim, 1 if correction is None else correction, keepdim)
+    return of
+
+
+def with_mean(f: Callable) -> Callable:
+    def of(x: Any, *args: Any, **kwargs: Any) -> Any:
+        axes = kwargs.get("dim", args[0] if args and not isinstance(args[0], bool) else None)
+        return spread(f)(x, *args, **kwargs), tg.mean(x, () if axes is None else axes, kwargs.get("keepdim", False))
+    return of
+
+
+def stable(f: Callable) -> Callable:
+    return lambda x, dim=-1, descending=False, stable=None: f(x, dim, descending)
+
+
+def flip(x: Any, *dims: Any, **kwargs: Any) -> Any:
+    dims = kwargs.get("dims", dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims)
+    return tg.flip(x, dims) if dims else x.clone()
+
+
+def broadcast(f: Callable) -> Callable:
+    """torch broadcasts the first operand to the mask as well."""
+    def of(x: Any, mask: Any, *rest: Any) -> Any:
+        return f(x.expand(tg.broadcast_shapes(tuple(x.shape), tuple(mask.shape))), mask, *rest)
+    return of
+
+
+def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    x = x if dtype is None else x.to(dtype)
+    if p == "nuc":
+        return L.matrix_norm(x, "nuc", *([] if dim is None else [dim]), keepdims=keepdim)
+    return tg.norm(x, () if dim is None else dim, 2 if p in ("fro", None) else p, keepdim)
+
+
+def take_along(x: Any, index: Any, dim: Any = None) -> Any:
+    return tg.take_along_axis(x.ravel(), index.ravel(), 0) if dim is None else tg.take_along_axis(x, index, dim)
+
+
+def svd(x: Any, some: bool = True, compute_uv: bool = True) -> Any:
+    u, s, vh = tg.svd(x, not some)
+    return u, s, vh.mT
+
+
+def einsum(operands: Any, equation: str) -> Any:
+    return tg.einsum(equation, *operands)
+
+
+def embedding(weight: Any, index: Any, **kwargs: Any) -> Any:
+    return F.embedding(index, weight, **kwargs)
+
+
+def pivoted(f: Callable) -> Callable:
+    return lambda a, pivot=True, **_: f(a)
+
+
+def search(f: Callable) -> Callable:
+    def of(a: Any, b: Any, *, out_int32: bool = False, right: bool = False, side: Any = None, sorter: Any = None) -> Any:
+        a = a if sorter is None else tg.take_along_axis(a, sorter, -1)
+        found = f(a, b, right=right) if side is None or f is tg.bucketize else f(a, b, side=side)
+        return found.to(tg.int32) if out_int32 else found
+    return of
+
+
+def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    return tg.topk(x, k, dim, largest)
+
+
+def lists(f: Callable) -> Callable:
+    return lambda *xs: f(*(xs[0] if len(xs) == 1 and isinstance(xs[0], (list, tuple)) else xs))
+
+
+def cast_to(dtype: Any) -> Callable:
+    return lambda x, **_: x.to(dtype)
+
+
+def logdet(a: Any) -> Any:
+    sign, value = L.slogdet(a)
+    return tg.where(sign > 0, value, tg.where(sign == 0, -float("inf"), float("nan")))
+
+
+def vander(x: Any, N: Any = None) -> Any:
+    n = x.shape[-1] if N is None else N
+    return x.unsqueeze(-1) ** tg.arange(n)
+
+
+def bucket(values: Any, boundaries: Any, **kwargs: Any) -> Any:
+    return search(tg.bucketize)(values, boundaries, **kwargs)
+
+
+def unique_consecutive(x: Any, return_inverse: bool = False, return_counts: bool = False, dim: Any = None) -> Any:
+    return tg.unique_consecutive(x, return_inverse, return_counts, *([] if dim is None else [dim]))
+
+
+def slices(x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
+    index = [slice(None)] * x.ndim
+    index[dim] = slice(start, end, step)
+    return x[tuple(index)]
+
+
+def histogram(x: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False) -> Any:
+    if not isinstance(bins, int) or weight is not None or density:
+        raise NotImplementedError("edges, weights and densities: not yet")
+    return tg.histogram(x, bins, *(range or (0.0, 0.0)))
+
+
+def sum_to_size(x: Any, *size: Any) -> Any:
+    size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    lead = x.ndim - len(size)
+    axes = [i for i in range(x.ndim) if i < lead or size[i - lead] != x.shape[i]]
+    return tg.sum(x, axes).reshape(size) if axes else x
+
+
+ADAPTERS: dict[str, Callable] = {
+    "histogram": histogram, "linalg.lstsq grad_oriented": lambda a, b, driver=None: tuple(L.lstsq(a, b))[:2],
+    "nn.functional.embedding_bag": lambda weight, index, offsets=None, **kwargs: F.embedding_bag(index, weight, offsets, **kwargs),
+    "constant_pad_nd": lambda x, pad, value=0.0: F.pad(x, pad, "constant", value),
+    "add": scaled(tg.add), "sub": scaled(tg.sub), "rsub": lambda x, y, alpha=1: y - (x if alpha == 1 else x * alpha),
+    "__radd__": lambda x, y: y + x, "__rmul__": lambda x, y: y * x, "__rsub__": lambda x, y: y - x, "__rdiv__": lambda x, y: y / x,
+    "__rpow__": lambda x, y: y**x, "__rmod__": lambda x, y: y % x, "__rmatmul__": lambda x, y: tg.matmul(y, x),
+    "addcmul": valued(tg.addcmul), "addcdiv": valued(tg.addcdiv), "div": divide, "round": rounded(tg.round),
+    "equal": tg.array_equal, "flip": flip, "where": lambda x, condition, other: tg.where(condition, x, other),
+    "ldexp": lambda x, y: x * 2.0**y, "masked_fill": broadcast(tg.masked_fill), "masked_scatter": broadcast(tg.masked_scatter),
+    "diag_embed": lambda x, offset=0, dim1=-2, dim2=-1: tg.diag_embed(x, offset, dim1, dim2),
+    "diagonal": lambda x, offset=0, dim1=0, dim2=1: tg.diagonal(x, offset, dim1, dim2),
+    "diagonal_copy": lambda x, offset=0, dim1=0, dim2=1: tg.diagonal(x, offset, dim1, dim2),
+    "max reduction_with_dim": tg.max_with_indices, "min reduction_with_dim": tg.min_with_indices, "max binary": tg.maximum,
+    "min binary": tg.minimum, "softmax": cast_first(tg.softmax), "log_softmax": cast_first(tg.log_softmax),
+    "nn.functional.softmin": cast_first(lambda x, dim: tg.softmax(-x, dim)), "var": spread(tg.var), "std": spread(tg.std),
+    "var_mean": with_mean(tg.var), "std_mean": with_mean(tg.std), "sort": stable(tg.sort), "argsort": stable(tg.argsort), "topk": topk,
+    "norm": norm, "take_along_dim": take_along, "svd": svd, "einsum": einsum, "nn.functional.embedding": embedding,
+    "linalg.lu": pivoted(L.lu), "linalg.lu_factor": pivoted(L.lu_factor), "linalg.lu_factor_ex": pivoted(L.lu_factor_ex),
+    "lu_solve": lambda b, lu, pivots: L.lu_solve(lu, pivots, b), "lu": lambda a, pivot=True, get_infos=False: L.lu_factor(a),
+    "linalg.pinv singular": lambda a, b: L.pinv(a @ b.mT), "linalg.vander": vander, "searchsorted": search(tg.searchsorted),
+    "bucketize": bucket, "unique_consecutive": unique_consecutive, "slice": slices, "atleast_1d": lists(tg.atleast_1d),
+    "atleast_2d": lists(tg.atleast_2d), "atleast_3d": lists(tg.atleast_3d), "T": lambda x: x.T, "mT": lambda x: x.mT,
+    "squeeze multiple": lambda x, dims: tg.squeeze(x, [d for d in dims if x.shape[d] == 1]) if any(x.shape[d] == 1 for d in dims) else x,
+    "unfold": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "zero_": lambda x: x.clone().zero_(),
+    "unfold_copy": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "fill": lambda x, value: tg.zeros_like(x) + value,
+    "bfloat16": cast_to(tg.bfloat16), "bool": cast_to(tg.bool), "double": cast_to(tg.float64), "half": cast_to(tg.float16),
+    "long": cast_to(tg.int64), "short": cast_to(tg.int16), "float": cast_to(tg.float32), "int": cast_to(tg.int32), "byte": cast_to(tg.uint8),
+    "char": cast_to(tg.int8), "logdet": logdet, "fmax": lambda x, y: tg.where(tg.isnan(x), y, tg.where(tg.isnan(y), x, tg.maximum(x, y))),
+    "fmin": lambda x, y: tg.where(tg.isnan(x), y, tg.where(tg.isnan(y), x, tg.minimum(x, y))),
+    "pinverse": lambda a, rcond=1e-15: L.pinv(a, rtol=rcond), "dist": lambda x, y, p=2: tg.norm(x - y, (), p),
+    "cdist": lambda x, y, p=2.0, compute_mode=None: F.cdist(x, y, p), "split_with_sizes": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim),
+    "split_with_sizes_copy": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim), "polygamma": lambda x, n: tg.polygamma(x, n),
+    "special.polygamma": lambda x, n: tg.polygamma(x, n), "cholesky_inverse": lambda lower, upper=False:
+    L.cholesky_solve(tg.eye(lower.shape[-1], dtype=lower.dtype), lower, upper), "sum_to_size": sum_to_size, "repeat": lambda x, *sizes: x.repeat(*sizes),
+    "linalg.vecdot": lambda x, y, dim=-1: tg.sum(x * y, dim),
+    "nn.functional.linear": lambda x, w, b=None: F.linear(x, w, b),
+}
+# Torch's other names: copies of views, in-place-safe forms, special functions that are elementwise ops here.
+SAME = {
+    "alias_copy": "clone", "expand_copy": "expand", "permute_copy": "permute", "squeeze_copy": "squeeze", "unsqueeze_copy": "unsqueeze",
+    "transpose_copy": "transpose", "t_copy": "t", "view_copy": "view", "unbind_copy": "unbind", "narrow_copy": "narrow",
+    "unsafe_chunk": "chunk", "unsafe_split": "split", "as_strided_copy": "as_strided",
+    "special.i1": "i1", "special.modified_bessel_i0": "i0", "special.modified_bessel_i1": "i1",
+    "nn.functional.logsigmoid": "logsigmoid", "nn.functional.upsample_nearest": "nn.functional.upsample",
+}
