@@ -60,7 +60,9 @@ template <bool lower>
 Tensors keep_triangle(const Call& c) {
   infer_now(c);
   const Tensor& x = c.input(0);
-  return {op<"where">({triangle(x.size(-2), x.size(-1), c.attr(0).integer(), lower, x.device()), x, 0})};
+  const Tensor kept = triangle(x.size(-2), x.size(-1), c.attr(0).integer(), lower, x.device());
+  if (x.dtype() == DType::boolean) return {op<"logical_and">({kept, x})};  // where would make integers of bools and 0
+  return {op<"where">({kept, x, 0})};
 }
 
 Specs matrices(const Inference& c) {

@@ -24,10 +24,26 @@ constexpr Alias kAliases[] = {
     {"axis", {"axes", nullptr, nullptr}},        {"axes", {"axis", nullptr, nullptr}},
     {"keepdim", {"keepdims", nullptr, nullptr}}, {"size", {"shape", nullptr, nullptr}},
     {"shape", {"size", nullptr, nullptr}},       {"dim0", {"axis0", "axis1", nullptr}},
-    {"dim1", {"axis1", "axis2", nullptr}},       {"start_dim", {"start_axis", nullptr, nullptr}},
+    {"dim1", {"axis1", "axis2", nullptr}},       {"dim2", {"axis2", nullptr, nullptr}},
+    {"start_dim", {"start_axis", nullptr, nullptr}},
     {"end_dim", {"end_axis", nullptr, nullptr}}, {"src", {"values", nullptr, nullptr}},
     {"source", {"values", nullptr, nullptr}},    {"value", {"values", nullptr, nullptr}},
     {"indices", {"index", nullptr, nullptr}},    {"shifts", {"shift", nullptr, nullptr}},
+    {"diagonal", {"k", nullptr, nullptr}},       {"unbiased", {"correction", nullptr, nullptr}},
+    {"p", {"ord", nullptr, nullptr}},
+};
+
+// Arguments of PyTorch's that no op takes, and what says the same here.
+struct Hint {
+  const char* keyword;
+  const char* way_out;
+};
+constexpr Hint kHints[] = {
+    {"alpha", "multiply the second operand: x + alpha * y, x.add_(alpha * y)"},
+    {"rounding_mode", "floor_divide(x, y) rounds down, trunc(x / y) towards zero"},
+    {"dtype", "cast the operand first: x.to(dtype)"},
+    {"stable", "sorts are always stable, leave it out"},
+    {"sorted", "results are always sorted, leave it out"},
 };
 
 PyTypeObject* function_type = nullptr;
@@ -60,6 +76,9 @@ size_t find_param(const Binding& b, PyObject* keyword) {
   std::vector<std::string> known;
   for (const Param& p : b.params) known.push_back(p.text);
   const std::string_view word = text_of(keyword);
+  for (const Hint& hint : kHints)
+    if (word == hint.keyword)
+      fail(PyExc_TypeError, b.text, "() got an unexpected keyword argument '", word, "'; ", hint.way_out);
   const std::string near = nearest_name(word, known);
   fail(PyExc_TypeError, b.text, "() got an unexpected keyword argument '", word, "'",
        near.empty() ? "; it takes " + b.signature() : "; did you mean '" + near + "'?");

@@ -61,7 +61,7 @@ _aliases.install(globals())
 _dynamic.install()
 Generator = random.Generator
 
-t = _methods.t
+t, as_tensor = _methods.t, asarray  # noqa: F405
 
 
 def numel(x: Tensor) -> int:  # noqa: F405
@@ -125,7 +125,13 @@ _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serial
                    "vmap": "func"}
 
 
+# dtypes under names of Python's types, which the code of this module needs
+_DTYPES = {"float": _core.float32, "int": _core.int32}
+
+
 def __getattr__(name: str) -> object:
+    if name in _DTYPES:
+        return _DTYPES[name]
     if name in _LAZY_FUNCTIONS:
         import importlib
 

@@ -98,11 +98,6 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
     return self.reshape(other.shape)
 
 
-def swapaxes(self: Tensor, axis0: int, axis1: int) -> Tensor:
-    """Two axes exchanged; a view."""
-    return self.transpose(axis0, axis1)
-
-
 def narrow(self: Tensor, axis: int, start: int, length: int) -> Tensor:
     """`length` elements of an axis from `start` on; a view."""
     a = _axis(axis, self.ndim, "narrow")
@@ -303,7 +298,7 @@ def __deepcopy__(self: Tensor, memo: dict) -> Tensor:
 
         copy.__dict__.update(copying.deepcopy(self.__dict__, memo))
     if self.grad is not None:
-        copy.grad = __deepcopy__(self.grad.detach(), memo)
+        copy.grad = self.grad.detach().clone()  # not through memo, whose keys are ids: that of the passing tensor would be used again
     return copy
 
 

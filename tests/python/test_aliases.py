@@ -84,3 +84,45 @@ def test_arrays_and_others():
     for f in (tg.unique, tg.unique_consecutive, tg.nonzero, tg.bincount):
         with pytest.raises(TypeError, match=rf"\[{f.__name__}\] expected a Tensor, got list"):
             f([1, 2])
+
+
+def test_names_of_functions_and_dtypes():
+    assert tg.float is tg.float32 and tg.int is tg.int32
+    x = tg.ones(2)
+    assert tg.as_tensor(x) is x and tg.as_tensor([1, 2]).tolist() == [1, 2]
+    w = tg.ones(2, requires_grad=True)
+    with tg.inference_mode():
+        assert not (w * 2).requires_grad
+
+
+def test_arguments_of_torch():
+    a = np.arange(12.0).reshape(3, 4) ** 2
+    x = tg.tensor(a)
+    assert np.array_equal(tg.triu(x, diagonal=1).numpy(), np.triu(a, 1))
+    assert np.array_equal(x.tril(diagonal=-1).numpy(), np.tril(a, -1))
+    assert tg.diagonal(x, offset=1, dim1=1, dim2=0).tolist() == np.diagonal(a, 1, 1, 0).tolist()
+    for unbiased in (False, True):
+        np.testing.assert_allclose(x.std(dim=0, unbiased=unbiased).numpy(), a.std(0, ddof=int(unbiased)), rtol=1e-14)
+        np.testing.assert_allclose(tg.var(x, 1, unbiased=unbiased).numpy(), a.var(1, ddof=int(unbiased)), rtol=1e-14)
+    np.testing.assert_allclose(x.norm(p=1, dim=-1, keepdim=True).numpy(), np.linalg.norm(a, 1, -1, True), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("call", "way_out"), [
+    (lambda x: x.add_(x, alpha=2), r"alpha \* y"),
+    (lambda x: tg.sub(x, x, alpha=2), r"alpha \* y"),
+    (lambda x: tg.div(x, 2, rounding_mode="floor"), "floor_divide"),
+    (lambda x: x.softmax(-1, dtype=tg.float64), r"x\.to\(dtype\)"),
+    (lambda x: x.sort(stable=True), "always stable"),
+    (lambda x: x.topk(1, sorted=True), "always sorted"),
+])
+def test_arguments_that_no_op_takes_say_what_does(call, way_out):
+    with pytest.raises(TypeError, match=way_out):
+        call(tg.ones(2))
+
+
+@pytest.mark.parametrize("device", [d.name for d in tg.devices() if d.usable])
+@pytest.mark.parametrize("name", ["tril", "triu"])
+def test_triangles_of_bools(name, device):
+    a = np.arange(12).reshape(3, 4) % 5 > 0
+    y = getattr(tg, name)(tg.tensor(a, device=device), 1)
+    assert y.dtype is tg.bool and np.array_equal(y.cpu().numpy(), getattr(np, name)(a, 1))

@@ -150,3 +150,11 @@ def test_sequential_arithmetic():
     assert list(s) == [a, b, c] and s[-1] is c
     s[-1] = b
     assert s[2] is b
+
+
+def test_deepcopy_keeps_every_gradient():
+    net = nn.Sequential(nn.Linear(8, 32), nn.Linear(32, 3), nn.Linear(3, 5))
+    for i, p in enumerate(net.parameters()):
+        p.grad = tg.full(p.shape, float(i))
+    for i, (p, q) in enumerate(zip(net.parameters(), copy.deepcopy(net).parameters())):
+        assert q.grad is not p.grad and q.grad.shape == p.shape and (q.grad == i).all()

@@ -355,3 +355,8 @@ def test_a_step_is_one_launch_per_parameter(cls, options):
         optimizer.step()
         launches = tg.dispatch_stats()["launches"] - before
     assert launches == 3
+
+
+def test_a_module_is_no_iterable_of_parameters():
+    with pytest.raises(TypeError, match=r"\[SGD\] expected an iterable of parameters, got Linear; give \.parameters\(\)"):
+        tg.optim.SGD(tg.nn.Linear(2, 2), lr=0.1)

@@ -40,6 +40,9 @@ class Optimizer:
             raise TypeError(
                 f"[{type(self).__name__}] expected an iterable of parameters, got one tensor; give [tensor]"
             )
+        if not isinstance(params, Iterable):
+            way_out = "; give .parameters()" if hasattr(params, "parameters") else ""
+            raise TypeError(f"[{type(self).__name__}] expected an iterable of parameters, got {type(params).__name__}{way_out}")
         groups = list(params)
         if not groups:
             raise ValueError(f"[{type(self).__name__}] got an empty list of parameters")
