@@ -59,10 +59,6 @@ class no_grad(_GradMode):
         super().__init__(False)
 
 
-class inference_mode(no_grad):
-    """no_grad() under PyTorch's other name; what is made inside may take part in recorded ops later."""
-
-
 class enable_grad(_GradMode):
     """Ops inside are recorded, within no_grad too."""
 
