@@ -102,7 +102,12 @@ OpBuilder::OpBuilder(const char* name, const char* file) {
 OpBuilder& OpBuilder::infer(InferFn f) {
   op_->infer = [f = std::move(f)](const Inference& c) {
     try {
-      return f(c);
+      Specs specs = f(c);
+      for (const TensorSpec& s : specs)
+        for (const Dim& d : s.shape)
+          if (d.is_constant() && d.value() < 0) [[unlikely]]
+            raise(ErrorKind::value, "[", c.name(), "] expected sizes of 0 or more, got shape ", str(s.shape));
+      return specs;
     } catch (const SizeOverflow& e) {
       raise(ErrorKind::value, "[", c.name(), "] ", e.what());
     }

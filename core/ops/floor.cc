@@ -111,9 +111,6 @@ Tensors scan_gradient(const Backward& b) {
 }  // namespace
 
 TG_OPS(floor) {
-  const auto make = [](const Inference& c, size_t shape, size_t dtype) {
-    return one({c.attr(dtype).dtype(), symbolic(c.attr(shape).ints())});
-  };
   TG_OP(floor_fill)
       .floor()
       .kernel("fill")
@@ -122,7 +119,7 @@ TG_OPS(floor) {
       .attr("shape", AttrKind::ints, "sizes")
       .attr("dtype", AttrKind::dtype, "element type")
       .run_attr("value", AttrKind::floating, 0.0, "the value, a float or an integer")
-      .infer([make](const Inference& c) { return make(c, 0, 1); })
+      .infer([](const Inference& c) { return one({c.attr(1).dtype(), symbolic(c.attr(0).ints())}); })
       .no_grad()
       .bounds(0, "exact");
 
@@ -150,9 +147,7 @@ TG_OPS(floor) {
       .attr("shape", AttrKind::ints, "sizes")
       .run_attr("seed", AttrKind::integer, 0, "key")
       .run_attr("offset", AttrKind::integer, 0, "first block of four words")
-      .infer([](const Inference& c) {
-        return one({DType::u32, symbolic(c.attr(0).ints())});
-      })
+      .infer([](const Inference& c) { return one({DType::u32, symbolic(c.attr(0).ints())}); })
       .no_grad()
       .bounds(0, "exact");
 

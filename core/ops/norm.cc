@@ -274,8 +274,9 @@ TG_OPS(norm) {
       .attr("eps", AttrKind::floating, "as layer_norm")
       .infer([](const Inference& c) {
         const Shape& x = c.input(1).shape;
-        const size_t n = size_t(c.attr(0).integer());
-        return infer_backward(c, outer_shape(x, int64_t(n)), Shape(x.data() + (x.size() - n), n));
+        const int64_t n = c.attr(0).integer(), rank = int64_t(x.size());
+        c.check(n >= 1 && n <= rank, "expected between 1 and ", rank, " inner axes, got ", n);
+        return infer_backward(c, outer_shape(x, n), Shape(x.data() + (rank - n), size_t(n)));
       })
       .decompose([](const Call& c) {
         return normalize_backward(c, inner(c.input(1).shape(), c.attr(0).integer()), c.attr(1).floating());

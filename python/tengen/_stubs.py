@@ -228,7 +228,7 @@ def _python_function(function: Any, indent: str, name: str | None = None) -> str
 
 def render() -> str:
     """The text of the stub file."""
-    table = {op["name"]: op for op in json.loads(_core._op_table_json()) if not op["internal"]}
+    table = {op["name"]: op for op in json.loads(_core._op_table_json()) if not op["internal"] and "::" not in op["name"]}
     lines = [""]
     for name in sorted({n for n in dir(_core) if isinstance(getattr(_core, n), _core.dtype)} | {"double", "half", "long", "short"}):
         lines.append(f"{name}: dtype")

@@ -144,7 +144,7 @@ def test_threads_and_counters():
     x + 1
     after = tg.dispatch_stats()
     assert after["launches"] > before["launches"]
-    assert set(after) == {"plans_created", "plan_hits", "plans_cached", "launches", "decompositions", "fallbacks"}
+    assert set(after) == {"plans_created", "plan_hits", "plans_cached", "launches", "decompositions", "fallbacks", "batch_loops"}
 
 
 def test_fallback_policy():
