@@ -225,6 +225,7 @@ TG_OPS(floor) {
       .infer([](const Inference& c) {
         const TensorSpec &x = c.input(0), &index = c.input(1);
         const int64_t axis = c.attr(0).integer();
+        c.check(axis >= 0 && axis < int64_t(x.shape.size()), "expected an axis below ", x.shape.size(), ", got ", axis);
         c.check(x.shape.size() == index.shape.size() && off_axis(x.shape, axis) == off_axis(index.shape, axis),
                 "expected an index with x's sizes off axis ", axis, ", got ", str(index.shape), " for x ",
                 str(x.shape));
