@@ -13,8 +13,8 @@
 >>> tg.ops.docs.scaled(tg.tensor([1.0])).tolist()
 [2.0]
 
-An op in C++ is written as kernels of a plugin (docs/plugin_author.md), which a custom op then names, or as a function of an
-extension module that such an op calls; there is no loading of C++ ops into the core's table, whose symbols are not exported.
+C++ comes in as a function of an extension module that such an op calls. Custom ops have no kernels in plugins yet, and C++ code
+adds no ops to the core's table, whose symbols are not exported.
 """
 from __future__ import annotations
 
