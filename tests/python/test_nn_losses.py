@@ -149,6 +149,8 @@ def test_cosine_similarity_and_pairwise_distance():
     close(nn.CosineSimilarity(dim=0)(t(X), t(Y)), (X * Y).sum(0) / np.linalg.norm(X, axis=0) / np.linalg.norm(Y, axis=0))
     zero = np.zeros((2, C), np.float32)
     close(F.cosine_similarity(t(zero), t(X[:2]), eps=0.1), np.zeros(2))
+    wide = np.broadcast_to(X[:, :1], X.shape)  # broadcast along dim itself
+    close(F.cosine_similarity(t(X[:, :1]), t(X)), (wide * X).sum(1) / np.linalg.norm(wide, axis=1) / np.linalg.norm(X, axis=1))
     for p in (1, 2, 3, np.inf):
         close(nn.PairwiseDistance(p, eps=0.01)(t(X), t(Y)), np.linalg.norm(X - Y + 0.01, p, axis=1), 1e-5)
     assert nn.PairwiseDistance(keepdim=True)(t(X), t(Y)).shape == (N, 1)

@@ -11,6 +11,7 @@ __all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """x1 . x2 / (|x1| |x2|) along dim, where each length counts as at least eps; x1 and x2 broadcast."""
+    x1, x2 = tg.broadcast_tensors(x1, x2)  # dim is an axis of both together, and may be 1 in one of them
     lengths = [tg.norm(x, dim).maximum(eps) for x in (x1, x2)]
     return (x1 * x2).sum(dim) / (lengths[0] * lengths[1])
 
