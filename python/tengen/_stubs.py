@@ -266,7 +266,7 @@ def render() -> str:
             lines += _op_lines(table[name], False, "")
         elif kind == "op":
             lines.append(f"{name} = {value.__name__}")
-        elif inspect.isfunction(value) and name not in ("load", "save"):
+        elif inspect.isfunction(value) and name not in tg._LAZY_FUNCTIONS:  # those are imported above
             lines.append(_python_function(value, "", name))
         elif inspect.isclass(value) and value.__module__ in (_creation.__name__, _grad_mode.__name__):
             lines.append(_class(value))
