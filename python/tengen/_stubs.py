@@ -40,6 +40,8 @@ from ._methods import RemovableHandle
 from ._serialization import load as load
 from ._serialization import save as save
 from ._summary import summary as summary
+from .amp import autocast as autocast
+from .func import vmap as vmap
 
 _bool = builtins.bool
 _float = builtins.float
