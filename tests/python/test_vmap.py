@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tg.func.vmap: axes, trees, nesting, randomness, errors. (Every op under vmap: tests/ops/test_transforms.py.)"""
+"""tg.func.vmap: axes, trees, nesting, randomness, errors. (Every op under vmap: tests/ops/test_transforms_of_ops.py.)"""
 
 from __future__ import annotations
 
