@@ -42,84 +42,92 @@ void Allocator::raw_free(void* data, uint64_t bytes) {
   else if (!forked() && !device_->lost) device_->api->free(device_->instance, device_->provider_index, data, bytes);
 }
 
+void Allocator::count_locked(uint64_t size) {
+  stats_.current += size;
+  stats_.peak = std::max(stats_.peak, stats_.current);
+  ++stats_.allocations;
+}
+
 Storage* Allocator::allocate(uint64_t bytes, Stream* stream) {
-  auto* s = new Storage();
-  s->device_ = device_;
-  s->stream_ = stream;
-  s->bytes_ = bytes;
-  if (bytes == 0) return s;
-  if (bytes > uint64_t(1) << 62) {
-    delete s;
-    raise(ErrorKind::memory, "out of memory on ", device_->name, ": expected a sensible size, got ", bytes, " bytes");
+  if (bytes == 0) {
+    auto* s = new Storage();
+    s->device_ = device_;
+    s->stream_ = stream;
+    return s;
   }
-  const uint32_t bin = s->bin_ = bin_of(bytes);
-  const uint64_t size = bin_bytes(bin);
+  if (bytes > uint64_t(1) << 62)
+    raise(ErrorKind::memory, "out of memory on ", device_->name, ": expected a sensible size, got ", bytes, " bytes");
+  const uint32_t bin = bin_of(bytes);
   {
     std::lock_guard lock(mutex_);
     if (!pending_.empty()) [[unlikely]] reclaim_locked();
     if (bin >= bins_.size()) bins_.resize(bin + 1);
-    auto& free_blocks = bins_[bin];
-    for (size_t i = free_blocks.size(); i-- > 0;)
-      if (free_blocks[i].stream == stream) {
-        s->data_ = free_blocks[i].data;
-        free_blocks[i] = free_blocks.back();
-        free_blocks.pop_back();
-        break;
+    auto& cached = bins_[bin];
+    for (size_t i = cached.size(); i-- > 0;)
+      if (Storage* s = cached[i]; s->stream_ == stream) {
+        cached[i] = cached.back();
+        cached.pop_back();
+        count_locked(bin_bytes(bin));
+        s->refs_.store(1, std::memory_order_relaxed);
+        s->version_.store(0, std::memory_order_relaxed);
+        s->bytes_ = bytes;
+        return s;
       }
+  }
+  return reserve(bytes, bin, stream);
+}
+
+// Memory that the device has to give.
+Storage* Allocator::reserve(uint64_t bytes, uint32_t bin, Stream* stream) {
+  const uint64_t size = bin_bytes(bin);
+  auto s = std::unique_ptr<Storage>(new Storage());
+  s->device_ = device_;
+  s->stream_ = stream;
+  s->bytes_ = bytes;
+  s->bin_ = bin;
+  tg_error error{};
+  int32_t status;
+  s->data_ = raw_allocate(size, &error, &status);
+  if (!s->data_ && status == TG_RESOURCE_EXHAUSTED) {
+    empty_cache();
+    s->data_ = raw_allocate(size, &error, &status);
   }
   if (!s->data_) {
-    tg_error error{};
-    int32_t status;
-    try {
-      s->data_ = raw_allocate(size, &error, &status);
-      if (!s->data_ && status == TG_RESOURCE_EXHAUSTED) {
-        empty_cache();
-        s->data_ = raw_allocate(size, &error, &status);
-      }
-    } catch (...) {
-      delete s;
-      throw;
-    }
-    if (!s->data_) {
-      delete s;
-      if (status != TG_RESOURCE_EXHAUSTED) device_->fail(status, error, "alloc");
-      const MemoryStats m = stats();
-      raise(ErrorKind::memory, "out of memory on ", device_->name, ": expected ", size, " bytes more, in use ", m.current,
-            ", held ", m.reserved, error.message[0] ? " (" : "", error.message, error.message[0] ? ")" : "",
-            "; use smaller batches or free tensors");
-    }
-    std::lock_guard lock(mutex_);
-    stats_.reserved += size;
-    stats_.current += size;
-    stats_.peak = std::max(stats_.peak, stats_.current);
-    ++stats_.allocations;
-    return s;
+    if (status != TG_RESOURCE_EXHAUSTED) device_->fail(status, error, "alloc");
+    const MemoryStats m = stats();
+    raise(ErrorKind::memory, "out of memory on ", device_->name, ": expected ", size, " bytes more, in use ", m.current,
+          ", held ", m.reserved, error.message[0] ? " (" : "", error.message, error.message[0] ? ")" : "",
+          "; use smaller batches or free tensors");
   }
   std::lock_guard lock(mutex_);
-  stats_.current += size;
-  stats_.peak = std::max(stats_.peak, stats_.current);
-  ++stats_.allocations;
-  return s;
+  stats_.reserved += size;
+  count_locked(size);
+  return s.release();
 }
 
 void Allocator::free(Storage* s) {
   if (s->extra_ && s->extra_->deleter) {
     s->extra_->deleter(s->extra_->context);
-  } else if (s->data_) {
-    const uint64_t size = bin_bytes(s->bin_);
-    std::vector<Event*> events;
-    if (s->extra_)
-      for (Stream* stream : s->extra_->streams) try {
-          events.push_back(record_event(stream));
-        } catch (const Error&) {
-          // A failed stream does no more work; its memory may go.
-        }
-    std::lock_guard lock(mutex_);
-    stats_.current -= size;
-    if (!events.empty()) pending_.push_back({{s->data_, s->stream_}, s->bin_, std::move(events)});
-    else bins_[s->bin_].push_back({s->data_, s->stream_});
+    delete s;
+    return;
   }
-  delete s;
+  if (!s->data_) {
+    delete s;
+    return;
+  }
+  std::vector<Event*> events;
+  if (s->extra_) {
+    for (Stream* stream : s->extra_->streams) try {
+        events.push_back(record_event(stream));
+      } catch (const Error&) {
+        // A failed stream does no more work; its memory may go.
+      }
+    s->extra_.reset();
+  }
+  std::lock_guard lock(mutex_);
+  stats_.current -= bin_bytes(s->bin_);
+  if (events.empty()) bins_[s->bin_].push_back(s);
+  else pending_.push_back({s, std::move(events)});
 }
 
 namespace {
@@ -143,7 +151,7 @@ void Allocator::reclaim_locked() {
       ++i;
       continue;
     }
-    bins_[p.bin].push_back(p.block);
+    bins_[p.storage->bin_].push_back(p.storage);
     if (i + 1 != pending_.size()) p = std::move(pending_.back());
     pending_.pop_back();
   }
@@ -151,9 +159,10 @@ void Allocator::reclaim_locked() {
 
 void Allocator::release_cached_locked() {
   for (uint32_t bin = 0; bin < bins_.size(); ++bin) {
-    for (const Block& b : bins_[bin]) {
-      raw_free(b.data, bin_bytes(bin));
+    for (Storage* s : bins_[bin]) {
+      raw_free(s->data_, bin_bytes(bin));
       stats_.reserved -= bin_bytes(bin);
+      delete s;
     }
     bins_[bin].clear();
   }

@@ -17,8 +17,8 @@ class Device;
 [[noreturn]] void raise_status(int32_t status, const tg_error& error, const std::string& where);
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
-// Freed blocks are kept in size classes (eight to the octave: at most 12.5 % is lost) and handed out again: at once on
-// the stream they were used on, after an event on others.
+// Freed storages are kept whole, with their memory, in size classes (eight to the octave: at most 12.5 % is lost) and
+// handed out again: at once on the stream they were used on, after an event on others.
 class Allocator {
  public:
   explicit Allocator(Device* device) : device_(device) {}
@@ -30,22 +30,19 @@ class Allocator {
   void reset_peak();
 
  private:
-  struct Block {
-    void* data;
-    Stream* stream;
-  };
   struct Pending {  // freed while other streams may still use it
-    Block block;
-    uint32_t bin;
+    Storage* storage;
     std::vector<Event*> events;
   };
+  Storage* reserve(uint64_t bytes, uint32_t bin, Stream* stream);
   void* raw_allocate(uint64_t bytes, tg_error* error, int32_t* status);
   void raw_free(void* data, uint64_t bytes);
   void reclaim_locked();
   void release_cached_locked();
+  void count_locked(uint64_t size);
   Device* device_;
   std::mutex mutex_;
-  std::vector<std::vector<Block>> bins_;
+  std::vector<std::vector<Storage*>> bins_;
   std::vector<Pending> pending_;
   MemoryStats stats_;
 };
