@@ -82,10 +82,11 @@ Autocast set_autocast(Autocast state) {
 void clear_autocast_cache() { t_cache.clear(); }
 
 void AutocastPause::pause() {
-  paused_ = true;
-  t_state.on = false;
+  Autocast off = t_state;
+  off.on = false;
+  paused_ = set_autocast(std::move(off));
 }
-void AutocastPause::resume() { t_state.on = true; }
+void AutocastPause::resume() { set_autocast(std::move(*paused_)); }
 
 Tensors call_autocast(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device,
                       uint64_t wanted) {

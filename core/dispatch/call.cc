@@ -223,10 +223,22 @@ std::string plan_key(const Op& op, Device* device, const KernelSet& set, const A
   return key;
 }
 
+// The op's decomposition. A part that finds a bad index says so in the op's name, unless users do not know that either.
+Tensors decomposed(const Op& op, const Call& call) {
+  try {
+    return op.decompose(call);
+  } catch (const Error& e) {
+    const std::string text = e.what();
+    const size_t end = text.find("] ");
+    if (op.internal || e.kind() != ErrorKind::index || text[0] != '[' || end == text.npos) throw;
+    throw Error(ErrorKind::index, "[" + op.name + text.substr(end));
+  }
+}
+
 Tensors decompose(const Op& op, std::span<const Tensor> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                   uint64_t wanted, Device* device) {
   counters().decompositions.fetch_add(1, std::memory_order_relaxed);
-  Tensors results = op.decompose(Call{op, inputs, attrs, wanted, device, outs});
+  Tensors results = decomposed(op, Call{op, inputs, attrs, wanted, device, outs});
   results.resize(std::max(results.size(), op.outputs.size()));  // more, where the op has any number of them
   for (size_t i = 0; i < outs.size(); ++i)
     if (outs[i].defined() && !same(outs[i], results[i])) {
@@ -318,7 +330,8 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
                   "] expected at least one element to take a maximum or minimum of, got shape ", str(in[0].shape()));
             value = kind == TG_REDUCE_PROD || kind == TG_REDUCE_ALL ? 1 : 0;
           }
-          check(op.kernel != "gather", "[", op.name, "] expected a source with elements, got shape ", str(in[0].shape()));
+          if (op.kernel == "gather")
+            raise(ErrorKind::index, "[", op.name, "] expected no index of an axis of size 0, got indices of shape ", str(in[1].shape()));
           write_into(t, call(op_named<"full">(), {}, Attrs{Attr(t.shape()), Attr(value), Attr(t.dtype())}, device)[0]);
         }
       return results;
@@ -384,7 +397,7 @@ Tensors run(const Op& op, std::span<const Arg> inputs, std::span<const Attr> ful
   if (record && !op.grad && op.decompose && !op.view) {
     // The decomposition is what is differentiated.
     const Tensors in = as_tensors(op, inputs, device);
-    Tensors results = op.decompose(Call{op, in, full, wanted, device});
+    Tensors results = decomposed(op, Call{op, in, full, wanted, device});
     results.resize(op.outputs.size());
     return results;
   }

@@ -206,6 +206,7 @@ bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
   run.n = uint32_t(n_imm);
   run.v.bits = bits;
   const auto held = plan.stages[0].kernel;  // the cache may forget it meanwhile
+  counters().launches.fetch_add(1, std::memory_order_relaxed);
   held->run({in, out, &run, uint32_t(n_in), 1, 1, (uint64_t(1) << n_in) - 1, 1});
   return true;
 }

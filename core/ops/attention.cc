@@ -253,7 +253,7 @@ Shapes shapes_of(const Inference& c) {
   if (own == 3) {
     c.check(k[r - 3] == v[r - 3], "expected as many heads of values as of keys, ", k[r - 3], ", got ", v[r - 3]);
     c.check(!q[r - 3].is_constant() || !k[r - 3].is_constant() ||
-                (k[r - 3].value() > 0 && q[r - 3].value() % k[r - 3].value() == 0),
+                (k[r - 3].value() ? q[r - 3].value() % k[r - 3].value() == 0 : q[r - 3].value() == 0),
             "expected query heads divisible by the ", k[r - 3], " key heads, got ", q[r - 3]);
   }
   const auto lead = [&](const Shape& x) { return Shape(x.data(), r - own); };

@@ -33,6 +33,7 @@ inline Tensor apart(const Tensor& x, const Tensor& target) {
 // y[.., index[.., j, ..], ..] is set to, gains or is raised to u[.., j, ..], in y's memory.
 inline void scatter_into(const Tensor& y, const Tensor& index, const Tensor& u, int64_t axis, int64_t kind) {
   if (!index.numel()) return;
+  if (!y.size(axis)) raise(ErrorKind::index, "[scatter] expected no index of axis ", axis, " of size 0, got ", index.numel());
   const Arg in[] = {index, u};
   const Attr attrs[] = {Attr(axis), Attr(kind), Attr(y.size(axis))};
   const Tensor out[] = {y};

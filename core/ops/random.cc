@@ -14,6 +14,27 @@ Tensor positive63(const Ints& shape, Device* device) {
   return op<"bitwise_or">({high, op<"bitwise_and">({op<"select">({w}, {0, 1}), int64_t(0xffffffff)})});
 }
 
+// A floating dtype: bits of the significand, the exponent of the smallest number, the largest number.
+struct Format {
+  int digits, lowest;
+  double most;
+};
+Format format_of(DType t) {
+  switch (t) {
+    case DType::f16: return {11, -24, 65504};
+    case DType::bf16: return {8, -133, std::ldexp(255.0, 120)};
+    case DType::f32: return {24, -149, std::numeric_limits<float>::max()};
+    default: return {53, -1074, std::numeric_limits<double>::max()};
+  }
+}
+// The largest number of a format below v.
+double below(double v, const Format& f) {
+  int e = 0;
+  const bool power = std::frexp(v, &e) == 0.5;  // the numbers below a power of two lie twice as close
+  const int step = v == 0 ? f.lowest : std::max(e - f.digits - power, f.lowest);
+  return std::ldexp(std::ceil(std::ldexp(v, -step)) - 1, step);
+}
+
 }  // namespace
 
 TG_OPS(random) {
@@ -33,6 +54,23 @@ TG_OPS(random) {
       .no_grad()
       .bounds(0, "exact");
 
+  TG_OP(uniform_between)
+      .internal()
+      .family("random")
+      .doc("min((u span + low) scale, top).")
+      .input("u", "uniform in [0, 1)")
+      .input("span", "a number")
+      .input("low", "a number")
+      .input("scale", "1 or 2")
+      .input("top", "the largest result")
+      .map(Promotion::common_float,
+           [](MapBuilder& b, Values in, AttrSpan) {
+             const Value y = b.emit(TG_MAP_ADD, b.emit(TG_MAP_MUL, in[0], in[1]), in[2]);
+             return b.emit(TG_MAP_MIN, b.emit(TG_MAP_MUL, y, in[3]), in[4]);
+           })
+      .no_grad()
+      .bounds(1, "two roundings");
+
   random_source(TG_OP(random_bits))
       .doc("Uniform 32-bit words, u32.")
       .infer([](const Inference& c) { return random_shape(c, 0, DType::u32); })
@@ -45,22 +83,31 @@ TG_OPS(random) {
       .example(">>> tg.random_bits((3,)).shape\n(3,)");
 
   random_source(TG_OP(uniform))
-      .doc("Uniform numbers in [low, high). Errors: ValueError for high < low.")
+      .doc(
+          "Uniform numbers in [low, high). Errors: ValueError for high < low and for bounds that the dtype does not "
+          "hold.")
       .attr("low", AttrKind::floating, 0.0, "smallest")
       .attr("high", AttrKind::floating, 1.0, "bound, not reached")
       .attr("dtype", AttrKind::dtype, DType::f32, "a floating dtype")
       .infer([](const Inference& c) {
         c.check(c.attr(1).floating() <= c.attr(2).floating(), "expected low <= high, got ", c.attr(1).floating(),
                 " and ", c.attr(2).floating());
-        return random_floats(c);
+        Specs y = random_floats(c);
+        const double most = format_of(y[0].dtype).most;
+        for (int i : {1, 2})
+          c.check(std::abs(c.attr(i).floating()) <= most, "expected bounds that ", long_name_of(y[0].dtype),
+                  " holds, at most ", most, ", got ", c.attr(i).floating());
+        return y;
       })
       .decompose([](const Call& c) {
         const DType t = infer_now(c)[0].dtype;
-        const double low = c.attr(1).floating(), span = c.attr(2).floating() - low;
-        Tensor u = uniform01(c.attr(0).ints(), t, c.device);
-        if (span != 1) u = op<"mul">({u, span});
-        if (low != 0) u = op<"add">({u, low});
-        return Tensors{u.cast(t)};
+        const Tensor u = uniform01(c.attr(0).ints(), t, c.device);
+        const double low = c.attr(1).floating(), high = c.attr(2).floating();
+        if (low == 0 && high == 1) return Tensors{u.cast(t)};
+        // A wider span than the dtype's largest number: half of everything, doubled.
+        const double scale = high / 2 - low / 2 > format_of(u.dtype()).most / 2 ? 2 : 1;
+        const double top = std::max(below(high, format_of(t)), low);  // rounding could reach high
+        return Tensors{op<"uniform_between">({u, high / scale - low / scale, low / scale, scale, top}).cast(t)};
       })
       .bounds(1, "two roundings, relative to |low| + |high|")
       .example(">>> tg.uniform((2, 3)).shape\n(2, 3)");

@@ -303,12 +303,15 @@ TG_OPS(random_discrete) {
         complain(
             k > 0 && op<"min">({positive}).item() >= (again ? 1 : double(n)),
             again ? "a probability above 0 in each row" : "at least num_samples probabilities above 0 in each row");
+        // Of the largest one, so that no sum overflows.
+        const Tensor share = op<"div">({p, op<"max">({p}, {Ints{last}, true})});
         if (!again) {
-          const Tensor race = op<"div">({op<"exponential_of">({uniform01(p.shape(), DType::f64, c.device)}), p});
+          const Tensor race = op<"div">({op<"exponential_of">({uniform01(p.shape(), DType::f64, c.device)}),
+                                         op<"maximum">({share, 1e-290})});
           const Tensor times = op<"where">({op<"gt">({p, 0.0}), race, INFINITY});
           return Tensors{slice(op<"argsort">({times}, {last}), last, 0, n)};
         }
-        const Tensor sums = ordered_cumsum(p), total = slice(sums, last, k - 1, k);
+        const Tensor sums = ordered_cumsum(share), total = slice(sums, last, k - 1, k);
         const Tensor at = op<"mul">({uniform01(shape, DType::f64, c.device), total});
         // Rounding could reach the total: the last index that can be drawn is the first one there.
         const Tensor end = op<"searchsorted">({sums, total});

@@ -162,7 +162,13 @@ TG_OPS(search) {
         const bool given = lower != 0 || upper != 0 || x.numel() == 0;
         Tensor low = full({}, given ? lower : 0, x.dtype(), c.device);
         Tensor high = full({}, given ? (upper == lower ? upper + 1 : upper) : 0, x.dtype(), c.device);
-        if (!given) low = op<"min">({x}), high = op<"max">({x});
+        if (!given) {
+          low = op<"min">({x}), high = op<"max">({x});
+        }
+        if (!given && !low.impl()->transformed) {
+          const double from = low.item(), to = high.item();
+          check(std::isfinite(from) && std::isfinite(to), "[", c.op.name, "] expected finite elements, got them from ", from, " to ", to, "; give the range to leave others out");
+        }
         const Tensor wide = op<"where">({op<"eq">({low, high}), op<"add">({high, 0.5}), high});
         const Tensor start = op<"where">({op<"eq">({low, high}), op<"sub">({low, 0.5}), low});
         const Tensor steps = op<"div">({iota(bins + 1, 0, 1, x.dtype(), c.device), double(bins)});

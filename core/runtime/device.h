@@ -13,7 +13,7 @@ namespace tg {
 
 class Device;
 
-// Throws what a plugin's status means: "[op] message (plugin: ..., launch 12)".
+// Throws what a plugin's status means: "[op] message (launch 12, op), status 13".
 [[noreturn]] void raise_status(int32_t status, const tg_error& error, const std::string& where);
 
 // ---- memory ---------------------------------------------------------------------------------------------------------

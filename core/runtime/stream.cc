@@ -20,15 +20,18 @@ void raise_status(int32_t status, const tg_error& error, const std::string& wher
     case TG_DEVICE_LOST: kind = ErrorKind::device_lost; break;
     default: break;
   }
-  std::string text = "[" + where + "] ";
-  text += error.message[0] ? error.message : "failed without a message";
+  std::string text = error.message[0] ? error.message : "failed without a message";
+  const bool mistake = kind == ErrorKind::value || kind == ErrorKind::index;  // the caller's
+  if (const size_t end = text.find("] "); mistake && text[0] == '[' && end != text.npos)
+    text.erase(0, end + 2);  // the kernel's own name
+  text.insert(0, "[" + where + "] ");
   if (error.launch_id) {
     const char* op = launched_op(error.launch_id);
     text += " (launch " + std::to_string(error.launch_id);
     if (*op) text += std::string(", ") + op;
     text += ")";
   }
-  text += ", status " + std::to_string(status);
+  if (!mistake || !error.message[0]) text += ", status " + std::to_string(status);
   throw Error(kind, text);
 }
 

@@ -59,7 +59,8 @@ newaxis = None
 double, half, long, short = _core.float64, _core.float16, _core.int64, _core.int16
 _aliases.install(globals())
 _dynamic.install()
-Generator = random.Generator
+Generator, initial_seed, manual_seed, set_rng_state = random.Generator, random.initial_seed, random.manual_seed, random.set_rng_state
+seed = random.seed
 
 t, as_tensor = _methods.t, asarray  # noqa: F405
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The random generator: one stateless Philox stream, the same numbers on every device.
 
->>> tg.manual_seed(0)
+>>> generator = tg.manual_seed(0)
 >>> state = tg.random.get_rng_state()
 >>> a = tg.rand(3)
 >>> tg.random.set_rng_state(state)
@@ -14,9 +14,48 @@ import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ._core import get_rng_state, initial_seed, manual_seed, set_rng_state
+from . import _core
+from ._core import get_rng_state
 
 __all__ = ["Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+
+
+def manual_seed(seed: int) -> Generator:
+    """Starts the random generator again from a seed; equal seeds give equal numbers on every device.
+
+    Parameters
+    ----------
+    seed : int
+        of 64 bits: from -2**63 to 2**64 - 1, where -1 and 2**64 - 1 are one seed
+
+    Returns
+    -------
+    Generator
+        the global one, default_generator
+
+    Raises
+    ------
+    TypeError, ValueError
+        for what is no integer, or has more bits
+    """
+    _core.manual_seed(_checked_seed(seed, "manual_seed"))
+    return default_generator
+
+
+def initial_seed() -> int:
+    """The seed of the random generator, from 0 to 2**64 - 1."""
+    return _core.initial_seed() % 2**64
+
+
+def set_rng_state(state: tuple[int, int]) -> None:
+    """Puts the random generator into a state that get_rng_state() gave.
+
+    Raises
+    ------
+    TypeError, ValueError
+        for what is no pair of integers, an offset below 0, and numbers of more than 64 bits
+    """
+    _core.set_rng_state(_checked_state(state, "set_rng_state"))
 
 
 def seed() -> int:
@@ -58,12 +97,12 @@ class Generator:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self._state, self._outer = (_checked_seed(seed), 0), []
+        self._state, self._outer = (_checked_seed(seed, "Generator"), 0), []
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts again from a seed; returns itself."""
         self._check_idle("manual_seed")
-        self._state = (_checked_seed(seed), 0)
+        self._state = (_checked_seed(seed, "manual_seed"), 0)
         return self
 
     def seed(self) -> int:
@@ -75,8 +114,8 @@ class Generator:
         return value
 
     def initial_seed(self) -> int:
-        """The seed."""
-        return self.get_state()[0]
+        """The seed, from 0 to 2**64 - 1."""
+        return self.get_state()[0] % 2**64
 
     def get_state(self) -> tuple[int, int]:
         """(seed, offset), for set_state()."""
@@ -85,10 +124,7 @@ class Generator:
     def set_state(self, state: tuple[int, int]) -> None:
         """Puts the generator into a state that get_state() gave."""
         self._check_idle("set_state")
-        seed, offset = state
-        if offset < 0:
-            raise ValueError(f"[set_state] expected an offset of 0 or more, got {offset}")
-        self._state = (_checked_seed(seed), int(offset))
+        self._state = _checked_state(state, "set_state")
 
     def clone_state(self) -> Generator:
         """Another generator in the same state."""
@@ -98,8 +134,6 @@ class Generator:
 
     def fork(self) -> Generator:
         """An independent generator, whose seed is drawn from this one (which moves on)."""
-        from . import _core
-
         with self:
             high, low = _core.ops["randint"](0, 2**31, (2,), device="cpu").tolist()
         return Generator(high << 31 | low)
@@ -131,8 +165,7 @@ class _DefaultGenerator(Generator):
 
     def manual_seed(self, seed: int) -> Generator:
         """manual_seed() of the package; returns itself."""
-        manual_seed(_checked_seed(seed))
-        return self
+        return manual_seed(seed)
 
     def get_state(self) -> tuple[int, int]:
         """get_rng_state()."""
@@ -149,11 +182,24 @@ class _DefaultGenerator(Generator):
         return None
 
 
-def _checked_seed(seed: int) -> int:
-    value = operator.index(seed)
+def _checked_seed(seed: int, name: str) -> int:
+    try:
+        value = operator.index(seed)
+    except TypeError:
+        raise TypeError(f"[{name}] expected an integer as seed, got {type(seed).__name__}") from None
     if not -(2**63) <= value < 2**64:
-        raise ValueError(f"expected a seed of 64 bits, got {seed}")
+        raise ValueError(f"[{name}] expected a seed of 64 bits, got {seed}")
     return value - 2**64 if value >= 2**63 else value
+
+
+def _checked_state(state: tuple[int, int], name: str) -> tuple[int, int]:
+    try:
+        seed, offset = map(operator.index, state)
+    except (TypeError, ValueError):
+        raise TypeError(f"[{name}] expected a state (seed, offset) as get_rng_state() gives it, got {state!r}") from None
+    if not 0 <= offset < 2**63:
+        raise ValueError(f"[{name}] expected an offset from 0 to 2**63 - 1, got {offset}")
+    return _checked_seed(seed, name), offset
 
 
 default_generator = _DefaultGenerator()

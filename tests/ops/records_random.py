@@ -155,4 +155,5 @@ def _dropout(tg, device):
 RECORDS["dropout"] = Record(check=_dropout)
 RECORDS["dropout_at"] = Record(covered_by="dropout")
 RECORDS["dropout_apply"] = Record(covered_by="dropout")
+RECORDS["uniform_between"] = Record(covered_by="uniform")
 RECORDS["unit_from_bits"] = Record(covered_by="uniform normal")

@@ -93,6 +93,8 @@ RECORDS["histogram"] = Record(
         Bad(ValueError, (np.ones(3),), {"bins": 0}, ("at least one bin", "got 0")),
         Bad(ValueError, (np.ones(3),), {"low": 2.0, "high": 1.0}, ("low <= high",)),
         Bad(TypeError, (np.array([1, 2]),), {}, ("floats", "int64")),
+        Bad(ValueError, (np.array([1.0, np.nan]),), {}, ("finite elements", "nan")),
+        Bad(ValueError, (np.array([1.0, np.inf]),), {}, ("finite elements", "1 to inf")),
     ),
 )
 

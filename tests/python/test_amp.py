@@ -178,6 +178,22 @@ def test_backward_inside_a_region():
     np.testing.assert_allclose(w.grad.numpy(), np.tile(want.numpy()[:, None], (1, 3)), rtol=2**-7)
 
 
+def test_what_a_hook_sets_does_not_stay():
+    """A backward pass runs with autocast off, and leaves the region as it found it."""
+    w = tg.rand(3, 3, requires_grad=True)
+    seen = []
+
+    def hook(g):
+        seen.append(tg.amp.is_autocast_enabled())
+        autocast(dtype=tg.float16).__enter__()  # never left
+
+    w.register_hook(hook)
+    with autocast(dtype=tg.bfloat16):
+        (w @ w).sum().backward()
+        assert tg.amp.is_autocast_enabled() and (w @ w).dtype == tg.bfloat16
+    assert seen == [False] and not tg.amp.is_autocast_enabled() and (w @ w).dtype == tg.float32
+
+
 def test_casts_of_parameters_are_remembered():
     w, x = tg.rand(64, 64, requires_grad=True), tg.rand(64, 64)
 

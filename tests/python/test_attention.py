@@ -236,3 +236,14 @@ def test_second_gradients(rng, options):
 def test_causal_offsets_at_the_ends_of_the_range(offset, rows):
     y = tg.scaled_dot_product_attention(tg.ones((3, 4)), tg.ones((5, 4)), tg.ones((5, 4)), is_causal=True, causal_offset=offset)
     assert (y == rows).all().item()
+
+
+@pytest.mark.parametrize("query, key", [((1, 0, 3, 4), (1, 2, 5, 4)), ((1, 0, 3, 4), (1, 0, 5, 4)), ((2, 2, 3, 0), (2, 2, 5, 0)), ((0, 2, 3, 4), (0, 2, 5, 4))])
+def test_no_heads_features_or_batch(query, key):
+    q, k, v = (tg.ones(*s, requires_grad=True) for s in (query, key, key))
+    y = F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+    assert y.shape == query
+    y.sum().backward()
+    assert all(not x.grad.isnan().any() and x.grad.shape == x.shape for x in (q, k, v))
+    with pytest.raises(ValueError, match="divisible by the 0 key heads"):
+        F.scaled_dot_product_attention(tg.ones(1, 2, 3, 4), tg.ones(1, 0, 5, 4), tg.ones(1, 0, 5, 4), enable_gqa=True)

@@ -136,6 +136,19 @@ def test_png_round_trip(tmp_path, channels, mode):
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
 
 
+@pytest.mark.parametrize("mode", ["gray", "rgb", "unchanged"])
+def test_samples_of_16_bits(tmp_path, mode):
+    samples = np.array([[0, 127, 129, 257], [32768, 60000, 65407, 65535]], np.uint16)
+    PIL.fromarray(samples).save(tmp_path / "a.png")
+    got = read_image(tmp_path / "a.png", mode)
+    assert got.dtype == np.uint8 and got.shape == (3 if mode == "rgb" else 1, 2, 4)
+    for channel in got:
+        np.testing.assert_array_equal(channel, np.round(samples / 257).astype(np.uint8))
+    PIL.fromarray(samples.astype(np.float32)).save(tmp_path / "f.tiff")
+    with pytest.raises(ValueError, match="8 or 16 bits, got floats"):
+        read_image(tmp_path / "f.tiff", mode)
+
+
 def test_jpeg_is_pillows(tmp_path):
     smooth = np.stack([np.add.outer(np.arange(16) * 9, np.arange(24) * k) for k in (1, 2, 3)]).clip(0, 255).astype(np.uint8)
     write_image(tmp_path / "a.jpg", smooth, quality=95)

@@ -57,6 +57,26 @@ def test_index_errors():
         tg.index_select(tg.zeros(2, 3), tg.tensor([0, 7]), 0)
 
 
+@pytest.mark.parametrize("name, call", [
+    ("gather", lambda x, i: tg.gather(x, 0, i)),
+    ("take", lambda x, i: tg.take(x, i)),
+    ("take_along_axis", lambda x, i: tg.take_along_axis(x, i, 0)),
+    ("index_select", lambda x, i: x.index_select(0, i)),
+    ("embedding", lambda x, i: tg.nn.functional.embedding(i, x.reshape(-1, 1))),
+    ("scatter", lambda x, i: x.scatter(0, i, tg.ones(1, device=x.device))),
+    ("index_add", lambda x, i: x.index_add(0, i, tg.ones(1, device=x.device))),
+    ("cross_entropy", lambda x, i: tg.nn.functional.cross_entropy(x.reshape(1, -1), i)),
+    ("index", lambda x, i: tg.index(x, [i], axes=0)),
+], ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_bad_index_is_told_in_the_name_of_the_called_function(name, call, grad):
+    for n in (3, 0):
+        x = tg.ones(n, requires_grad=grad)
+        with pytest.raises(IndexError, match=rf"^\[{name}\] expected") as caught:
+            call(x, tg.tensor([5]))
+        assert "floor" not in str(caught.value) and "status" not in str(caught.value)
+
+
 def test_memory_errors():
     with pytest.raises(MemoryError):
         tg.empty(2**45)

@@ -52,7 +52,11 @@ def test_flatten_unflatten():
 
 
 def test_one_hot_and_pad():
-    assert F.one_hot(t([0, 2]), 3).tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert F.one_hot(t([0, 2]), 3).tolist() == F.one_hot(t([0, 2])).tolist() == F.one_hot(t([0, 2]), -1).tolist() == [[1, 0, 0], [0, 0, 1]]
+    with pytest.raises(ValueError, match="no elements"):
+        F.one_hot(tg.zeros(0, dtype=tg.int64))
+    with pytest.raises(ValueError, match="classes of 0 or more, got -3"):
+        F.one_hot(t([0, -3]))
     x = rand(2, 3)
     close(F.pad(t(x), (1, 2)), np.pad(x, [(0, 0), (1, 2)]))
     close(F.pad(t(x), (0, 1, 2, 0), value=7.0), np.pad(x, [(2, 0), (0, 1)], constant_values=7))

@@ -46,7 +46,7 @@ def test_state():
         tg.Generator(2**64)
     with pytest.raises(TypeError):
         tg.Generator("a")
-    with pytest.raises(ValueError, match="offset of 0 or more, got -1"):
+    with pytest.raises(ValueError, match="offset from 0 to .*, got -1"):
         g.set_state((0, -1))
 
 
@@ -105,3 +105,57 @@ def test_whole_numbers_written_into_a_tensor():
     z = tg.zeros(500, dtype=tg.int64).random_(3, 6, generator=g)
     assert set(z.tolist()) == {3, 4, 5} and set(z.random_(2).tolist()) == {0, 1}
     assert tg.zeros(50, dtype=tg.uint8).random_().max().item() > 127 and tg.zeros(50).random_().max().item() > 2**22
+
+
+def test_seeds_of_64_bits():
+    for seed, same in ((2**64 - 1, -1), (2**63, -(2**63)), (np.int64(7), 7), (True, 1)):
+        assert tg.manual_seed(seed) is tg.random.default_generator
+        a = tg.rand(4)
+        tg.manual_seed(same)
+        assert tg.array_equal(a, tg.rand(4)) and tg.initial_seed() == int(seed) % 2**64
+    for bad in (2**64, -(2**63) - 1):
+        with pytest.raises(ValueError, match=r"\[manual_seed\] expected a seed of 64 bits"):
+            tg.manual_seed(bad)
+    for bad in (1.5, "a", None):
+        with pytest.raises(TypeError, match=r"\[manual_seed\] expected an integer"):
+            tg.manual_seed(bad)
+
+
+@pytest.mark.parametrize("put", [tg.set_rng_state, tg.random.set_rng_state, lambda s: tg.Generator().set_state(s)], ids=range(3))
+def test_states_are_checked(put):
+    before = tg.get_rng_state()
+    for bad in ((1,), (1, 2, 3), 3, "ab", (1.5, 2), (1, None), tg.ones(2), tg.tensor([1, 2, 3])):
+        with pytest.raises(TypeError, match=r"expected a state \(seed, offset\)"):
+            put(bad)
+    for bad in ((1, -5), (1, 2**63), (2**64, 0)):
+        with pytest.raises(ValueError, match="expected"):
+            put(bad)
+    assert tg.get_rng_state() == before
+    put(list(before))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "float64"])
+def test_uniform_stays_below_its_bound(name):
+    """The ends of a dtype, neighbours, powers of two: finite, low <= x < high, and both ends' neighbourhoods are met."""
+    t = tg.dtype(name)
+    most = tg.finfo(t).max
+    eps = tg.finfo(t).eps
+    tg.manual_seed(0)
+    for low, high in ((-most, most), (0, most), (-most, 0), (-most, -most / 2), (1, 2), (-2, -1), (1, 1 + eps), (1, 1 + 2 * eps), (-1, 0), (3, 3)):
+        x = tg.uniform((1 << 16,), low, high, dtype=t).to(tg.float64).numpy()
+        assert np.isfinite(x).all() and x.min() >= low and (x.max() < high or low == high), (low, high, x.min(), x.max())
+        if high - low > abs(high) / 2 and low != high:
+            width = high / 2 - low / 2
+            assert x.min() / 2 < low / 2 + 0.01 * width and x.max() / 2 > high / 2 - 0.01 * width
+    for low, high in ((0, 2.0 * most if most < 1e300 else np.inf), (-np.inf, 0), (0, np.nan)):
+        with pytest.raises(ValueError, match=r"\[uniform\] expected"):
+            tg.uniform((2,), low, high, dtype=t)
+
+
+def test_multinomial_of_numbers_whose_sum_overflows():
+    p = tg.tensor([1e308, 1e308, 0.0, 1e308], dtype=tg.float64)
+    counts = np.bincount(tg.multinomial(p, 6000, replacement=True).numpy(), minlength=4)
+    assert counts[2] == 0 and stats.chisquare(counts[[0, 1, 3]]).pvalue > 1e-6
+    assert sorted(tg.multinomial(p, 3).tolist()) == [0, 1, 3]
+    for _ in range(20):  # a tiny probability is above none
+        assert sorted(tg.multinomial(tg.tensor([0.0, 1e-320, 1e308], dtype=tg.float64), 2).tolist()) == [1, 2]

@@ -189,6 +189,24 @@ def test_a_new_run_in_the_folder_of_a_longer_one_keeps_its_own(tmp_path):
     assert len(os.listdir(tmp_path)) == 3  # with best.safetensors
 
 
+def test_resume_goes_on_with_what_was_written_last(tmp_path):
+    make(checkpoints=tmp_path, keep_last=3, save_every=2).fit(loader(), epochs=4)
+    again = make(checkpoints=tmp_path, keep_last=3, save_every=2, callbacks=[StopAt(5)])
+    again.fit(loader(), epochs=4)
+    steps = sorted(int(n[5:13]) for n in os.listdir(tmp_path) if n.startswith("step-"))
+    assert steps == [2, 4, 5], "those of the longer run before went first"
+    resumed = make(checkpoints=tmp_path, keep_last=3, save_every=2, callbacks=[StopAt(6)])
+    resumed.fit(loader(), epochs=4, resume=True)
+    assert resumed.step == 6
+    one = make(checkpoints=tmp_path / "b", keep_last=3)
+    one.fit(loader(), epochs=3)
+    again = make(checkpoints=tmp_path / "b", keep_last=3)
+    again.fit(loader(), epochs=1)  # two of the longer run are still there
+    resumed = make(checkpoints=tmp_path / "b", keep_last=3)
+    resumed.fit(loader(), epochs=1, resume=True)
+    assert resumed.step == again.step and resumed.history == again.history
+
+
 def test_resume_without_a_checkpoint(tmp_path):
     trainer = make(checkpoints=tmp_path / "none")
     assert len(trainer.fit(loader(), epochs=1, resume=True)) == 1

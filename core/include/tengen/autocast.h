@@ -5,6 +5,7 @@
 #include <tengen/op.h>
 
 #include <atomic>
+#include <optional>
 
 namespace tg {
 
@@ -41,7 +42,7 @@ class AutocastPause {
  private:
   void pause();
   void resume();
-  bool paused_ = false;
+  std::optional<Autocast> paused_;  // what it was
 };
 
 }  // namespace tg

@@ -34,12 +34,12 @@ def read_image(source: str | os.PathLike | bytes, mode: str = "rgb") -> np.ndarr
     Returns
     -------
     numpy.ndarray
-        u8 [channels, height, width], upright: a camera's rotation mark is followed.
+        u8 [channels, height, width], upright: a camera's rotation mark is followed. Samples of 16 bits are brought to 8.
 
     Raises
     ------
     ValueError
-        The file is damaged, is no picture, or claims more than MAX_PIXELS.
+        The file is damaged, is no picture, claims more than MAX_PIXELS, or has samples of 32 bits or floats.
     """
     Image, ImageOps = _pillow()
     if mode not in (*_MODES, "unchanged"):
@@ -50,7 +50,7 @@ def read_image(source: str | os.PathLike | bytes, mode: str = "rgb") -> np.ndarr
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise ValueError(f"[read_image] {name}: claims {width} x {height} pixels, more than {MAX_PIXELS}")
-            picture = ImageOps.exif_transpose(picture)
+            picture = _of_8_bits(ImageOps.exif_transpose(picture), Image, name)
             if mode != "unchanged":
                 picture = picture.convert(_MODES[mode])
             elif picture.mode not in _MODES.values():
@@ -61,6 +61,15 @@ def read_image(source: str | os.PathLike | bytes, mode: str = "rgb") -> np.ndarr
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"[read_image] {name}: expected a picture, got a damaged or foreign file ({error})") from error
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _of_8_bits(picture: Any, Image: Any, name: str) -> Any:
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in (None, "PNG", "PPM")):
+        samples = np.asarray(picture).astype(np.int64)  # convert() would clip them
+        return Image.fromarray(((samples.clip(0, 65535) + 128) // 257).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"[read_image] {name}: expected samples of 8 or 16 bits, got {'32 bits' if picture.mode == 'I' else 'floats'}")
+    return picture
 
 
 def write_image(path: str | os.PathLike, image: Any, quality: int = 95) -> None:

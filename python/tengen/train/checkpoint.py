@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import re
+import time
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 import tengen as tg
+from tengen._serialization import load_metadata
 
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 
@@ -32,17 +34,26 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def steps_in(folder: str) -> list[str]:
-    """The checkpoints of a folder, oldest first."""
+    """The checkpoints of a folder, oldest first: as they were written, whatever their steps, since a folder may hold those of
+    several runs."""
     names = [n for n in (os.listdir(folder) if os.path.isdir(folder) else ()) if _NAME.fullmatch(n)]
-    return [os.path.join(folder, n) for n in sorted(names, key=lambda n: int(_NAME.fullmatch(n)[1]))]
+    paths = {os.path.join(folder, n): int(_NAME.fullmatch(n)[1]) for n in names}
+    return sorted(paths, key=lambda path: (_written(path), paths[path]))
+
+
+def _written(path: str) -> int:
+    with suppress(OSError, ValueError):  # gone meanwhile; damaged
+        return int(load_metadata(path).get("written", 0))
+    return 0
 
 
 def write(folder: str, step: int, state: dict[str, Any], keep_last: int) -> str:
     """Saves a state and forgets the oldest; a killed process leaves whole files only."""
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"step-{step:08}.safetensors")
-    tg.save(state, path)
-    kept = [old for old in steps_in(folder) if old != path]  # this one stays, even among those of a longer run before
+    kept = [old for old in steps_in(folder) if old != path]
+    now = max(time.time_ns(), _written(kept[-1]) + 1 if kept else 0)  # whatever the clock says
+    tg.save(state, path, metadata={"written": str(now)})
     for old in kept[:max(len(kept) + 1 - keep_last, 0)]:
         with suppress(FileNotFoundError):
             os.unlink(old)

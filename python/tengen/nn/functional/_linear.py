@@ -26,8 +26,33 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     return tg.where(padded, rows.detach(), rows)
 
 
-def one_hot(input: Any, num_classes: int) -> Any:
-    """i64 [..., num_classes]."""
+def one_hot(input: Any, num_classes: int = -1) -> Any:
+    """i64 [..., num_classes]: 1 at the class, else 0; all 0 for a class outside.
+
+    Parameters
+    ----------
+    input : Tensor
+        integers of any shape
+    num_classes : int
+        -1: one more than the largest class, which waits for the device
+
+    Raises
+    ------
+    ValueError
+        for -1 and no elements, or a negative class
+
+    Examples
+    --------
+    >>> F.one_hot(tg.tensor([2, 0])).tolist()
+    [[0, 0, 1], [1, 0, 0]]
+    """
+    if num_classes == -1:
+        if input.numel() == 0:
+            raise ValueError("[one_hot] expected num_classes for an input of no elements, got -1")
+        low, high = (int(v.item()) for v in tg.aminmax(input))
+        if low < 0:
+            raise ValueError(f"[one_hot] expected classes of 0 or more, got {low}")
+        num_classes = high + 1
     return tg.one_hot(input, num_classes)
 
 
