@@ -34,6 +34,7 @@ PYBIND11_MODULE(_core, m) {
     add_autograd_hooks(module);
     add_dlpack(module);
     add_runtime(module);
+    add_command(module);
   } catch (...) {
     set_python_error();
     throw pybind11::error_already_set();

@@ -175,5 +175,6 @@ void add_custom(PyObject* module);
 void add_autograd_hooks(PyObject* module);
 void add_dlpack(PyObject* module);
 void add_runtime(PyObject* module);  // pybind11
+void add_command(PyObject* module);  // pybind11
 
 }  // namespace tg::py

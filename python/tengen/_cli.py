@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `tengen` of an installed wheel: hands over to the program inside the package."""
+"""The command `tengen` of an installed wheel."""
 from __future__ import annotations
 
 import os
+import signal
 import sys
+
+from . import _core
 
 
 def main() -> int:
-    """Replaces this process by the program; returns only when it is missing."""
+    """Runs the command that the extension holds (tools/tengen) on the arguments of this process; its exit code."""
+    for name in ("SIGINT", "SIGPIPE"):  # a command ends like one; Python would keep them for itself
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     here = os.path.dirname(os.path.abspath(__file__))
-    program = os.path.join(here, "bin", "tengen")
-    if not os.access(program, os.X_OK):
-        print(f"tengen: expected the program {program}, which this installation lacks", file=sys.stderr)
-        return 127
-    os.execv(program, ["tengen", *sys.argv[1:]])
+    return _core._command(["tengen", *sys.argv[1:]], [os.path.join(here, "plugins")], os.path.join(here, "bin", "tengen-probe"))
 
 
 if __name__ == "__main__":

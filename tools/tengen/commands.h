@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The subcommands: each takes the context and its options, prints its answer and returns the exit code. What goes wrong
-// is thrown; main.cc prints it and chooses the code.
+// is thrown; app.cc prints it and chooses the code.
 #ifndef TENGEN_TOOLS_COMMANDS_H_
 #define TENGEN_TOOLS_COMMANDS_H_
 
@@ -21,14 +21,22 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Plugins that belong to this program's own installation or build tree.
-std::vector<std::string> own_plugin_dirs();
+// Where the installation or the build tree lies that the command belongs to.
+struct Place {
+  std::vector<std::string> plugin_dirs;
+  std::string probe;  // tengen-probe; "": beside the program
+};
+// The command: parses the arguments, runs a subcommand, ends the runtime; its exit code.
+int run(int argc, const char* const* argv, Place place);
+
+// How to look for plugins and how to try them, here.
 registry::ScanOptions scan_options();
+registry::ProbeOptions probe_options();
 // What the author of a plugin should hear about its manifest: rows that no call asks for. One sentence each.
 std::vector<std::string> manifest_problems(const registry::Candidate& c);
 // Prints them on stderr, once each.
 void warn_of_manifest(const Context& context, const registry::Candidate& c);
-// Tells the core where those plugins are; before its first use.
+// Tells the core where the plugins are; before its first use.
 void prepare_core();
 
 struct PluginsOptions {

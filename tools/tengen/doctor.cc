@@ -55,7 +55,7 @@ void check_plugins(Report& r) {
 }
 
 void check_probe(Report& r) {
-  const auto o = registry::ProbeOptions::from_environment();
+  const auto o = probe_options();
   if (o.policy == registry::ProbePolicy::kNever)
     r.attend("probe", "TENGEN_PROBE=never: a plugin that crashes takes this process with it");
   else if (o.executable.empty())

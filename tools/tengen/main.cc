@@ -1,26 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//
-// tengen: what this installation has and what it would do. The subcommands `plugins` and `kernels` read manifests and
-// load nothing; the others start the runtime.
-#include <CLI/CLI.hpp>
-#include <cstdio>
+// The command as a program of its own, of an installation or a build tree. (The Python package calls the same from its
+// extension: tools/tengen/app.cc.)
 #include <filesystem>
-
-#include <tengen/error.h>
-#include <tengen/runtime.h>
 
 #include "commands.h"
 
-namespace tg::cli {
+namespace {
 
-std::vector<std::string> own_plugin_dirs() {
+std::vector<std::string> plugin_dirs() {
   namespace fs = std::filesystem;
   std::error_code error;
   const fs::path bin = fs::read_symlink("/proc/self/exe", error).parent_path();
   std::vector<std::string> out;
   if (error) return out;
-  // An installation has ../lib/tengen/plugins; a build tree and the Python package have plugins beside bin, and
-  // tengen-probe in it, without which ../plugins could be anybody's.
+  // An installation has ../lib/tengen/plugins; a build tree has plugins beside bin, and tengen-probe in it, without
+  // which ../plugins could be anybody's.
   const std::pair<fs::path, bool> places[] = {{"../lib/tengen/plugins", true},
                                               {"../plugins", fs::exists(bin / "tengen-probe", error)}};
   for (const auto& [place, ours] : places) {
@@ -30,114 +24,6 @@ std::vector<std::string> own_plugin_dirs() {
   return out;
 }
 
-registry::ScanOptions scan_options() {
-  registry::ScanOptions o;
-  o.extra_dirs = own_plugin_dirs();
-  return o;
-}
-
-void prepare_core() {
-  for (const auto& dir : own_plugin_dirs()) add_plugin_directory(dir);
-}
-
-namespace {
-
-// Starts nothing; ends what the subcommand started, in order.
-int guarded(const std::function<int()>& command) {
-  int code = kInternal;
-  try {
-    code = command();
-  } catch (const UsageError& e) {
-    std::fprintf(stderr, "tengen: %s\n", e.what());
-    code = kUsage;
-  } catch (const Error& e) {
-    std::fprintf(stderr, "tengen: %s\n", e.what());
-    const bool users = e.kind() == ErrorKind::value || e.kind() == ErrorKind::type || e.kind() == ErrorKind::index;
-    code = users ? kUsage : kInternal;
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "tengen: internal error: %s\n", e.what());
-  }
-  std::fflush(stdout);
-  try {
-    shutdown();
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "tengen: at the end: %s\n", e.what());
-    if (code == kOk) code = kInternal;
-  }
-  return code;
-}
-
 }  // namespace
 
-int run(int argc, char** argv) {
-  CLI::App app("Tengen: what this installation has, and what it would do.", "tengen");
-  app.require_subcommand(1);
-  app.set_version_flag("--version", "tengen " TG_CLI_VERSION " (ABI " + registry::abi_text(TG_ABI_VERSION) + ")");
-  app.footer(
-      "Exit codes: 0 yes or something, 1 no or nothing, 2 a wrong question, 3 the answer could not be found out.\n"
-      "Environment: TENGEN_PLUGIN_PATH, TENGEN_PLUGIN, TENGEN_DEVICE, TENGEN_PROBE, NO_COLOR.");
-  bool json = false;
-  int code = kOk;
-  std::function<int(const Context&)> chosen;
-  const auto add = [&](const char* name, const char* text) {
-    CLI::App* sub = app.add_subcommand(name, text);
-    sub->add_flag("--json", json, "answer in JSON");
-    return sub;
-  };
-
-  PluginsOptions plugins;
-  CLI::App* sub = add("plugins", "Plugins found, and why some cannot be used. Loads nothing.");
-  sub->add_option("name", plugins.name, "show everything about this one");
-  sub->add_flag("--probe", plugins.probe, "also try each in a subprocess");
-  sub->callback([&] { chosen = [&](const Context& c) { return run_plugins(c, plugins); }; });
-
-  KernelsOptions kernels;
-  sub = add("kernels", "Kernel rows, from the manifests. Loads nothing.");
-  sub->add_option("--op", kernels.op, "rows of this op or floor family");
-  sub->add_option("--dtype", kernels.dtype, "rows that take this dtype somewhere");
-  sub->add_option("--plugin", kernels.plugin, "rows of this plugin");
-  sub->callback([&] { chosen = [&](const Context& c) { return run_kernels(c, kernels); }; });
-
-  sub = add("devices", "Devices of this machine, usable or not.");
-  sub->callback([&] { chosen = [](const Context& c) { return run_devices(c); }; });
-
-  OpsOptions ops;
-  sub = add("ops", "The op table, or one op.");
-  sub->add_option("name", ops.name, "show everything about this op");
-  sub->add_flag("--internal", ops.internal, "list also ops without a function of their own");
-  sub->callback([&] { chosen = [&](const Context& c) { return run_ops(c, ops); }; });
-
-  CoverageOptions coverage;
-  sub = add("coverage", "Which plugin has a kernel for which op.");
-  sub->add_flag("--missing", coverage.missing, "only ops that some plugin has no kernel for");
-  sub->callback([&] { chosen = [&](const Context& c) { return run_coverage(c, coverage); }; });
-
-  WhyOptions why;
-  sub = add("why",
-            "Who would run a call, and why the others would not.\n"
-            "example: tengen why matmul --dtype f32 --shape 64x64 --shape 64x64");
-  sub->add_option("op", why.op, "the op")->required();
-  sub->add_option("--dtype", why.dtypes, "dtype of the inputs, once for all or once for each (default f32)");
-  sub->add_option("--shape", why.shapes,
-                  "shape of one input, 64x64 or 64,64; scalar for rank 0; 8x4:i64 sets its dtype too");
-  sub->add_option("--attr", why.attrs, "name=value; lists as 1,2");
-  sub->add_option("--device", why.device, "the device (default: the one that would be chosen)");
-  sub->add_flag("--all", why.all, "of a decomposition: who else could run each of its steps (--json always has them)");
-  sub->callback([&] { chosen = [&](const Context& c) { return run_why(c, why); }; });
-
-  sub = add("doctor", "Checks this installation and says what to do.");
-  sub->callback([&] { chosen = [](const Context& c) { return run_doctor(c); }; });
-
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kOk : kUsage;  // --help and --version end here too
-  }
-  const Context context = Context::detect(json);
-  code = guarded([&] { return chosen(context); });
-  return code;
-}
-
-}  // namespace tg::cli
-
-int main(int argc, char** argv) { return tg::cli::run(argc, argv); }
+int main(int argc, char** argv) { return tg::cli::run(argc, argv, {plugin_dirs(), ""}); }

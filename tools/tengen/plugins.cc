@@ -120,7 +120,7 @@ void warn_of_manifest(const Context& context, const Candidate& c) {
 }
 
 int run_plugins(const Context& context, const PluginsOptions& options) {
-  const auto probing = registry::ProbeOptions::from_environment();
+  const auto probing = probe_options();
   Table table({{"name", "NAME"},
                {"version", "VERSION"},
                {"status", "STATUS"},
