@@ -39,12 +39,15 @@ struct Hint {
   const char* way_out;
 };
 constexpr Hint kHints[] = {
-    {"alpha", "multiply the second operand: x + alpha * y, x.add_(alpha * y)"},
-    {"rounding_mode", "floor_divide(x, y) rounds down, trunc(x / y) towards zero"},
     {"dtype", "cast the operand first: x.to(dtype)"},
-    {"stable", "sorts are always stable, leave it out"},
-    {"sorted", "results are always sorted, leave it out"},
 };
+
+// Arguments of PyTorch's that are a few ops more: tengen._keywords makes such a call.
+struct Rewritten {
+  const char *op, *keyword;
+};
+constexpr Rewritten kRewritten[] = {{"add", "alpha"},   {"sub", "alpha"},      {"div", "rounding_mode"},
+                                    {"sort", "stable"}, {"argsort", "stable"}, {"topk", "sorted"}};
 
 PyTypeObject* function_type = nullptr;
 PyTypeObject* method_type = nullptr;
@@ -76,6 +79,8 @@ size_t find_param(const Binding& b, PyObject* keyword) {
   std::vector<std::string> known;
   for (const Param& p : b.params) known.push_back(p.text);
   const std::string_view word = text_of(keyword);
+  for (const Rewritten& r : kRewritten)
+    if (b.op->name == r.op && word == r.keyword) throw r;
   for (const Hint& hint : kHints)
     if (word == hint.keyword)
       fail(PyExc_TypeError, b.text, "() got an unexpected keyword argument '", word, "'; ", hint.way_out);
@@ -300,6 +305,15 @@ PyObject* call_bound(const Binding& b, PyObject* const* given, const Extra& extr
   return finish(b, std::move(out));
 }
 
+PyObject* call_rewritten(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+  const Object module = Object::take(PyImport_ImportModule("tengen._keywords"));
+  const Object positional = Object::take(PyTuple_New(n)), named = Object::take(PyDict_New());
+  for (Py_ssize_t i = 0; i < n; ++i) PyTuple_SET_ITEM(positional.get(), i, Py_NewRef(args[i]));
+  for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(keywords); ++k)
+    require(PyDict_SetItem(named.get(), PyTuple_GET_ITEM(keywords, k), args[n + k]) == 0);
+  return Object::take(PyObject_CallMethod(module.get(), "call", "OOO", self, positional.get(), named.get())).release();
+}
+
 PyObject* vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* keywords) {
   return guarded([&]() -> PyObject* {
     const Binding& b = *reinterpret_cast<PyFunction*>(self)->binding;
@@ -316,7 +330,11 @@ PyObject* vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObj
     PyObject* given[kMaxParams];
     Extra extra;
     Object gathered;
-    bind(b, args, size_t(PyVectorcall_NARGS(nargsf)), keywords, given, &extra, &gathered);
+    try {
+      bind(b, args, size_t(PyVectorcall_NARGS(nargsf)), keywords, given, &extra, &gathered);
+    } catch (const Rewritten&) {
+      return call_rewritten(self, args, PyVectorcall_NARGS(nargsf), keywords);
+    }
     return call_bound(b, given, extra);
   });
 }

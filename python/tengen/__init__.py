@@ -27,7 +27,7 @@ _core._set_probe_path(_os.path.join(_here, "bin", "tengen-probe"))
 globals().update(_core.ops)
 globals().update({_name: getattr(_core, _name) for _name in dir(_core) if not _name.startswith("_") and _name not in ("ops", "call", "call_into")})
 
-from . import _aliases, _creation, _dynamic, _manipulation, _methods, autograd, random  # noqa: E402, F401
+from . import _aliases, _creation, _dynamic, _manipulation, _methods, _torch_methods, autograd, random  # noqa: E402, F401
 from ._contract import (  # noqa: E402, F401
     bmm,
     chain_matmul,
@@ -45,6 +45,7 @@ from ._dynamic import *  # noqa: E402, F403
 from ._grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402, F401
 
 _methods.install()
+_torch_methods.install()
 _manipulation.install()
 from ._manipulation import *  # noqa: E402, F403
 
@@ -78,6 +79,37 @@ def is_tensor(x: object) -> _builtins.bool:
 def is_floating_point(x: Tensor) -> _builtins.bool:  # noqa: F405
     """Whether x has a floating-point dtype."""
     return x.dtype.is_floating_point
+
+
+def is_complex(x: Tensor) -> _builtins.bool:  # noqa: F405
+    """Whether x has a complex dtype."""
+    return x.is_complex()
+
+
+def is_nonzero(x: Tensor) -> _builtins.bool:  # noqa: F405
+    """Whether the one element of x is not 0. Errors: ValueError for another number of elements."""
+    return x.item() != 0
+
+
+def get_default_dtype() -> dtype:  # noqa: F405
+    """float32, in which Python's floats and the functions that make tensors are unless told otherwise."""
+    return _core.float32
+
+
+def set_default_dtype(dtype: object) -> None:
+    """Accepts float32, which is fixed. Errors: NotImplementedError for another dtype."""
+    if _core.dtype(dtype) is not _core.float32:
+        raise NotImplementedError(f"[set_default_dtype] expected float32, the one default, got {dtype}; give dtype= where tensors are "
+                                  "made, and model.to(dtype) for a module")
+
+
+def use_deterministic_algorithms(mode: _builtins.bool, *, warn_only: _builtins.bool = False) -> None:
+    """Does nothing: results are the same run to run on one machine as it is."""
+
+
+def are_deterministic_algorithms_enabled() -> _builtins.bool:
+    """True."""
+    return True
 
 
 def clone(x: Tensor) -> Tensor:  # noqa: F405
@@ -126,6 +158,18 @@ _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serial
                    "vmap": "func"}
 
 
+# What PyTorch has by these names, and where it is here.
+_TYPED = "write tg.tensor(data, dtype=tg.{})"
+_ELSEWHERE = {
+    "cuda": "tg.devices() lists the devices of all kinds, tg.default_device() is the best one, tg.synchronize(), tg.memory_stats() and tg.Stream "
+            "take any",
+    "backends": "tg.devices() lists what there is", "Size": "shapes are tuples", "compile": "there is no compiler yet; models run as they are",
+    "FloatTensor": _TYPED.format("float32"), "DoubleTensor": _TYPED.format("float64"), "HalfTensor": _TYPED.format("float16"),
+    "LongTensor": _TYPED.format("int64"), "IntTensor": _TYPED.format("int32"), "ByteTensor": _TYPED.format("uint8"),
+    "BoolTensor": _TYPED.format("bool"), "put_along_axis": "write tg.scatter(x, axis, index, values)",
+    "multiprocessing": "use Python's, with the forkserver or spawn method", "preserve_format": "elementwise results keep their operands' layout",
+}
+
 # dtypes under names of Python's types, which the code of this module needs
 _DTYPES = {"float": _core.float32, "int": _core.int32}
 
@@ -147,6 +191,8 @@ def __getattr__(name: str) -> object:
         except ModuleNotFoundError as error:
             if error.name != f"{__name__}.{name}":
                 raise
+    if name in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; {_ELSEWHERE[name]}", name=name)
     import difflib
 
     near = difflib.get_close_matches(name, __dir__(), 1)

@@ -111,7 +111,51 @@ def diff(x: Tensor, n: int = 1, axis: int = -1, prepend: Tensor | None = None, a
     return _core.ops["diff"](x if n == 0 or len(parts) == 1 else _core.ops["concat"](parts, axis), n, axis)
 
 
-METHODS = ("clip", "clip_", "clamp", "clamp_", "diff", "msort", "positive")
+def norm(x: Tensor, p: float | str | None = 2.0, axis: Any = None, keepdims: bool = False, *, ord: Any = None, dim: Any = None,
+         keepdim: bool = False, dtype: Any = None, out: Tensor | None = None) -> Tensor:
+    """The vector norm over axes: (sum |x|^p)^(1/p); inf and -inf: the largest and smallest magnitude; 0: how many are not 0.
+
+    Parameters
+    ----------
+    x : Tensor
+        floats of any shape
+    p, ord : number or str
+        the order; "fro": 2; "nuc": the sum of a matrix's singular values
+    axis, dim : int or sequence of int, optional
+        all by default
+    keepdims, keepdim : bool
+        leave the axes with size 1
+    dtype : dtype, optional
+        x is cast to it first
+    out : Tensor, optional
+        written instead of a new tensor
+
+    Raises
+    ------
+    TypeError
+        for integers
+    ValueError
+        for an unknown order
+
+    Examples
+    --------
+    >>> tg.norm(tg.tensor([3., 4.])).item(), tg.tensor([[3., 4.]]).norm(1, dim=1).tolist()
+    (5.0, [7.0])
+    """
+    p, axis, keepdims = p if ord is None else ord, axis if dim is None else dim, keepdims or keepdim
+    x = x if dtype is None else x.to(dtype)
+    given = {} if out is None else {"out": out}
+    if p == "nuc":
+        from .linalg import matrix_norm
+
+        y = matrix_norm(x, "nuc", *(() if axis is None else (axis,)), keepdims=keepdims)
+        return y if out is None else out.copy_(y)
+    if isinstance(p, str) and p != "fro":
+        raise ValueError(f"[norm] expected a number, 'fro' or 'nuc' as order, got {p!r}")
+    return _core.ops["norm"](x, () if axis is None else axis, 2.0 if p is None or p == "fro" else p, keepdims, **given)
+
+
+METHODS = ("clip", "clip_", "clamp", "clamp_", "diff", "msort", "norm", "positive")
 
 
 def install(namespace: dict) -> None:

@@ -18,13 +18,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
+import io
 import json
 import math
 import mmap
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -160,15 +161,16 @@ def _is_flat(obj: Any) -> bool:
             and len({id(v) for v in obj.values()}) == len(obj))
 
 
-def save(obj: Any, path: str | os.PathLike, *, metadata: Mapping[str, str] | None = None) -> None:
+def save(obj: Any, path: str | os.PathLike | BinaryIO, *, metadata: Mapping[str, str] | None = None) -> None:
     """Writes tensors, and dicts, lists, tuples, numbers and strings around them, to a safetensors file.
 
     Parameters
     ----------
     obj : nested dicts, lists and tuples of tensors, NumPy arrays, numbers, strings and None
         For example state_dicts of modules and optimizers.
-    path : str or path
-        Replaced in one step once the new file is on the disk; a crash leaves the old file or the new one.
+    path : str, path or binary file
+        Replaced in one step once the new file is on the disk; a crash leaves the old file or the new one. Into an open file
+        (io.BytesIO, ...) it is written from where that stands.
     metadata : mapping of str to str, optional
         Further entries of the header's `__metadata__`.
 
@@ -216,7 +218,10 @@ def save(obj: Any, path: str | os.PathLike, *, metadata: Mapping[str, str] | Non
             if array.nbytes:
                 file.write(array.reshape(-1).view(np.uint8).data)
 
-    write_atomically(path, write)
+    if hasattr(path, "write"):
+        write(path)
+    else:
+        write_atomically(path, write)
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[Any], None]) -> None:
@@ -324,13 +329,20 @@ def _check_entries(header: dict[str, Any], data_bytes: int, fail: Callable[[str]
     return entries
 
 
-def _open(path: str | os.PathLike) -> tuple[dict, dict, Any, Callable[[str], Exception]]:
-    """Checked entries, metadata and the mapped data."""
-    def fail(what: str) -> Exception:
-        return ValueError(f"[load] {os.fspath(path)}: {what}")
+def _open(path: str | os.PathLike | BinaryIO) -> tuple[dict, dict, Any, Callable[[str], Exception]]:
+    """Checked entries, metadata and the data: mapped, or what is left in an open file."""
+    given = hasattr(path, "read")
+    name = getattr(path, "name", f"<{type(path).__name__}>") if given else os.fspath(path)
 
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    def fail(what: str) -> Exception:
+        return ValueError(f"[load] {name}: {what}")
+
+    if given:
+        content = path.read()
+        if not isinstance(content, (bytes, bytearray)):
+            raise TypeError(f"[load] expected a file opened for bytes, got one that gives {type(content).__name__}; open it with 'rb'")
+    with io.BytesIO(content) if given else open(path, "rb") as file:
+        size = len(content) if given else os.fstat(file.fileno()).st_size
         if size < 8:
             raise fail(
                 f"expected a safetensors file, which begins with an 8-byte header length; the file has {size} bytes"
@@ -350,28 +362,36 @@ def _open(path: str | os.PathLike) -> tuple[dict, dict, Any, Callable[[str], Exc
         if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
             raise fail("its __metadata__ must map strings to strings")
         entries = _check_entries(header, size - 8 - length, fail)
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped = content if given else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return entries, metadata, memoryview(mapped)[8 + length:], fail
 
 
-def load(path: str | os.PathLike, *, device: Any = None) -> Any:
+def load(path: str | os.PathLike | BinaryIO, map_location: Any = None, *, device: Any = None, weights_only: bool = True) -> Any:
     """Reads a file written by `save`, or any safetensors file (a flat dict of tensors).
 
     Parameters
     ----------
-    path : str or path
-    device : device, optional
+    path : str, path or binary file
+        An open file is read from where it stands to its end.
+    device, map_location : device, optional
         Where the tensors go; the default device when None.
+    weights_only : bool
+        Without a meaning: a file holds no code that could run.
 
     Raises
     ------
     ValueError
         The file is truncated, altered or no safetensors file; the message names the file and the tensor.
+    TypeError
+        For a file that gives text, and for a map_location that is no device.
 
     Examples
     --------
     >>> model.load_state_dict(tg.load("model.safetensors"))
     """
+    if callable(map_location) or isinstance(map_location, Mapping):
+        raise TypeError(f"[load] expected one device as map_location, got {type(map_location).__name__}; load to the host and move parts with .to()")
+    device = map_location if device is None else device
     entries, metadata, data, fail = _open(path)
     made: dict[str, Any] = {}
 

@@ -144,7 +144,7 @@ def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: 
     x = x if dtype is None else x.to(dtype)
     if p == "nuc":
         return L.matrix_norm(x, "nuc", *([] if dim is None else [dim]), keepdims=keepdim)
-    return tg.norm(x, () if dim is None else dim, 2 if p in ("fro", None) else p, keepdim)
+    return tg.norm(x, p, dim, keepdim)
 
 
 def take_along(x: Any, index: Any, dim: Any = None) -> Any:
@@ -255,7 +255,7 @@ ADAPTERS: dict[str, Callable] = {
     "long": cast_to(tg.int64), "short": cast_to(tg.int16), "float": cast_to(tg.float32), "int": cast_to(tg.int32), "byte": cast_to(tg.uint8),
     "char": cast_to(tg.int8), "logdet": logdet, "fmax": lambda x, y: tg.where(tg.isnan(x), y, tg.where(tg.isnan(y), x, tg.maximum(x, y))),
     "fmin": lambda x, y: tg.where(tg.isnan(x), y, tg.where(tg.isnan(y), x, tg.minimum(x, y))),
-    "pinverse": lambda a, rcond=1e-15: L.pinv(a, rtol=rcond), "dist": lambda x, y, p=2: tg.norm(x - y, (), p),
+    "pinverse": lambda a, rcond=1e-15: L.pinv(a, rtol=rcond), "dist": lambda x, y, p=2: tg.norm(x - y, p),
     "cdist": lambda x, y, p=2.0, compute_mode=None: F.cdist(x, y, p), "split_with_sizes": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim),
     "split_with_sizes_copy": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim), "polygamma": lambda x, n: tg.polygamma(x, n),
     "special.polygamma": lambda x, n: tg.polygamma(x, n), "cholesky_inverse": lambda lower, upper=False:

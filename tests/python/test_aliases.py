@@ -108,12 +108,9 @@ def test_arguments_of_torch():
 
 
 @pytest.mark.parametrize(("call", "way_out"), [
-    (lambda x: x.add_(x, alpha=2), r"alpha \* y"),
-    (lambda x: tg.sub(x, x, alpha=2), r"alpha \* y"),
-    (lambda x: tg.div(x, 2, rounding_mode="floor"), "floor_divide"),
+    (lambda x: tg.mul(x, x, alpha=2), r"mul\(\) got an unexpected keyword argument 'alpha'"),
+    (lambda x: tg.add(x, alpha=2), "missing required argument 'y'"),
     (lambda x: x.softmax(-1, dtype=tg.float64), r"x\.to\(dtype\)"),
-    (lambda x: x.sort(stable=True), "always stable"),
-    (lambda x: x.topk(1, sorted=True), "always sorted"),
 ])
 def test_arguments_that_no_op_takes_say_what_does(call, way_out):
     with pytest.raises(TypeError, match=way_out):

@@ -376,3 +376,30 @@ def test_concurrent_savers(tmp_path):
                for _ in range(2)]
     assert [p.wait(60) for p in running] == [0, 0]
     assert tg.load(path)["n"] == 30 and [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+def test_open_files(tmp_path):
+    import io
+
+    data = {"w": tg.arange(5), "step": 3, "more": [tg.ones(2, 2), None]}
+    buffer = io.BytesIO()
+    buffer.write(b"before")
+    tg.save(data, buffer)
+    tg.save(data, tmp_path / "a")
+    assert buffer.getvalue() == b"before" + (tmp_path / "a").read_bytes()
+    buffer.seek(6)
+    with open(tmp_path / "a", "rb") as file:
+        for got in (tg.load(buffer), tg.load(file, map_location="cpu", weights_only=True)):
+            assert got["step"] == 3 and got["w"].tolist() == [0, 1, 2, 3, 4] and got["more"][0].tolist() == [[1, 1], [1, 1]]
+    with pytest.raises(ValueError, match=r"\[load\] <BytesIO>: expected a safetensors file"):
+        tg.load(io.BytesIO(b"abc"))
+    with pytest.raises(TypeError, match="'rb'"):
+        tg.load(io.StringIO("abc"))
+    with pytest.raises(TypeError, match="one device as map_location, got dict"):
+        tg.load(tmp_path / "a", map_location={"cuda:0": "cpu"})
+
+
+@pytest.mark.parametrize("device", [d.name for d in tg.devices() if d.usable])
+def test_map_location(tmp_path, device):
+    tg.save({"w": tg.arange(5)}, tmp_path / "a")
+    assert tg.load(tmp_path / "a", device)["w"].device == tg.load(tmp_path / "a", map_location=tg.device(device))["w"].device == tg.device(device)

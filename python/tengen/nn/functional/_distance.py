@@ -12,13 +12,13 @@ __all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """x1 . x2 / (|x1| |x2|) along dim, where each length counts as at least eps; x1 and x2 broadcast."""
     x1, x2 = tg.broadcast_tensors(x1, x2)  # dim is an axis of both together, and may be 1 in one of them
-    lengths = [tg.norm(x, dim).maximum(eps) for x in (x1, x2)]
+    lengths = [tg.norm(x, axis=dim).maximum(eps) for x in (x1, x2)]
     return (x1 * x2).sum(dim) / (lengths[0] * lengths[1])
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
     """||x1 - x2 + eps||_p along the last axis; x1 and x2 broadcast."""
-    return tg.norm(x1 - x2 + eps, -1, p, keepdim)
+    return tg.norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 def cdist(x1: Any, x2: Any, p: float = 2.0) -> Any:
@@ -30,7 +30,7 @@ def cdist(x1: Any, x2: Any, p: float = 2.0) -> Any:
         raise ValueError(f"[cdist] expected [..., P, M] and [..., R, M], got {tuple(x1.shape)} and {tuple(x2.shape)}")
     if p < 0:
         raise ValueError(f"[cdist] expected p of 0 or more, got {p}")
-    return tg.norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), -1, p)
+    return tg.norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
 def pdist(input: Any, p: float = 2.0) -> Any:
@@ -42,4 +42,4 @@ def pdist(input: Any, p: float = 2.0) -> Any:
     n = input.shape[0]
     first = tg.tensor([i for i in range(n) for _ in range(i + 1, n)], dtype=tg.int64, device=input.device)
     second = tg.tensor([j for i in range(n) for j in range(i + 1, n)], dtype=tg.int64, device=input.device)
-    return tg.norm(tg.index_select(input, first) - tg.index_select(input, second), -1, p)
+    return tg.norm(tg.index_select(input, first) - tg.index_select(input, second), p, -1)

@@ -107,4 +107,4 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """input divided by its p-norm along dim, which counts as at least eps."""
-    return input / tg.norm(input, dim, p, True).maximum(eps)
+    return input / tg.norm(input, p, dim, True).maximum(eps)

@@ -20,7 +20,7 @@ def _norm_except(v: Any, dim: int | None) -> Any:
     if dim is None:
         return tg.norm(v)
     axes = tuple(i for i in range(v.ndim) if i != dim % v.ndim)
-    return tg.norm(v, axes, 2.0, True) if axes else v.abs()
+    return tg.norm(v, 2.0, axes, True) if axes else v.abs()
 
 
 class _WeightNorm(Module):
