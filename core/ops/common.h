@@ -41,6 +41,13 @@ inline void check_value(const Inference& c, const Attr& value, DType t) {
   if (const auto* v = std::get_if<int64_t>(&value.value())) check_fits(c.name(), *v, t);
 }
 
+// The dtype that an optional attribute asks for, else t.
+inline DType cast_dtype(const Inference& c, size_t at, DType t) {
+  if (!c.attr(at).given()) return t;
+  check_type(c.attr(at).dtype() != DType::boolean, c.name(), "a dtype of numbers", c.attr(at).dtype());
+  return c.attr(at).dtype();
+}
+
 inline Specs same_as_first(const Inference& c) { return one(c.input(0)); }
 
 // Sizes after a reduction over `axes` (normalised): 1 there, or left out.

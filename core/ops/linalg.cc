@@ -189,8 +189,8 @@ TG_OPS(linalg) {
   linear_algebra(
       TG_OP(svd).amp(Amp::f32),
       "A = U diag(s) Vh with orthonormal columns in U and rows in Vh; their signs are not fixed. Gradients "
-      "through U and Vh need distinct singular values (else they are not finite), a loss that does not depend "
-      "on the signs, and full_matrices=False unless A is square (RuntimeError). Errors: LinAlgError for "
+      "through U and Vh need distinct singular values (else they are not finite) and a loss that does not depend "
+      "on the signs or on vectors beyond the first min(m, n) (RuntimeError). Errors: LinAlgError for "
       "matrices that are not finite.")
       .input("a", "[..., m, n]")
       .attr("full_matrices", AttrKind::boolean, true, "square U and Vh; False: min(m, n) columns and rows")

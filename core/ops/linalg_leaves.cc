@@ -97,13 +97,22 @@ Tensor inverse_gaps(const Tensor& x) {
 // Townsend 2016, "Differentiating the singular value decomposition". With F = 1 / (s_j^2 - s_i^2):
 // U (F o skew(U^T dU) S + S F o skew(V^T dV) + ds) V^T + (I - U U^T) dU S^-1 V^T + U S^-1 dV^T (I - V V^T).
 Tensors svd_gradient(const Backward& b) {
-  const Tensor &gu = b.grads[0], &gs = b.grads[1], &gvh = b.grads[2];
+  Tensor gu = b.grads[0], gvh = b.grads[2];
+  const Tensor& gs = b.grads[1];
   const Ints& shape = b.input_shape(0);
   const int64_t m = shape[shape.size() - 2], n = shape[shape.size() - 1], k = std::min(m, n);
-  if (b.attr(0).integer() && m != n && (gu.defined() || gvh.defined()))
-    raise(ErrorKind::runtime,
-          "[svd] expected full_matrices=False for gradients through U or Vh of a matrix that is not "
-          "square: the vectors beyond the singular values are not a function of it");
+  if (b.attr(0).integer() && m != n) {
+    const auto function = [&](const Tensor& g, int64_t axis) {  // of the vectors that A determines
+      if (!g.defined() || g.size(axis) == k) return g;
+      const Tensor beyond = slice(g, axis, k, g.size(axis)).detach();
+      if (beyond.numel() && op<"any">({op<"ne">({beyond, 0.0})}).item() != 0)
+        raise(ErrorKind::runtime,
+              "[svd] expected a loss of the first ", k, " vectors alone, got a gradient of those beyond the singular values, "
+              "which are not a function of the matrix; use full_matrices=False");
+      return slice(g, axis, 0, k);
+    };
+    gu = function(gu, -1), gvh = function(gvh, -2);
+  }
   const Tensor u = slice(b.output(0), -1, 0, k), s = b.output(1), vh = slice(b.output(2), -2, 0, k);
   if (!gu.defined() && !gvh.defined()) return {matmul(mul(u, row(gs)), vh)};
   const Tensor f = inverse_gaps(op<"square">({s}));

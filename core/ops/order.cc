@@ -13,13 +13,12 @@ void running(OpBuilder o, const char* doc, const char* example) {
       .doc(doc)
       .input("x", "a tensor of numbers or bools")
       .attr("axis", AttrKind::integer, "the axis")
+      .optional_attr("dtype", AttrKind::dtype, "the result's, to which x is cast first")
       .infer([](const Inference& c) {
         axis_of(c.name(), c.attr(0), int64_t(c.input(0).shape.size()));
         const DType t = c.input(0).dtype;
-        return one({is_floating(t)                      ? t
-                    : kind_of(t) == DKind::unsigned_int ? DType::u64
-                                                        : DType::i64,
-                    c.input(0).shape});
+        const DType wide = is_floating(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64;
+        return one({cast_dtype(c, 1, wide), c.input(0).shape});
       })
       .decompose([](const Call& c) {
         const DType t = infer_now(c)[0].dtype;
@@ -104,6 +103,32 @@ TG_OPS(order) {
       })
       .bounds(0, "exact")
       .example(">>> tg.topk(tg.tensor([3, 1, 2]), 2).values.tolist()\n[3, 2]");
+
+  TG_OP(kthvalue)
+      .family("order")
+      .doc("The k-th smallest element along an axis, and its place. NaN comes last. Errors: ValueError for k beyond the axis.")
+      .input("x", "a tensor of at least one axis")
+      .attr("k", AttrKind::integer, "counted from 1")
+      .attr("axis", AttrKind::integer, -1, "the axis")
+      .attr("keepdims", AttrKind::boolean, false, "leave the axis with size 1")
+      .output("values", "x's dtype")
+      .output("indices", "i64")
+      .infer([](const Inference& c) {
+        const Shape& x = c.input(0).shape;
+        const int64_t axis = axis_of(c.name(), c.attr(1), int64_t(x.size())), k = c.attr(0).integer();
+        const Dim& n = x[size_t(axis)];
+        c.check(k >= 1 && (!n.is_constant() || k <= n.value()), "expected k between 1 and ", n, ", got ", k);
+        const Shape y = reduced_shape(x, Ints{axis}, c.attr(2).boolean());
+        return Specs{{c.input(0).dtype, y}, {DType::i64, y}};
+      })
+      .decompose([](const Call& c) {
+        const Ints shape = concrete(infer_now(c)[0].shape);
+        const int64_t axis = axis_of("kthvalue", c.attr(1), c.input(0).rank()), k = c.attr(0).integer();
+        const Tensors sorted = ops<"floor_sort">({c.input(0)}, {axis, false});
+        return Tensors{reshape(slice(sorted[0], axis, k - 1, k), shape), reshape(slice(sorted[1], axis, k - 1, k), shape)};
+      })
+      .bounds(0, "exact")
+      .example(">>> [v.item() for v in tg.kthvalue(tg.tensor([3, 1, 2]), 2)]\n[2, 2]");
 }
 
 }  // namespace tg

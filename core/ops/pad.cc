@@ -30,18 +30,22 @@ Specs infer_pad(const Inference& c) {
     c.check(!y.shape[i].is_constant() || y.shape[i].value() >= 0, "expected paddings that leave axis ", i, " of size ", n,
             " 0 or more, got ", str(p));
     const bool grows = p[i] > 0 || p[r + i] > 0;
-    c.check(mode == Mode::constant || !grows || !n.is_constant() || n.value() > (mode == Mode::reflect ? 1 : 0),
+    const int64_t cropped = mode == Mode::circular ? std::max<int64_t>(-p[i], 0) + std::max<int64_t>(-p[r + i], 0) : 0;
+    c.check(mode == Mode::constant || !grows || !n.is_constant() || n.value() - cropped > (mode == Mode::reflect ? 1 : 0),
             "expected enough elements on axis ", i, " to fill a border in mode ", c.attr(2).string(), ", got size ", n);
   }
   check_value(c, c.attr(1), y.dtype);
   return one(y);
 }
 
-// Which element of an axis of n stands at every place of the padded one.
-Tensor sources(int64_t n, int64_t before, int64_t size, Mode mode, Device* device) {
-  const Tensor i = iota(size, double(-before), 1, DType::i64, device);
+// Which element of an axis of n stands at every place of the padded one. What negative paddings crop does not come round again.
+Tensor sources(int64_t n, int64_t before, int64_t after, Mode mode, Device* device) {
+  const Tensor i = iota(n + before + after, double(-before), 1, DType::i64, device);
   if (mode == Mode::replicate) return op<"clip">({i, int64_t(0), n - 1});
-  if (mode == Mode::circular) return op<"remainder">({i, n});
+  if (mode == Mode::circular) {
+    const int64_t first = std::max<int64_t>(-before, 0), stay = n - first - std::max<int64_t>(-after, 0);
+    return op<"add">({op<"remainder">({op<"sub">({i, first}), std::max<int64_t>(stay, 1)}), first});
+  }
   const int64_t period = 2 * n - 2;  // there and back, the ends once
   const Tensor at = op<"remainder">({i, period});
   return op<"minimum">({at, op<"sub">({period, at})});
@@ -52,7 +56,7 @@ template <class F>
 void each_axis(const Ints& shape, const Ints& p, Mode mode, Device* device, F&& f) {
   const size_t r = shape.size();
   for (size_t i = 0; i < r; ++i)
-    if (p[i] || p[r + i]) f(int64_t(i), sources(shape[i], p[i], shape[i] + p[i] + p[r + i], mode, device));
+    if (p[i] || p[r + i]) f(int64_t(i), sources(shape[i], p[i], p[r + i], mode, device));
 }
 
 // The part of the padded tensor that is x's, and of x what stays, along one axis.

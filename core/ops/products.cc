@@ -46,8 +46,9 @@ Tensor differences(Tensor x, int64_t n, int64_t axis) {
 }
 
 // Rows are variables: centred rows, products over n - correction.
+Tensor as_rows(const Tensor& x) { return x.rank() < 2 ? reshape(x, {1, x.numel()}) : x; }
 Tensor covariance(const Tensor& x, double correction) {
-  const Tensor rows = x.rank() < 2 ? reshape(x, {1, x.numel()}) : x;
+  const Tensor rows = as_rows(x);
   const Tensor centred = op<"sub">({rows, op<"mean">({rows}, {Ints{1}, true})});
   const double n = std::max(0.0, double(rows.size(1)) - correction);
   return op<"div">({op<"matmul">({centred, transpose(centred)}), n});
@@ -218,8 +219,9 @@ TG_OPS(products) {
         DType t = c.input(0).dtype;
         if (c.has(1)) {
           const Shape& x = c.input(1).shape;
-          c.check(x == y || (x.size() == 1 && x[0] == y[size_t(axis)]), "expected x of shape (", y[size_t(axis)],
-                  ",) or ", str(y), ", got ", str(x));
+          bool fits = x.size() == y.size() ? x[size_t(axis)] == y[size_t(axis)] : x.size() == 1 && x[0] == y[size_t(axis)];
+          for (size_t i = 0; fits && x.size() == y.size() && i < y.size(); ++i) fits = x[i] == y[i] || x[i] == Dim(1);
+          c.check(fits, "expected x of shape (", y[size_t(axis)], ",) or ", str(y), " (or of size 1 on other axes), got ", str(x));
           t = promote(t, c.input(1).dtype);
         }
         return one({t, reduced_shape(y, Ints{axis}, false)});
@@ -259,6 +261,44 @@ TG_OPS(products) {
       })
       .bounds(4, "observations summed twice, relative to the root of the product of the mean squares")
       .example(">>> tg.cov(tg.tensor([[1., 3.], [2., 0.]])).tolist()\n[[2.0, -2.0], [-2.0, 2.0]]");
+  // w = fweights aweights; sum w (x - mean) (x - mean)^T over sum w - correction sum w aweights / sum w.
+  TG_OP(weighted_cov)
+      .function_only()
+      .family("reduction")
+      .doc("cov with weights of the observations. Errors: TypeError for integers, ValueError for weights of another shape.")
+      .input("x", "[variables, observations] or [observations]")
+      .optional_input("fweights", "integers [observations]: how often each one counts")
+      .optional_input("aweights", "[observations]: how much each one counts")
+      .attr("correction", AttrKind::floating, 1.0, "1: unbiased; 0: of the population")
+      .infer([](const Inference& c) {
+        const Specs y = infer_covariance(c);
+        const Shape& x = c.input(0).shape;
+        const Dim n = x.empty() ? Dim(1) : x.back();
+        for (size_t i : {1, 2}) {
+          if (!c.has(i)) continue;
+          const Shape& w = c.input(i).shape;
+          c.check((w.size() == 1 && w[0] == n) || (x.empty() && w.empty()), "expected weights of shape (", n, ",), got ", str(w));
+        }
+        if (c.has(1)) check_type(is_integer(c.input(1).dtype), c.name(), "integers as fweights", c.input(1).dtype);
+        if (c.has(2)) check_type(is_floating(c.input(2).dtype), c.name(), "floats as aweights", c.input(2).dtype);
+        return y;
+      })
+      .decompose([](const Call& c) {
+        const Ints shape = concrete(infer_now(c)[0].shape);
+        const DType t = c.input(0).dtype(), w = acc_dtype(t);
+        const Tensor x = as_rows(c.input(0).cast(w)), one = full({x.size(1)}, 1, w, c.device);
+        const Tensor a = c.has(2) ? reshape(c.input(2).cast(w), {x.size(1)}) : one;
+        const Tensor weights = c.has(1) ? op<"mul">({reshape(c.input(1).cast(w), {x.size(1)}), a}) : a;
+        const Tensor total = op<"sum">({weights});
+        const Tensor mean = op<"div">({op<"sum">({op<"mul">({x, weights})}, {Ints{1}, true}), total});
+        const Tensor centred = op<"sub">({x, mean});
+        const double correction = c.attr(0).floating();
+        const Tensor lost = c.has(2) && correction != 0 ? op<"div">({op<"sum">({op<"mul">({weights, a})}), total}) : full({}, 1, w, c.device);
+        const Tensor n = op<"maximum">({op<"sub">({total, op<"mul">({lost, correction})}), 0.0});
+        return Tensors{reshape(op<"div">({op<"matmul">({op<"mul">({centred, weights}), transpose(centred)}), n}), shape).cast(t)};
+      })
+      .bounds(8, "observations summed three times, relative to the root of the product of the mean squares")
+      .example(">>> tg.weighted_cov(tg.tensor([1., 4.]), tg.tensor([2, 1])).item()\n3.0");
   TG_OP(corrcoef)
       .family("reduction")
       .doc(

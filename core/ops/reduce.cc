@@ -13,12 +13,17 @@ Ints axes_of(const Backward& b) {
 
 DType sum_dtype(DType t) { return is_floating(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64; }
 
+// keepdims is the second attribute, or the third of the ops with a correction or an order.
+bool keeps(const Op& op, AttrSpan attrs) { return attrs[op.attrs[1].name == "keepdims" ? 1 : 2].boolean(); }
+
 Specs reduced(const Inference& c, DType t) {
   const Shape& s = c.input(0).shape;
   const Ints axes = normalize_axes(c.name(), c.attr(0).ints(), int64_t(s.size()));
-  return one({t, reduced_shape(s, axes, c.attrs.back().boolean())});
+  return one({t, reduced_shape(s, axes, keeps(c.op, c.attrs))});
 }
-Specs infer_sum(const Inference& c) { return reduced(c, sum_dtype(c.input(0).dtype)); }
+// With a dtype given x is cast first.
+constexpr const char* kDType = "the result's, to which x is cast first";
+Specs infer_sum(const Inference& c) { return reduced(c, cast_dtype(c, 2, sum_dtype(c.input(0).dtype))); }
 Specs infer_floating(const Inference& c) {
   check_type(is_floating(c.input(0).dtype), c.name(), "floats (cast integers first)", c.input(0).dtype);
   return reduced(c, c.input(0).dtype);
@@ -26,7 +31,7 @@ Specs infer_floating(const Inference& c) {
 
 // y has size 1 on the axes: leave them out unless they are kept.
 Tensor finish(const Call& c, const Tensor& y, const Ints& axes) {
-  return c.attrs.back().boolean() ? y : reshape(y, reduced_shape(y.shape(), axes, false));
+  return keeps(c.op, c.attrs) ? y : reshape(y, reduced_shape(y.shape(), axes, false));
 }
 // The gradient, as if the axes had been kept.
 Tensor kept(const Backward& b, const Tensor& g, const Ints& axes) {
@@ -41,7 +46,7 @@ Tensor mean_of(const Tensor& x, const Ints& axes) {
 template <int kind>
 Tensors sum_like(const Call& c) {
   const Ints axes = axes_of(c);
-  const Tensor x = c.input(0).cast(sum_dtype(c.input(0).dtype()));
+  const Tensor x = c.input(0).cast(infer_now(c)[0].dtype);
   return {finish(c, op<"floor_reduce">({x}, {kind, axes}), axes)};
 }
 
@@ -102,9 +107,12 @@ TG_OPS(reduce) {
   reduction(TG_OP(sum).amp(Amp::f32))
       .doc("Sum over axes. Bools and integers sum as i64, unsigned ones as u64; 16-bit floats accumulate in f32.")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
+      .optional_attr("dtype", AttrKind::dtype, kDType)
       .infer(infer_sum)
       .decompose(sum_like<TG_REDUCE_SUM>)
-      .grad([](const Backward& b) { return Tensors{expand(kept(b, b.grad(), axes_of(b)), b.input_shape(0))}; })
+      .grad([](const Backward& b) {
+        return Tensors{expand(kept(b, b.grad(), axes_of(b)).cast(b.input_dtype(0)), b.input_shape(0))};
+      })
       .saves(0, 0)
       .linear({{0}})
       .batch_axes({"axis"})
@@ -114,6 +122,7 @@ TG_OPS(reduce) {
   reduction(TG_OP(prod).amp(Amp::f32))
       .doc("Product over axes; dtypes as sum.")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
+      .optional_attr("dtype", AttrKind::dtype, kDType)
       .infer(infer_sum)
       .decompose(sum_like<TG_REDUCE_PROD>)
       .batch_axes({"axis"})
@@ -121,19 +130,23 @@ TG_OPS(reduce) {
       .example(">>> tg.prod(tg.tensor([2, 3, 4])).item()\n24");
 
   reduction(TG_OP(mean))
-      .doc("Mean over axes. Errors: TypeError for integers.")
+      .doc("Mean over axes. Errors: TypeError for integers without a floating dtype.")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
-      .infer(infer_floating)
+      .optional_attr("dtype", AttrKind::dtype, kDType)
+      .infer([](const Inference& c) {
+        const DType t = cast_dtype(c, 2, c.input(0).dtype);
+        check_type(is_floating(t), c.name(), "floats (cast integers first)", t);
+        return reduced(c, t);
+      })
       .decompose([](const Call& c) {
-        infer_now(c);
         const Ints axes = axes_of(c);
-        const DType t = c.input(0).dtype();
-        return Tensors{finish(c, mean_of(c.input(0).cast(acc_dtype(t)), axes), axes).cast(t)};
+        const DType t = infer_now(c)[0].dtype;
+        return Tensors{finish(c, mean_of(c.input(0).cast(t).cast(acc_dtype(t)), axes), axes).cast(t)};
       })
       .grad([](const Backward& b) {
         const Ints axes = axes_of(b);
         const Tensor g = op<"div">({kept(b, b.grad(), axes), double(count_along(b.input_shape(0), axes))});
-        return Tensors{expand(g, b.input_shape(0))};
+        return Tensors{expand(g.cast(b.input_dtype(0)), b.input_shape(0))};
       })
       .saves(0, 0)
       .linear({{0}})

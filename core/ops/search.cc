@@ -174,14 +174,49 @@ TG_OPS(search) {
         const Tensor steps = op<"div">({iota(bins + 1, 0, 1, x.dtype(), c.device), double(bins)});
         const Tensor edges = op<"lerp">({start, wide, steps});
         const Tensor last = op<"where">({op<"eq">({steps, 1.0}), wide, edges});  // exactly
-        const Tensor right = places(last, x, true), place = op<"sub">({right, op<"eq">({x, wide}).cast(DType::i64)});
-        const Tensor counts = counted(op<"sub">({place, 1}), ones(x.numel(), DType::i64, c.device), bins);
-        return Tensors{counts.cast(t), last.cast(t)};
+        return Tensors{op<"histogram_in">({x, last}).cast(t), last.cast(t)};
       })
       .no_grad()
       .bounds(4, "lerp's three roundings of the edges, relative to the largest; the counts are exact")
       .example(
           ">>> [v.tolist() for v in tg.histogram(tg.tensor([0., 0.5, 1., 1.]), 2)]\n[[1.0, 3.0], [0.0, 0.5, 1.0]]");
+
+  TG_OP(histogram_in)
+      .amp(Amp::promote)
+      .function_only()
+      .family("reduction")
+      .doc("How many elements lie between neighbouring edges, or the sums of their weights. A bin takes its lower edge, the last "
+           "one its upper one, too; what lies outside (and NaN) does not count.")
+      .input("x", "floats of any shape")
+      .input("edges", "[n + 1], ascending, x's dtype")
+      .optional_input("weight", "x's shape and dtype")
+      .output("counts", "[n], x's dtype")
+      .infer([](const Inference& c) {
+        const Shape& edges = c.input(1).shape;
+        for (size_t i : {0, 1, 2}) {
+          if (!c.has(i)) continue;
+          check_type(is_floating(c.input(i).dtype), c.name(), "floats (cast integers first)", c.input(i).dtype);
+          check_type(c.input(i).dtype == c.input(0).dtype, c.name(), "operands of one dtype", c.input(i).dtype);
+        }
+        c.check(edges.size() == 1 && !(edges[0] == Dim(0)), "expected edges of one axis, at least one, got shape ", str(edges));
+        if (c.has(2))
+          c.check(c.input(2).shape == c.input(0).shape, "expected weights of x's shape ", str(c.input(0).shape), ", got ",
+                  str(c.input(2).shape));
+        return one({c.input(0).dtype, Shape{edges[0] - Dim(1)}});
+      })
+      .decompose([](const Call& c) {
+        infer_now(c);
+        const DType t = c.input(0).dtype(), w = acc_dtype(t);
+        const Tensor edges = c.input(1).cast(w);
+        const int64_t bins = edges.numel() - 1, n = c.input(0).numel();
+        const Tensor x = reshape(c.input(0), {n}).cast(w), top = slice(edges, 0, bins, bins + 1);
+        const Tensor place = op<"sub">({places(edges, x, true), op<"eq">({x, top}).cast(DType::i64)});
+        const Tensor weights = c.has(2) ? reshape(c.input(2), {n}).cast(w) : ones(n, DType::i64, c.device);
+        return Tensors{counted(op<"sub">({place, 1}), weights, bins).cast(t)};
+      })
+      .no_grad()
+      .bounds(1, "weights added, relative to the sum of magnitudes; counts are exact")
+      .example(">>> tg.histogram_in(tg.tensor([0., 1., 2., 5.]), tg.tensor([0., 1., 2.])).tolist()\n[1.0, 2.0]");
 
   TG_OP(histc)
       .family("reduction")

@@ -198,7 +198,10 @@ TG_OPS(special) {
       .map(Promotion::common_float,
            [](MapBuilder& b, Values in, AttrSpan attrs) {
              Expr x = computing(b, in[0]);
-             if (attrs[0].given()) x = min(max(x, attrs[0].floating()), 1 - attrs[0].floating());
+             if (attrs[0].given()) {
+               const double eps = attrs[0].floating();
+               x = where(x < eps, eps, min(x, 1 - eps));
+             }
              return back(logit(x), in[0].dtype);
            })
       .grad([](const Backward& b) {

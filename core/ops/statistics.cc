@@ -44,57 +44,58 @@ std::vector<double> fractions(const Attr& q) {
 }
 bool is_list(const Attr& q) { return std::holds_alternative<std::vector<double>>(q.value()); }
 
+void check_interpolation(const Inference& c, const std::string& how) {
+  c.check(how == "linear" || how == "lower" || how == "higher" || how == "midpoint" || how == "nearest",
+          "expected interpolation linear, lower, higher, midpoint or nearest, got '", how, "'");
+}
 Specs infer_quantile(const Inference& c) {
   check_floats(c);
   const Ints axes = axes_of(c, 1);
   nonempty(c, axes);
   for (double q : fractions(c.attr(0))) c.check(q >= 0 && q <= 1, "expected q between 0 and 1, got ", q);
-  const std::string& how = c.attr(3).string();
-  c.check(how == "linear" || how == "lower" || how == "higher" || how == "midpoint" || how == "nearest",
-          "expected interpolation linear, lower, higher, midpoint or nearest, got '", how, "'");
+  check_interpolation(c, c.attr(3).string());
   Shape y = reduced_shape(c.input(0).shape, axes, c.attr(2).boolean());
   if (is_list(c.attr(0))) y.insert(0, Dim(int64_t(fractions(c.attr(0)).size())));
   return one({c.input(0).dtype, y});
 }
 
+template <bool skip>
+Tensors decompose_quantile(const Call& c) {
+  infer_now(c);
+  const std::vector<double> q = fractions(c.attr(0));
+  const Ints shape = is_list(c.attr(0)) ? Ints{int64_t(q.size())} : Ints{};
+  const Tensor at = Tensor::from_host(q.data(), shape, DType::f64, c.input(0).device());
+  return {op<"quantile_at">({c.input(0), at}, {c.attr(1), c.attr(2), c.attr(3), skip})};
+}
+
 // Sorted elements at q (count - 1), between two of them by the rule. NaN sorts last, so that the count leaves it out; a
 // row without numbers gives NaN, and without skip a row with any NaN does.
-Tensor quantile_of(const Tensor& sorted, const Tensor& count, double q, const std::string& how, bool skip) {
-  const int64_t axis = sorted.rank() - 1, n = sorted.size(axis);
-  const DType t = sorted.dtype();
-  const Tensor place = op<"mul">({op<"maximum">({op<"sub">({count, 1}), 0}).cast(DType::f64), q});
+Tensors decompose_quantile_at(const Call& c) {
+  const Ints shape = concrete(infer_now(c)[0].shape);
+  const DType t = c.input(0).dtype();
+  const std::string& how = c.attr(2).string();
+  const bool skip = c.attr(3).boolean();
+  const Tensor line = joined(c.input(0), axes_of(c, 0));
+  const int64_t axis = line.rank() - 1, n = line.size(axis), m = c.input(1).numel();
+  const Tensor sorted = ops<"floor_sort">({line}, {axis, false})[0];
+  const Tensor count = op<"floor_reduce">({op<"logical_not">({op<"isnan">({line})}).cast(DType::i64)}, {TG_REDUCE_SUM, Ints{axis}});
+  const Tensor last = op<"maximum">({op<"sub">({count, 1}), 0}).cast(DType::f64);
+  const Tensor place = op<"mul">({last, reshape(c.input(1), {m}).cast(DType::f64)});
   const Tensor below = op<"floor">({place}), above = op<"ceil">({place});
   const auto at = [&](const Tensor& i) {
-    return op<"take_along_axis">({sorted, op<"unsqueeze">({i.cast(DType::i64)}, {Ints{-1}})}, {axis});
+    return op<"take_along_axis">({sorted, op<"clip">({i, 0.0, double(n - 1)}).cast(DType::i64)}, {axis});
   };
   Tensor y;
   if (how == "lower" || how == "higher" || how == "nearest") {
     y = at(how == "lower" ? below : how == "higher" ? above : op<"round">({place}));
   } else {
     const Tensor low = at(below).cast(acc_dtype(t)), high = at(above).cast(acc_dtype(t));
-    const Tensor weight = op<"unsqueeze">({op<"sub">({place, below}).cast(low.dtype())}, {Ints{-1}});
+    const Tensor weight = op<"sub">({place, below}).cast(low.dtype());
     const Tensor mixed = how == "linear" ? op<"lerp">({low, high, weight}) : op<"lerp">({low, high, 0.5});
     y = op<"where">({op<"eq">({low, high}), low, mixed}).cast(t);  // equal infinities, too
   }
-  y = op<"squeeze">({y}, {Ints{-1}});
-  return op<"where">({skip ? op<"gt">({count, 0}) : op<"eq">({count, n}), y, NAN});
-}
-
-template <bool skip>
-Tensors decompose_quantile(const Call& c) {
-  const Ints shape = concrete(infer_now(c)[0].shape);
-  const DType t = c.input(0).dtype();
-  const Tensor line = joined(c.input(0), axes_of(c, 1));
-  const Tensor sorted = ops<"floor_sort">({line}, {line.rank() - 1, false})[0];
-  const Tensor numbers = op<"logical_not">({op<"isnan">({line})}).cast(DType::i64);
-  const Tensor count =
-      op<"squeeze">({op<"floor_reduce">({numbers}, {TG_REDUCE_SUM, Ints{line.rank() - 1}})}, {Ints{-1}});
-  std::vector<Arg> parts;
-  for (double q : fractions(c.attr(0))) parts.push_back(quantile_of(sorted, count, q, c.attr(3).string(), skip));
-  if (!is_list(c.attr(0))) return {reshape(parts[0].t, shape)};
-  if (parts.empty()) return {empty(shape, t, c.device)};
-  const Attr first[] = {Attr(0)};
-  return {reshape(call_one(op_named<"stack">(), parts, first), shape)};
+  y = op<"where">({skip ? op<"gt">({count, 0}) : op<"eq">({count, n}), y, NAN});
+  return {reshape(c.input(1).rank() ? op<"movedim">({y}, {Ints{-1}, Ints{0}}) : y, shape)};
 }
 
 template <bool skip>
@@ -185,6 +186,33 @@ TG_OPS(statistics) {
   quantile<true>(TG_OP(nanquantile),
                  "quantile of the elements that are not NaN; NaN where there is none. Errors: as quantile.",
                  ">>> tg.nanquantile(tg.tensor([1., float('nan'), 3.]), [0.0, 1.0]).tolist()\n[1.0, 3.0]");
+  TG_OP(quantile_at)
+      .function_only()
+      .family("reduction")
+      .doc(
+          "quantile and nanquantile of fractions in a tensor, differentiable in both; nothing checks that they lie in [0, 1]. "
+          "Errors: as quantile.")
+      .input("x", "floats")
+      .input("q", "floats, a number or [m]")
+      .attr("axis", AttrKind::ints, Ints{}, "one axis or several; all by default")
+      .attr("keepdims", AttrKind::boolean, false, "leave the axes with size 1")
+      .attr("interpolation", AttrKind::string, "linear", "as quantile's")
+      .attr("skip", AttrKind::boolean, false, "without NaN")
+      .infer([](const Inference& c) {
+        check_floats(c);
+        const Shape& q = c.input(1).shape;
+        check_type(is_floating(c.input(1).dtype), c.name(), "floats as q", c.input(1).dtype);
+        c.check(q.size() <= 1, "expected q of at most one axis, got shape ", str(q));
+        check_interpolation(c, c.attr(2).string());
+        const Ints axes = axes_of(c, 0);
+        nonempty(c, axes);
+        Shape y = reduced_shape(c.input(0).shape, axes, c.attr(1).boolean());
+        if (!q.empty()) y.insert(0, q[0]);
+        return one({c.input(0).dtype, y});
+      })
+      .decompose(decompose_quantile_at)
+      .bounds(8, "the weight's rounding and lerp's three, relative to the two elements' magnitudes")
+      .example(">>> tg.quantile_at(tg.tensor([1., 2., 4.]), tg.tensor([0.5, 0.75])).tolist()\n[2.0, 3.0]");
   median<false>(
       TG_OP(median),
       "The middle element, or the mean of the two middle ones; NaN if any is. (PyTorch gives the lower of two: that is "

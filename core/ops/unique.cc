@@ -68,6 +68,22 @@ OpBuilder grouped(OpBuilder o) {
       .bounds(0, "exact");
 }
 
+OpBuilder grouped_rows(OpBuilder o) {
+  return o.internal()
+      .family("order")
+      .input("x", "[n, m]")
+      .output("index", "i64 [n], those in front count: where each row is first")
+      .output("inverse", "i64 [n]: the place of each row")
+      .output("counts", "i64 [n]: how many are equal to each")
+      .output("count", "i64: how many there are")
+      .infer([](const Inference& c) {
+        const TensorSpec rows{DType::i64, Shape{c.input(0).shape[0]}};
+        return Specs{rows, rows, rows, {DType::i64, {}}};
+      })
+      .no_grad()
+      .bounds(0, "exact");
+}
+
 }  // namespace
 
 TG_OPS(unique) {
@@ -84,19 +100,8 @@ TG_OPS(unique) {
       });
 
   // Stable sorts by each column, the last one first, leave the rows in lexicographic order.
-  TG_OP(unique_rows_padded)
-      .internal()
-      .family("order")
+  grouped_rows(TG_OP(unique_rows_padded))
       .doc("The distinct rows of a matrix, in lexicographic order.")
-      .input("x", "[n, m]")
-      .output("index", "i64 [n], those in front count: where each row is first")
-      .output("inverse", "i64 [n]: the place of each row")
-      .output("counts", "i64 [n]: how many are equal to each")
-      .output("count", "i64: how many there are")
-      .infer([](const Inference& c) {
-        const TensorSpec rows{DType::i64, Shape{c.input(0).shape[0]}};
-        return Specs{rows, rows, rows, {DType::i64, {}}};
-      })
       .decompose([](const Call& c) {
         const Tensor& x = c.input(0);
         Tensor order = places(x.size(0), c.device);
@@ -105,9 +110,10 @@ TG_OPS(unique) {
           order = op<"index_select">({order, op<"argsort">({column}, {0})}, {0});
         }
         return grouping(changes(op<"index_select">({x, order}, {0})), order);
-      })
-      .no_grad()
-      .bounds(0, "exact");
+      });
+  grouped_rows(TG_OP(unique_consecutive_rows_padded))
+      .doc("The first of each run of equal rows of a matrix.")
+      .decompose([](const Call& c) { return grouping(changes(c.input(0)), places(c.input(0).size(0), c.device)); });
 
   TG_OP(nonzero_padded)
       .internal()

@@ -27,7 +27,7 @@ _core._set_probe_path(_os.path.join(_here, "bin", "tengen-probe"))
 globals().update(_core.ops)
 globals().update({_name: getattr(_core, _name) for _name in dir(_core) if not _name.startswith("_") and _name not in ("ops", "call", "call_into")})
 
-from . import _aliases, _creation, _dynamic, _manipulation, _methods, _torch_methods, autograd, random  # noqa: E402, F401
+from . import _aliases, _creation, _dynamic, _manipulation, _methods, _statistics, _torch_methods, autograd, random  # noqa: E402, F401
 from ._contract import (  # noqa: E402, F401
     bmm,
     chain_matmul,
@@ -48,6 +48,7 @@ _methods.install()
 _torch_methods.install()
 _manipulation.install()
 from ._manipulation import *  # noqa: E402, F403
+from ._statistics import *  # noqa: E402, F403
 
 Device = _core.device
 channels_last = "channels_last"
@@ -60,6 +61,7 @@ newaxis = None
 double, half, long, short = _core.float64, _core.float16, _core.int64, _core.int16
 _aliases.install(globals())
 _dynamic.install()
+_statistics.install()
 Generator, initial_seed, manual_seed, set_rng_state = random.Generator, random.initial_seed, random.manual_seed, random.set_rng_state
 seed = random.seed
 

@@ -102,24 +102,34 @@ def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_
     axis = dim if axis is None else axis
     if axis is None:
         return _grouped("unique", x, return_index, return_inverse, return_counts)
-    x = _tensor(x, "unique")
+    return _grouped_along("unique", x, axis, return_index, return_inverse, return_counts)
+
+
+def _grouped_along(name: str, x: Tensor, axis: int, *wanted: bool) -> Any:
+    """The distinct parts along an axis, or those that differ from the part before, and of the rest what is wanted."""
+    x = _tensor(x, name)
     if not -x.ndim <= axis < x.ndim:
-        raise IndexError(f"[unique] expected an axis in [{-x.ndim}, {x.ndim}), got {axis}")
+        raise IndexError(f"[{name}] expected an axis in [{-x.ndim}, {x.ndim}), got {axis}")
     size = x.shape[axis]
     rows = x.movedim(axis, 0).reshape((size, x.numel() // size if size else 0))
-    first, back, sizes, count = _core.call("unique_rows_padded", (rows,))
+    first, back, sizes, count = _core.call(f"{name}_rows_padded", (rows,))
     first, sizes = first[: count.item()], sizes[: count.item()]
-    return _chosen([x.index_select(first, axis), first, back, sizes], return_index, return_inverse, return_counts)
+    return _chosen([x.index_select(first, axis), first, back, sizes], *wanted)
 
 
-def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: bool = False) -> Any:
-    """The first element of each run of equal ones; arguments and results as unique().
+def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: bool = False, axis: int | None = None, *,
+                       dim: int | None = None) -> Any:
+    """The first element of each run of equal ones, with an axis the first of each run of equal parts along it; arguments and
+    results as unique().
 
     Examples
     --------
     >>> tg.unique_consecutive(tg.tensor([1, 1, 2, 1])).tolist()
     [1, 2, 1]
     """
+    axis = dim if axis is None else axis
+    if axis is not None:
+        return _grouped_along("unique_consecutive", x, axis, False, return_inverse, return_counts)
     return _grouped("unique_consecutive", x, False, return_inverse, return_counts)
 
 

@@ -82,8 +82,9 @@ def _matrices(name: str, x: Tensor) -> None:
 def _tolerance(s: Tensor, x: Tensor, rtol: Any, atol: Any) -> Tensor:
     """max(atol, rtol * largest singular value) of each matrix, with the usual default."""
     if rtol is None:
-        rtol = max(x.shape[-2:]) * x.dtype.eps if atol is None or atol == 0 else 0.0
-    return _f["maximum"](s.max(axis=-1, keepdims=True) * rtol, 0.0 if atol is None else atol)
+        rtol = max(x.shape[-2:]) * x.dtype.eps if atol is None or (not isinstance(atol, Tensor) and atol == 0) else 0.0
+    rtol, atol = (t.unsqueeze(-1) if isinstance(t, Tensor) else t for t in (rtol, 0.0 if atol is None else atol))
+    return _f["maximum"](s.max(axis=-1, keepdims=True) * rtol, atol)
 
 
 def qr(a: Tensor, mode: str = "reduced") -> QRResult:
@@ -242,7 +243,7 @@ def matrix_rank(
     return (s > _tolerance(s, x, rtol, tol if atol is None else atol)).sum(axis=-1).to(_core.int64)
 
 
-def lstsq(a: Tensor, b: Tensor, rcond: float | None = None) -> LstsqResult:
+def lstsq(a: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
     """The X of least norm that minimises |A X - B|, by the pseudoinverse; A may have any rank.
 
     Parameters
@@ -253,16 +254,20 @@ def lstsq(a: Tensor, b: Tensor, rcond: float | None = None) -> LstsqResult:
         [..., m, k] or [m]
     rcond : float, optional
         singular values up to rcond times the largest count as 0; max(m, n) * eps by default
+    driver : {'gels', 'gelsy', 'gelss', 'gelsd'}, optional
+        leaves out of the result what LAPACK's routine of this name does not give: gels the rank and the singular values, gelsy
+        the residuals and the singular values. The solution is the same
 
     Returns
     -------
     LstsqResult
-        solution, residuals (sums of squares for m > n and full rank, else empty), rank, singular_values
+        solution, residuals (sums of squares for m > n and full rank, else empty), rank, singular_values; what the driver leaves
+        out is empty
 
     Raises
     ------
     ValueError
-        where b has not m rows
+        where b has not m rows, and for other drivers
 
     Examples
     --------
@@ -271,6 +276,8 @@ def lstsq(a: Tensor, b: Tensor, rcond: float | None = None) -> LstsqResult:
     [1.0, 2.0]
     """
     _matrices("lstsq", a)
+    if driver not in (None, "gels", "gelsy", "gelss", "gelsd"):
+        raise ValueError(f"[lstsq] expected driver 'gels', 'gelsy', 'gelss' or 'gelsd', got {driver!r}")
     vector = b.ndim == 1
     columns = b.unsqueeze(-1) if vector else b
     m, n = a.shape[-2:]
@@ -279,6 +286,9 @@ def lstsq(a: Tensor, b: Tensor, rcond: float | None = None) -> LstsqResult:
     x = _f["pinv"](a, rtol=rcond) @ columns
     s = _f["svdvals"](a.detach())
     rank = matrix_rank(a.detach(), rtol=rcond)
-    full = m > n and bool((rank == n).all().item())
-    residuals = ((a @ x - columns) ** 2).sum(axis=-2) if full else _core._empty((0,), a.dtype, a.device)
+    none = _core._empty((0,), a.dtype, a.device)
+    full = m > n and driver != "gelsy" and bool((rank == n).all().item())
+    residuals = ((a @ x - columns) ** 2).sum(axis=-2) if full else none
+    if driver in ("gels", "gelsy"):
+        s, rank = none, none.to(_core.int64) if driver == "gels" else rank
     return LstsqResult(x.squeeze(-1) if vector else x, residuals, rank, s)

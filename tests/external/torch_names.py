@@ -42,8 +42,6 @@ NO_GRADIENT = {
     "nn.functional.max_unpool1d": "several inputs meet in one place: only the last has a gradient",
     "nn.functional.max_unpool2d": "several inputs meet in one place: only the last has a gradient",
     "nn.functional.max_unpool3d": "several inputs meet in one place: only the last has a gradient",
-    "nn.functional.ctc_loss": "torch's is the gradient of the logits, with the softmax in it",
-    "nextafter": "not differentiable here",
 }
 
 
@@ -202,20 +200,33 @@ def bucket(values: Any, boundaries: Any, **kwargs: Any) -> Any:
     return search(tg.bucketize)(values, boundaries, **kwargs)
 
 
-def unique_consecutive(x: Any, return_inverse: bool = False, return_counts: bool = False, dim: Any = None) -> Any:
-    return tg.unique_consecutive(x, return_inverse, return_counts, *([] if dim is None else [dim]))
-
-
 def slices(x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
     index = [slice(None)] * x.ndim
     index[dim] = slice(start, end, step)
     return x[tuple(index)]
 
 
-def histogram(x: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False) -> Any:
-    if not isinstance(bins, int) or weight is not None or density:
-        raise NotImplementedError("edges, weights and densities: not yet")
-    return tg.histogram(x, bins, *(range or (0.0, 0.0)))
+def median(skip: bool) -> Callable:
+    """torch's: the lower of two middle elements, with its place."""
+    def of(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+        if dim is None:
+            return (tg.nanquantile if skip else tg.quantile)(x, 0.5, interpolation="lower")
+        count = tg.sum(~tg.isnan(x), dim) if skip else None
+        if count is not None and x.ndim and bool((count != x.shape[dim]).any()):
+            raise NotImplementedError("places of medians without NaN: not yet")
+        return tg.kthvalue(x, (x.shape[dim] + 1) // 2 if x.ndim else 1, dim, keepdim)
+    return of
+
+
+def distance_loss(anchor: Any, positive: Any, negative: Any, distance_function: Any = None, **kwargs: Any) -> Any:
+    """torch's distances as ours."""
+    ours = {"PairwiseDistance": F.pairwise_distance, "cosine_similarity": F.cosine_similarity}
+    name = getattr(distance_function, "__name__", type(distance_function).__name__)
+    return F.triplet_margin_with_distance_loss(anchor, positive, negative, distance_function=ours.get(name, distance_function), **kwargs)
+
+
+def lu(a: Any, pivot: bool = True, get_infos: bool = False) -> Any:
+    return tuple(L.lu_factor_ex(a))[: 3 if get_infos else 2]
 
 
 def sum_to_size(x: Any, *size: Any) -> Any:
@@ -226,7 +237,10 @@ def sum_to_size(x: Any, *size: Any) -> Any:
 
 
 ADAPTERS: dict[str, Callable] = {
-    "histogram": histogram, "linalg.lstsq grad_oriented": lambda a, b, driver=None: tuple(L.lstsq(a, b))[:2],
+    "linalg.lstsq grad_oriented": lambda a, b, driver=None: tuple(L.lstsq(a, b, driver=driver))[:2],
+    "median": median(False), "nanmedian": median(True), "nn.functional.triplet_margin_with_distance_loss": distance_loss,
+    # Of log-probabilities that are normalised: log_softmax of them is the identity, and projects the gradient as torch's has it.
+    "nn.functional.ctc_loss": lambda x, *rest, **kwargs: F.ctc_loss(tg.log_softmax(x, -1), *rest, **kwargs),
     "nn.functional.embedding_bag": lambda weight, index, offsets=None, **kwargs: F.embedding_bag(index, weight, offsets, **kwargs),
     "constant_pad_nd": lambda x, pad, value=0.0: F.pad(x, pad, "constant", value),
     "add": scaled(tg.add), "sub": scaled(tg.sub), "rsub": lambda x, y, alpha=1: y - (x if alpha == 1 else x * alpha),
@@ -244,11 +258,11 @@ ADAPTERS: dict[str, Callable] = {
     "var_mean": with_mean(tg.var), "std_mean": with_mean(tg.std), "sort": stable(tg.sort), "argsort": stable(tg.argsort), "topk": topk,
     "norm": norm, "take_along_dim": take_along, "svd": svd, "einsum": einsum, "nn.functional.embedding": embedding,
     "linalg.lu": pivoted(L.lu), "linalg.lu_factor": pivoted(L.lu_factor), "linalg.lu_factor_ex": pivoted(L.lu_factor_ex),
-    "lu_solve": lambda b, lu, pivots: L.lu_solve(lu, pivots, b), "lu": lambda a, pivot=True, get_infos=False: L.lu_factor(a),
+    "lu_solve": lambda b, lu, pivots: L.lu_solve(lu, pivots, b), "lu": lu,
     "linalg.pinv singular": lambda a, b: L.pinv(a @ b.mT), "linalg.vander": vander, "searchsorted": search(tg.searchsorted),
-    "bucketize": bucket, "unique_consecutive": unique_consecutive, "slice": slices, "atleast_1d": lists(tg.atleast_1d),
+    "bucketize": bucket, "slice": slices, "atleast_1d": lists(tg.atleast_1d),
     "atleast_2d": lists(tg.atleast_2d), "atleast_3d": lists(tg.atleast_3d), "T": lambda x: x.T, "mT": lambda x: x.mT,
-    "squeeze multiple": lambda x, dims: tg.squeeze(x, [d for d in dims if x.shape[d] == 1]) if any(x.shape[d] == 1 for d in dims) else x,
+    "squeeze multiple": lambda x, dims: tg.squeeze(x, [d for d in dims if not x.ndim or x.shape[d] == 1]) if not x.ndim or any(x.shape[d] == 1 for d in dims) else x,
     "unfold": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "zero_": lambda x: x.clone().zero_(),
     "unfold_copy": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "fill": lambda x, value: tg.zeros_like(x) + value,
     "bfloat16": cast_to(tg.bfloat16), "bool": cast_to(tg.bool), "double": cast_to(tg.float64), "half": cast_to(tg.float16),
@@ -261,7 +275,6 @@ ADAPTERS: dict[str, Callable] = {
     "special.polygamma": lambda x, n: tg.polygamma(x, n), "cholesky_inverse": lambda lower, upper=False:
     L.cholesky_solve(tg.eye(lower.shape[-1], dtype=lower.dtype), lower, upper), "sum_to_size": sum_to_size, "repeat": lambda x, *sizes: x.repeat(*sizes),
     "linalg.vecdot": lambda x, y, dim=-1: tg.sum(x * y, dim),
-    "nn.functional.linear": lambda x, w, b=None: F.linear(x, w, b),
 }
 # Torch's other names: copies of views, in-place-safe forms, special functions that are elementwise ops here.
 SAME = {

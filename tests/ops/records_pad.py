@@ -17,6 +17,8 @@ def _pad(x, padding, value=0.0, mode="constant"):
     pairs = [(max(padding[i], 0), max(padding[r + i], 0)) for i in range(r)]
     if mode == "constant":
         return np.pad(x[crop], pairs, constant_values=value)
+    if NUMPY_MODE[mode] == "wrap":  # what is cropped does not come round again
+        return np.pad(x[crop], pairs, "wrap")
     wide = np.pad(x, pairs, NUMPY_MODE[mode])
     return wide[tuple(slice(max(-padding[i], 0), n - max(-padding[r + i], 0)) for i, n in enumerate(wide.shape))]
 
@@ -31,6 +33,7 @@ CALLS = [
     {"padding": (3, 0, 8, 3, 6, 0), "mode": "reflect"},
     {"padding": (-1, 2, 0, 1, -1, -2), "mode": "replicate"},
     {"padding": (0, 0, 0, 0, 0, 0), "mode": "reflect"},
+    {"padding": (-1, 2, -2, 3, -1, 1), "mode": "circular"},
 ]
 ONE = np.ones((1, 2))
 RECORDS["pad"] = Record(
@@ -45,5 +48,6 @@ RECORDS["pad"] = Record(
         Bad(ValueError, (ONE,), {"padding": (1, 0, 0, 0), "mode": "reflect"}),
         Bad(ValueError, (np.ones((0, 2)),), {"padding": (1, 0, 0, 0), "mode": "circular"}),
         Bad(ValueError, (ONE,), {"padding": (1, 0, 0, 0), "mode": "mirror"}),
+        Bad(ValueError, (ONE,), {"padding": (-1, 0, 2, 0), "mode": "circular"}),
     ),
 )

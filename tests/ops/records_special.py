@@ -38,7 +38,7 @@ unary("sinc", np.sinc, [(-3, 3), (-0.4, 0.4)], (0.0, 1.0, -2.0, 1e-20, NAN), pol
 
 
 def logit(x, eps=None):
-    return special.logit(x if eps is None else np.clip(x, eps, 1 - eps))
+    return special.logit(x if eps is None else np.where(x < eps, eps, np.minimum(x, 1 - eps)))
 
 
 unary("logit", logit, [(0.05, 0.95)], (0.0, 1.0, 0.5, -0.5, 2.0, NAN), one_plus(logit))
@@ -47,6 +47,7 @@ RECORDS["logit"].cases = lambda rng: [
     Case((rng.uniform(0.3, 0.6, SHAPE),), {"eps": 0.25}),
     Case((np.array([0.0, 1.0, 0.1, 0.9]),), {"eps": 0.25}),
     Case((np.array([0.0, 1.0, 0.5, -0.5, 2.0, NAN]),), smooth=False),
+    Case((np.array([0.0, 0.5, 0.75, 1.0]),), {"eps": 0.625}, smooth=False),  # below eps: eps; else above 1 - eps: 1 - eps
 ]
 for _name, _oracle in {"i0": special.i0, "i1": special.i1}.items():
     RECORDS[_name] = Record(

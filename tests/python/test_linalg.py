@@ -99,6 +99,13 @@ def test_gradients_that_do_not_exist():
     with pytest.raises(RuntimeError, match="full_matrices=False"):
         tg.svd(x).U.sum().backward()
     x.grad = None
+    # The first vectors are a function of the matrix, in the square U and Vh as in the others.
+    found = []
+    for full in (True, False):
+        r = tg.svd(x, full)
+        y = (r.U[:, :2] ** 2 * tg.arange(6.0, dtype=tg.float64).reshape((3, 2))).sum() + (r.Vh**2)[0, 0]
+        found.append(tg.autograd.grad(y, [x])[0].numpy())
+    np.testing.assert_allclose(*found, rtol=1e-9)
     tg.svd(x).S.sum().backward()  # the values have one all the same
     u, _, vh = np.linalg.svd(x.detach().numpy(), full_matrices=False)
     np.testing.assert_allclose(x.grad.numpy(), u @ vh, atol=1e-14)

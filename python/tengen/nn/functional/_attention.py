@@ -20,7 +20,8 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     query : Tensor
         [..., L, E]; [..., H, L, E] with enable_gqa.
     key, value : Tensor
-        [..., S, E] and [..., S, V]; with enable_gqa their head axis divides the query's.
+        [..., S, E] and [..., S, V]; with enable_gqa their head axis divides the query's. Where operands have fewer axes than
+        others, axes of size 1 are put in front; sizes of 1 broadcast.
     attn_mask : Tensor, optional
         Broadcasts to [..., L, S]: bool (True: look) or floats that are added.
     dropout_p : float
@@ -41,6 +42,8 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     >>> tg.nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True).shape
     (1, 4, 2)
     """
+    rank = max(query.ndim, key.ndim, value.ndim)
+    query, key, value = (t.reshape((1,) * (rank - t.ndim) + tuple(t.shape)) if t.ndim < rank else t for t in (query, key, value))
     return tg.scaled_dot_product_attention(query, key, value, attn_mask, is_causal, scale, dropout_p, enable_gqa,
                                            causal_offset)
 

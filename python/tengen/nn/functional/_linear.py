@@ -11,7 +11,10 @@ __all__ = ["embedding", "flatten", "linear", "one_hot", "pad"]
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    """input @ weight.T + bias; weight [out, in]."""
+    """input @ weight.T + bias; weight [out, in], or [in] for one output without an axis."""
+    if weight.ndim == 1:
+        y = tg.matmul(input, weight)
+        return y if bias is None else y + bias
     return tg.linear(input, weight, bias)
 
 

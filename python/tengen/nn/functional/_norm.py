@@ -29,6 +29,8 @@ def batch_norm(
         if running_mean is None or running_var is None:
             raise ValueError("[batch_norm] needs running_mean and running_var unless training")
         return tg.batch_norm_infer(input, running_mean, running_var, weight, bias, eps)
+    if input.ndim < 2:
+        raise ValueError(f"[batch_norm] expected input of shape (N, C, ...), got {tuple(input.shape)}")
     n = input.numel() // max(input.shape[1], 1)
     if n <= 1:
         raise ValueError(

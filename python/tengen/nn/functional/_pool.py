@@ -19,7 +19,7 @@ __all__ = [
 def pool_arguments(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, rank: int,
                     op: str) -> tuple:
     kernel = sizes(kernel, rank, op, "kernel_size", 1)
-    stride = kernel if stride is None else sizes(stride, rank, op, "stride", 1)
+    stride = kernel if stride is None or stride == () or stride == [] else sizes(stride, rank, op, "stride", 1)
     padding = sizes(padding, rank, op, "padding", 0)
     dilation = sizes(dilation, rank, op, "dilation", 1)
     if any(2 * p > k for p, k in zip(padding, kernel)):
