@@ -402,7 +402,7 @@ def test_functions_describe_themselves():
     for section in ("Returns", "Raises", "Examples"):
         assert f"\n{section}\n---" in f.__doc__
     s = inspect.signature(f)
-    assert list(s.parameters) == ["x", "axis", "keepdims", "out"] and s.parameters["keepdims"].default is False
+    assert list(s.parameters) == ["x", "axis", "keepdims", "dtype", "out"] and s.parameters["keepdims"].default is False
     assert pickle.loads(pickle.dumps(tg.exp)) is tg.exp
     assert repr(tg.exp) == "<op tengen.exp>"
     for name, op in tg._core.ops.items():
