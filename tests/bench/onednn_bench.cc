@@ -4,6 +4,7 @@
 //   matmul1024     1024 x 1024 x 1024 f32, plain row-major operands
 //   conv_blocked   3x3, 64 -> 64 channels, 8 x 56 x 56 f32, all in the layouts that oneDNN picks
 //   conv_nhwc      the same on channels-last activations
+//   conv_nchw      the same from contiguous NCHW to contiguous NCHW: with the reorders into and out of its layouts
 #include <oneapi/dnnl/dnnl.hpp>
 #include <unordered_map>
 
@@ -49,5 +50,23 @@ int main() {
                                                        {1, 1});
     return work(name, dnnl::convolution_forward(pd), pd.src_desc(), pd.weights_desc(), pd.dst_desc());
   };
-  return bench::serve({matmul(), conv("conv_blocked", Tag::any), conv("conv_nhwc", Tag::nhwc)});
+  const auto conv_nchw = [&] {
+    const memory::desc x = f32({8, 64, 56, 56}, Tag::nchw), w = f32({64, 64, 3, 3}, Tag::oihw);
+    const memory::desc any = f32({8, 64, 56, 56}, Tag::any), any_w = f32({64, 64, 3, 3}, Tag::any);
+    const dnnl::convolution_forward::primitive_desc pd(engine, dnnl::prop_kind::forward_inference,
+                                                       dnnl::algorithm::convolution_direct, any, any_w, any, {1, 1}, {1, 1},
+                                                       {1, 1});
+    const memory plain_x = filled(x, engine), plain_w = filled(w, engine), plain_y = filled(x, engine);
+    const memory src = filled(pd.src_desc(), engine), weights = filled(pd.weights_desc(), engine), dst = filled(pd.dst_desc(), engine);
+    const dnnl::reorder in(plain_x, src), in_w(plain_w, weights), out(dst, plain_y);
+    const dnnl::convolution_forward convolution(pd);
+    return bench::Work{"conv_nchw", [=, &stream]() mutable {
+                         in.execute(stream, {{DNNL_ARG_FROM, plain_x}, {DNNL_ARG_TO, src}});
+                         in_w.execute(stream, {{DNNL_ARG_FROM, plain_w}, {DNNL_ARG_TO, weights}});
+                         convolution.execute(stream, {{DNNL_ARG_SRC, src}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, dst}});
+                         out.execute(stream, {{DNNL_ARG_FROM, dst}, {DNNL_ARG_TO, plain_y}});
+                         stream.wait();
+                       }};
+  };
+  return bench::serve({matmul(), conv_nchw(), conv("conv_blocked", Tag::any), conv("conv_nhwc", Tag::nhwc)});
 }

@@ -209,11 +209,13 @@ class Bench:
             "tengen_nchw": lambda: time_calls(lambda: conv2d(x, w, padding=1), self.seconds),
             "blocked": lambda: onednn.time("conv_blocked", self.seconds),
             "tengen_nhwc": lambda: time_calls(lambda: conv2d(last, w, padding=1), self.seconds),
-            "nhwc": lambda: onednn.time("conv_nhwc", self.seconds)})
+            "nhwc": lambda: onednn.time("conv_nhwc", self.seconds),
+            "nchw": lambda: onednn.time("conv_nchw", self.seconds)})
         onednn.close()
         work = 2 * 8 * 56 * 56 * 64 * 64 * 9
         best = min((got["blocked"], got["nhwc"]), key=lambda g: g["best"])
-        layouts = f" (blocked {gflops(work, got['blocked'])}, nhwc {gflops(work, got['nhwc'])})"
+        layouts = f" (blocked {gflops(work, got['blocked'])}, nhwc {gflops(work, got['nhwc'])}, "
+        layouts += f"NCHW to NCHW with its reorders {gflops(work, got['nchw'])})"
         for key, what in (("nhwc", "channels last"), ("nchw", "contiguous NCHW")):
             self.against_onednn(f"conv_{key}", f"conv 3x3 64ch 56^2 b8 f32, {what}, Python", work,
                                 {"tengen": got[f"tengen_{key}"], "onednn": best}, layouts)
