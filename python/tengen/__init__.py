@@ -155,7 +155,7 @@ def _at_exit() -> None:
 
 _atexit.register(_at_exit)
 
-_LAZY_MODULES = ("amp", "array_api", "data", "distributions", "func", "jit", "library", "linalg", "metrics", "nn", "optim", "train", "utils")
+_LAZY_MODULES = ("amp", "array_api", "data", "distributions", "func", "jit", "library", "linalg", "metrics", "nn", "optim", "testing", "train", "utils")
 _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "ops": "library", "summary": "_summary",
                    "vmap": "func"}
 

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import io
 import os
+import re
 import socket
 import struct
 import tarfile
@@ -199,6 +200,7 @@ def test_image_folder(tmp_path):
             write_image(path, images[name, file])
     (tmp_path / "dog" / "notes.txt").write_text("no picture")
     data = ImageFolder(tmp_path)
+    assert re.fullmatch(rf"ImageFolder\('{tmp_path}': \d+ files in \d+ classes, transform=None\)", repr(data)) and f": {len(data)} files" in repr(data)
     assert data.classes == ["cat", "dog"] and data.class_to_idx == {"cat": 0, "dog": 1} and len(data) == 3
     assert data.targets.tolist() == [0, 1, 1]
     np.testing.assert_array_equal(data[1][0], images["dog", "a.PNG"])

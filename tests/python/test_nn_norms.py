@@ -107,3 +107,18 @@ def test_normalize_by_any_norm():
     zero = t(np.zeros((1, 4), np.float32), grad=True)
     F.normalize(zero).sum().backward()
     assert np.isfinite(zero.grad.numpy()).all()
+
+
+def test_sync_batch_norm_of_one_process():
+    x = rand(4, 3, 5, 5)
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(nn.BatchNorm2d(3, momentum=0.3)), nn.BatchNorm2d(3, affine=False)).eval()
+    want, parameters = net.train()(t(x)), list(net.parameters())
+    state = {k: v.clone() for k, v in net.state_dict().items()}
+    net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    assert [type(m) for m in net.modules()].count(nn.SyncBatchNorm) == 2 and not any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
+    assert all(a is b for a, b in zip(parameters, net.parameters(), strict=True)) and net[1][0].momentum == 0.3
+    assert all(tg.array_equal(v, state[k]) for k, v in net.state_dict().items())
+    close(net(t(x)), want.detach().numpy())
+    assert nn.SyncBatchNorm(3)(t(rand(4, 3))).shape == (4, 3) and isinstance(nn.SyncBatchNorm.convert_sync_batchnorm(nn.BatchNorm1d(3)), nn.SyncBatchNorm)
+    with pytest.raises(NotImplementedError, match="process_group=None"):
+        nn.SyncBatchNorm(3, process_group="all")

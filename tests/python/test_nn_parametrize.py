@@ -292,3 +292,15 @@ def test_orthogonal_of_large_numbers():
         parametrizations.orthogonal(nn.Conv2d(1, 1, 1))
     with pytest.raises(ValueError, match="orthogonal_map"):
         parametrizations.orthogonal(nn.Linear(2, 2), orthogonal_map="qr")
+
+
+def test_removal_by_the_old_names():
+    from tengen.nn import utils
+
+    for add, remove in ((utils.weight_norm, utils.remove_weight_norm), (utils.spectral_norm, utils.remove_spectral_norm)):
+        layer = add(nn.Linear(3, 2)).eval()
+        want = layer.weight.detach().clone()
+        assert remove(layer) is layer and type(layer) is nn.Linear
+        np.testing.assert_array_equal(layer.weight.detach().numpy(), want.numpy())
+        with pytest.raises(ValueError, match="is not under"):
+            remove(layer)

@@ -236,3 +236,88 @@ def test_compose_prints_and_applies_in_order():
     assert "Resize(size=8" in repr(both)
     with pytest.raises(ValueError, match="hue"):
         transforms.ColorJitter(hue=0.6)
+
+
+def test_gaussian_blur_against_scipy():
+    for size, sigma in ((5, 1.2), ((3, 7), (0.8, 2.0)), (1, 1.0), (9, None)):
+        sizes = (size, size) if isinstance(size, int) else size
+        sigmas = (sigma, sigma) if isinstance(sigma, float) else sigma or tuple(0.3 * ((k - 1) * 0.5 - 1) + 0.8 for k in sizes)
+        want = IMAGE.astype(np.float64)
+        for axis, k, s in zip((1, 2), sizes, sigmas):
+            want = ndimage.gaussian_filter1d(want, s, axis, mode="mirror", radius=k // 2)
+        close(F.gaussian_blur(IMAGE, size, sigma), np.rint(want).astype(np.uint8))
+        np.testing.assert_allclose(F.gaussian_blur(IMAGE / 255.0, size, sigma), want / 255, atol=1e-12)
+    for bad in ((4, 1.0), (0, 1.0), (43, 1.0), (3, 0.0)):
+        with pytest.raises(ValueError, match="expected odd sizes"):
+            F.gaussian_blur(IMAGE, *bad)
+    with pytest.raises(ValueError, match="sigmas above 0"):
+        transforms.GaussianBlur(3, 0.0)
+
+
+@pytest.mark.parametrize("kind, method", [("nearest", PIL.Resampling.NEAREST), ("bilinear", PIL.Resampling.BILINEAR)])
+def test_perspective_is_pillows(kind, method):
+    h, w = SMOOTH.shape[-2:]
+    start, end = [(0, 0), (w - 1, 0), (w - 1, h - 1), (0, h - 1)], [(3, 2), (w - 6, 1), (w - 2, h - 4), (5, h - 2)]
+    got = F.perspective(SMOOTH, start, end, kind)
+    for (x, y), (u, v) in zip(start, end):
+        assert np.array_equal(got[:, v, u], SMOOTH[:, y, x])
+    # Pillow's coefficients are of pixels' corners: the same map between coordinates moved by a half
+    rows = []
+    for (x, y), (u, v) in zip(start, end):
+        x, y, u, v = (c + 0.5 for c in (x, y, u, v))
+        rows += [[u, v, 1, 0, 0, 0, -x * u, -x * v], [0, 0, 0, u, v, 1, -y * u, -y * v]]
+    m = np.linalg.solve(np.array(rows), np.array(start, float).ravel() + 0.5)
+    want = array(picture(SMOOTH).transform((w, h), PIL.Transform.PERSPECTIVE, m, method))
+    inner = (slice(None), slice(6, -6), slice(8, -8))
+    assert np.abs(got[inner].astype(int) - want[inner]).max() <= (1 if kind == "bilinear" else 9)
+    np.testing.assert_array_equal(F.perspective(IMAGE, start, start, kind), IMAGE)
+    with pytest.raises(ValueError, match="no three are on one line"):
+        F.perspective(IMAGE, start, [(0, 0), (1, 1), (2, 2), (3, 3)])
+    with pytest.raises(ValueError, match="four points"):
+        F.perspective(IMAGE, start[:3], end[:3])
+
+
+def test_random_perspective_keeps_to_its_scale():
+    tg.manual_seed(0)
+    assert transforms.RandomPerspective(p=0)(IMAGE) is IMAGE
+    ones = np.full((1, 21, 34), 255, np.uint8)
+    shares = [float((transforms.RandomPerspective(0.5, 1.0)(ones) > 0).mean()) for _ in range(30)]
+    assert min(shares) > 0.25 and max(shares) < 1 and len(set(shares)) > 20
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        transforms.RandomPerspective(2)
+
+
+def test_several_crops():
+    five = transforms.FiveCrop((5, 8))(IMAGE)
+    corners = (IMAGE[:, :5, :8], IMAGE[:, :5, -8:], IMAGE[:, -5:, :8], IMAGE[:, -5:, -8:], transforms.CenterCrop((5, 8))(IMAGE))
+    assert len(five) == 5 and all(map(np.array_equal, five, corners))
+    for vertical in (False, True):
+        ten = transforms.TenCrop((5, 8), vertical)(tg.tensor(IMAGE))
+        flipped = transforms.FiveCrop((5, 8))(IMAGE[:, ::-1] if vertical else IMAGE[..., ::-1])
+        assert len(ten) == 10 and all(np.array_equal(a.numpy(), b) for a, b in zip(ten, five + flipped))
+    with pytest.raises(ValueError, match=r"\[FiveCrop\] expected an image of at least 50 x 8"):
+        transforms.FiveCrop((50, 8))(IMAGE)
+
+
+def test_tones_by_chance():
+    soft = IMAGE // 2 + 40
+    for make, want in ((lambda p: transforms.RandomInvert(p), F.invert(soft)), (lambda p: transforms.RandomEqualize(p), F.equalize(soft)),
+                       (lambda p: transforms.RandomAutocontrast(p), F.autocontrast(soft)), (lambda p: transforms.RandomPosterize(3, p), F.posterize(soft, 3)),
+                       (lambda p: transforms.RandomSolarize(99, p), F.solarize(soft, 99)),
+                       (lambda p: transforms.RandomAdjustSharpness(2, p), F.adjust_sharpness(soft, 2))):
+        assert make(0.0)(soft) is soft and np.array_equal(make(1.0)(soft), want) and not np.array_equal(want, soft)
+    tg.manual_seed(1)
+    steps = [lambda x: [*x, 1], lambda x: [*x, 2], lambda x: [*x, 3]]
+    seen = {tuple(transforms.RandomOrder(steps)([])) for _ in range(100)}
+    assert len(seen) == 6
+
+
+def test_to_and_from_pillow():
+    for image in (IMAGE, IMAGE[:1], np.concatenate([IMAGE, IMAGE[:1]])):
+        pic = transforms.ToPILImage()(image)
+        assert np.array_equal(transforms.ToTensor()(pic).numpy(), image)
+        assert np.array_equal(transforms.ToTensor()(transforms.ToPILImage()(tg.tensor(image / 255.0))).numpy(), image)
+    with pytest.raises(ValueError, match="1 to 4 channels"):
+        transforms.ToPILImage()(IMAGE[0])
+    with pytest.raises(TypeError, match="u8 or floats"):
+        transforms.ToPILImage()(IMAGE.astype(np.int64))

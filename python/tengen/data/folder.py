@@ -59,6 +59,9 @@ class DatasetFolder(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({os.fspath(self.root)!r}: {len(self)} files in {len(self.classes)} classes, transform={self.transform!r})"
+
 
 class ImageFolder(DatasetFolder):
     """Pictures in one folder per class, as u8 [3, height, width] and class.

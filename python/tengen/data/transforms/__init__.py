@@ -10,7 +10,7 @@ without chance are in `functional`.
 """
 from . import functional
 from .augment import RandAugment
-from .basic import Compose, Lambda, Normalize, RandomApply, RandomChoice, ToFloat, ToTensor
+from .basic import Compose, Lambda, Normalize, RandomApply, RandomChoice, RandomOrder, ToFloat, ToPILImage, ToTensor
 from .color import ColorJitter, Grayscale, RandomGrayscale
 from .geometry import (
     CenterCrop,
@@ -25,9 +25,19 @@ from .geometry import (
     Resize,
 )
 from .mix import CutMix, MixUp
+from .tones import (
+    RandomAdjustSharpness,
+    RandomAutocontrast,
+    RandomEqualize,
+    RandomInvert,
+    RandomPosterize,
+    RandomSolarize,
+)
+from .warp import FiveCrop, GaussianBlur, RandomPerspective, TenCrop
 
 __all__ = [
-    "CenterCrop", "ColorJitter", "Compose", "CutMix", "Grayscale", "Lambda", "MixUp", "Normalize", "Pad", "RandAugment",
-    "RandomAffine", "RandomApply", "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip",
-    "RandomResizedCrop", "RandomRotation", "RandomVerticalFlip", "Resize", "ToFloat", "ToTensor", "functional",
+    "CenterCrop", "ColorJitter", "Compose", "CutMix", "FiveCrop", "GaussianBlur", "Grayscale", "Lambda", "MixUp", "Normalize", "Pad", "RandAugment",
+    "RandomAdjustSharpness", "RandomAffine", "RandomApply", "RandomAutocontrast", "RandomChoice", "RandomCrop", "RandomEqualize", "RandomErasing",
+    "RandomGrayscale", "RandomHorizontalFlip", "RandomInvert", "RandomOrder", "RandomPerspective", "RandomPosterize", "RandomResizedCrop",
+    "RandomRotation", "RandomSolarize", "RandomVerticalFlip", "Resize", "TenCrop", "ToFloat", "ToPILImage", "ToTensor", "functional",
 ]

@@ -74,6 +74,16 @@ class RandomChoice(Transform):
         return self.transforms[int(draws().choice(len(self.transforms), p=p))](image)
 
 
+class RandomOrder(Transform):
+    """All of some transforms, in an order at random."""
+
+    def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
+        self.transforms = list(transforms)
+
+    def __call__(self, image: Any) -> Any:
+        return Compose([self.transforms[i] for i in draws().permutation(len(self.transforms))])(image)
+
+
 class ToFloat(Transform):
     """u8 0 to 255 becomes f32 0 to 1; floats stay."""
 
@@ -82,13 +92,33 @@ class ToFloat(Transform):
 
 
 class ToTensor(Transform):
-    """A NumPy array becomes a tensor (sharing memory where it can); u8 stays u8."""
+    """A NumPy array becomes a tensor (sharing memory where it can), a Pillow image one of u8 [channels, height, width]; u8 stays u8:
+    ToFloat scales."""
 
     def __call__(self, image: Any) -> Any:
         if isinstance(image, tg.Tensor):
             return image
+        if hasattr(image, "getbands"):  # Pillow's
+            image = np.asarray(image)
+            image = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
         image = np.ascontiguousarray(image)
         return tg.from_numpy(image if image.flags.writeable else image.copy())
+
+
+class ToPILImage(Transform):
+    """[channels, height, width] of 1 to 4 channels, u8 or floats 0 to 1, becomes a Pillow image."""
+
+    def __call__(self, image: Any) -> Any:
+        from ..image import _pillow
+
+        array = np.asarray(image.detach().cpu().numpy() if isinstance(image, tg.Tensor) else image)
+        if array.ndim != 3 or not 1 <= array.shape[0] <= 4:
+            raise ValueError(f"[ToPILImage] expected [1 to 4 channels, height, width], got shape {array.shape}")
+        if array.dtype.kind == "f":
+            array = np.clip(np.rint(array * 255), 0, 255).astype(np.uint8)
+        if array.dtype != np.uint8:
+            raise TypeError(f"[ToPILImage] expected u8 or floats, got {array.dtype}")
+        return _pillow()[0].fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 
 class Normalize(Transform):

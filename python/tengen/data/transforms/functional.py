@@ -168,6 +168,12 @@ def affine(image: np.ndarray, matrix: Sequence[Sequence[float]], interpolation: 
     y, x = np.mgrid[:h, :w] - np.array([(h - 1) / 2, (w - 1) / 2]).reshape(2, 1, 1)
     sx = m[0, 0] * x + m[0, 1] * y + m[0, 2] + (w - 1) / 2
     sy = m[1, 0] * x + m[1, 1] * y + m[1, 2] + (h - 1) / 2
+    return _sampled("affine", image, sy, sx, interpolation, fill)
+
+
+def _sampled(name: str, image: np.ndarray, sy: np.ndarray, sx: np.ndarray, interpolation: str, fill: float) -> np.ndarray:
+    """The image at rows sy and columns sx."""
+    h, w = image.shape[-2:]
 
     def at(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
@@ -176,7 +182,7 @@ def affine(image: np.ndarray, matrix: Sequence[Sequence[float]], interpolation: 
     if interpolation == "nearest":
         return at(np.rint(sy).astype(int), np.rint(sx).astype(int))
     if interpolation != "bilinear":
-        raise ValueError(f"[affine] expected interpolation nearest or bilinear, got {interpolation!r}")
+        raise ValueError(f"[{name}] expected interpolation nearest or bilinear, got {interpolation!r}")
     y0, x0 = np.floor(sy).astype(int), np.floor(sx).astype(int)
     fy, fx = sy - y0, sx - x0
     total = sum(wy * wx * at(y0 + j, x0 + i) for j, wy in ((0, 1 - fy), (1, fy)) for i, wx in ((0, 1 - fx), (1, fx)))
@@ -199,6 +205,54 @@ def affine_matrix(angle: float = 0, translate: Sequence[float] = (0, 0), scale: 
 def rotate(image: np.ndarray, angle: float, interpolation: str = "nearest", fill: float = 0) -> np.ndarray:
     """Turned about its centre by `angle` degrees counterclockwise; the size stays."""
     return affine(image, affine_matrix(angle), interpolation, fill)
+
+
+@on_arrays
+def perspective(image: np.ndarray, startpoints: Sequence[Sequence[float]], endpoints: Sequence[Sequence[float]],
+                interpolation: str = "bilinear", fill: float = 0) -> np.ndarray:
+    """Four pixels (x, y) of the image moved to four places, straight lines staying straight; `fill` outside.
+
+    Raises
+    ------
+    ValueError
+        for another number of points, and for three on one line
+    """
+    start, end = (np.asarray(p, np.float64) for p in (startpoints, endpoints))
+    if start.shape != (4, 2) or end.shape != (4, 2):
+        raise ValueError(f"[perspective] expected four points (x, y) each, got shapes {start.shape} and {end.shape}")
+    # (u, v) = ((a x + b y + c) / d, (e x + f y + g) / d), d = i x + j y + 1: two linear equations for each point
+    rows = [[x, y, 1, 0, 0, 0, -u * x, -u * y] for (x, y), (u, _) in zip(end, start)]
+    rows += [[0, 0, 0, x, y, 1, -v * x, -v * y] for (x, y), (_, v) in zip(end, start)]
+    try:
+        m = np.append(np.linalg.solve(np.array(rows), start.T.ravel()), 1).reshape(3, 3)
+    except np.linalg.LinAlgError:
+        raise ValueError(f"[perspective] expected points of which no three are on one line, got {start.tolist()} and {end.tolist()}") from None
+    y, x = np.mgrid[:image.shape[-2], :image.shape[-1]]
+    u, v, d = np.tensordot(m, np.stack([x, y, np.ones_like(x)]), 1)
+    far = d <= 0  # behind the eye
+    d = np.where(far, 1, d)
+    return _sampled("perspective", image, np.where(far, -9, v / d), np.where(far, -9, u / d), interpolation, fill)
+
+
+@on_arrays
+def gaussian_blur(image: np.ndarray, kernel_size: int | Sequence[int], sigma: float | Sequence[float] | None = None) -> np.ndarray:
+    """Smoothed by the product of two Gaussians of odd sizes (height, width), the border reflected.
+
+    sigma: of both, or (vertical, horizontal); 0.15 size + 0.35 by default. ValueError for even sizes and those that reach
+    across the image.
+    """
+    sizes = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+    sigmas = tuple(0.15 * k + 0.35 for k in sizes) if sigma is None else (sigma, sigma) if isinstance(sigma, (int, float)) else tuple(sigma)
+    if any(k < 1 or k % 2 == 0 or k // 2 >= n for k, n in zip(sizes, image.shape[-2:])) or any(s <= 0 for s in sigmas):
+        raise ValueError(f"[gaussian_blur] expected odd sizes with halves within {image.shape[-2]} x {image.shape[-1]} and sigmas above 0, "
+                         f"got {sizes} and {sigmas}")
+    x = image if image.dtype == np.float64 else image.astype(np.float32)
+    for axis, k, s in zip((-2, -1), sizes, sigmas):
+        weights = np.exp(-0.5 * ((np.arange(k) - k // 2) / s) ** 2)
+        weights /= weights.sum()
+        padded = np.pad(x, [(k // 2, k // 2) if a == x.ndim + axis else (0, 0) for a in range(x.ndim)], "reflect")
+        x = sum(x.dtype.type(v) * padded.take(range(i, i + image.shape[axis]), axis) for i, v in enumerate(weights))
+    return as_kind(x, image)
 
 
 # ---- colour ----------------------------------------------------------------------------------------------------------

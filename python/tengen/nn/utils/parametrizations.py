@@ -12,7 +12,7 @@ from ..conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ..module import Module
 from . import parametrize
 
-__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
+__all__ = ["orthogonal", "remove_spectral_norm", "remove_weight_norm", "spectral_norm", "weight_norm"]
 
 
 def _norm_except(v: Any, dim: int | None) -> Any:
@@ -207,3 +207,20 @@ def orthogonal(module: Module, name: str = "weight", orthogonal_map: str | None 
         raise ValueError(f"[orthogonal] expected orthogonal_map to be 'matrix_exp' or 'householder', got "
                          f"{orthogonal_map!r}")
     return parametrize.register_parametrization(module, name, _Orthogonal(weight, orthogonal_map, use_trivialization))
+
+
+def remove_weight_norm(module: Module, name: str = "weight") -> Module:
+    """Makes a parameter under weight_norm() a plain one of its present value; returns the module. Errors: ValueError where there is none."""
+    return _removed("remove_weight_norm", module, name, _WeightNorm)
+
+
+def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
+    """Makes a parameter under spectral_norm() a plain one of its present value; returns the module. Errors: ValueError where there is none."""
+    return _removed("remove_spectral_norm", module, name, _SpectralNorm)
+
+
+def _removed(op: str, module: Module, name: str, kind: type) -> Module:
+    parts = module.parametrizations[name].children() if parametrize.is_parametrized(module, name) else ()
+    if not any(isinstance(p, kind) for p in parts):
+        raise ValueError(f"[{op}] {name} of {type(module).__name__} is not under {op[len('remove_'):]}")
+    return parametrize.remove_parametrizations(module, name)
