@@ -27,7 +27,18 @@ _core._set_probe_path(_os.path.join(_here, "bin", "tengen-probe"))
 globals().update(_core.ops)
 globals().update({_name: getattr(_core, _name) for _name in dir(_core) if not _name.startswith("_") and _name not in ("ops", "call", "call_into")})
 
-from . import _aliases, _creation, _dynamic, _manipulation, _methods, _statistics, _torch_methods, autograd, random  # noqa: E402, F401
+from . import (  # noqa: E402, F401
+    _aliases,
+    _creation,
+    _dynamic,
+    _functions,
+    _manipulation,
+    _methods,
+    _statistics,
+    _torch_methods,
+    autograd,
+    random,
+)
 from ._contract import (  # noqa: E402, F401
     bmm,
     chain_matmul,
@@ -42,6 +53,7 @@ from ._creation import *  # noqa: E402, F403
 from ._creation import finfo, iinfo  # noqa: E402, F401
 from ._dtypes import astype, can_cast, isdtype, promote_types, result_type  # noqa: E402, F401
 from ._dynamic import *  # noqa: E402, F403
+from ._functions import *  # noqa: E402, F403
 from ._grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402, F401
 
 _methods.install()
@@ -62,6 +74,7 @@ double, half, long, short = _core.float64, _core.float16, _core.int64, _core.int
 _aliases.install(globals())
 _dynamic.install()
 _statistics.install()
+_functions.install()
 Generator, initial_seed, manual_seed, set_rng_state = random.Generator, random.initial_seed, random.manual_seed, random.set_rng_state
 seed = random.seed
 
@@ -155,7 +168,10 @@ def _at_exit() -> None:
 
 _atexit.register(_at_exit)
 
-_LAZY_MODULES = ("amp", "array_api", "data", "distributions", "func", "jit", "library", "linalg", "metrics", "nn", "optim", "testing", "train", "utils")
+_LAZY_MODULES = (
+    "amp", "array_api", "data", "distributions", "func", "jit", "library", "linalg", "metrics", "nn", "optim", "signal", "special", "testing", "train",
+    "utils",
+)  # fmt: skip
 _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "ops": "library", "summary": "_summary",
                    "vmap": "func"}
 

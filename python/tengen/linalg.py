@@ -11,6 +11,7 @@ Factorizations and solvers are ops of the table (their gradients, too); here are
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from . import (
@@ -46,10 +47,10 @@ from ._contract import multi_dot
 from ._core import Tensor
 
 __all__ = [
-    "LinAlgError", "cholesky", "cholesky_ex", "cholesky_solve", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "inv_ex",
-    "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank",
+    "LinAlgError", "cholesky", "cholesky_ex", "cholesky_solve", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "householder_product",
+    "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank",
     "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular", "svd", "svdvals",
-    "tensordot", "trace", "vecdot", "vector_norm",
+    "tensordot", "tensorinv", "tensorsolve", "trace", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
 LinAlgError = _core._LinAlgError
 _f = _core.ops
@@ -292,3 +293,76 @@ def lstsq(a: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | Non
     if driver in ("gels", "gelsy"):
         s, rank = none, none.to(_core.int64) if driver == "gels" else rank
     return LstsqResult(x.squeeze(-1) if vector else x, residuals, rank, s)
+
+
+def vander(x: Tensor, N: int | None = None) -> Tensor:
+    """Powers 1, x, ..., x^(N - 1) of each element on a new last axis; N is the last axis' size by default.
+
+    Examples
+    --------
+    >>> tg.linalg.vander(tg.tensor([2, 3])).tolist()
+    [[1, 2], [1, 3]]
+    """
+    x = x.reshape((1,)) if x.ndim == 0 else x
+    n = x.shape[-1] if N is None else N
+    if n < 0:
+        raise ValueError(f"[vander] expected N of 0 or more, got {n}")
+    return x.unsqueeze(-1) ** _f["arange"](0, n, device=x.device)
+
+
+def tensorinv(a: Tensor, ind: int = 2) -> Tensor:
+    """The inverse of A as a map from its last axes to its first `ind`: tensordot(tensorinv(A, ind), A, ind) is the identity.
+
+    Raises
+    ------
+    ValueError
+        for an ind of 0 or less, and where the products of both groups of sizes differ
+    """
+    first, last = tuple(a.shape[:ind]), tuple(a.shape[ind:])
+    if ind < 1 or math.prod(first) != math.prod(last):
+        raise ValueError(f"[tensorinv] expected ind above 0 that halves the elements, got {ind} and shape {tuple(a.shape)}")
+    return _f["inv"](a.reshape((math.prod(first), math.prod(last)))).reshape(last + first)
+
+
+def tensorsolve(a: Tensor, b: Tensor, dims: Any = None) -> Tensor:
+    """X of tensordot(A, X, X.ndim) = B; the axes `dims` of A are first moved behind the others.
+
+    Raises
+    ------
+    ValueError
+        where A is not square in this sense
+    """
+    if dims is not None:
+        a = a.movedim(tuple(dims), tuple(range(a.ndim - len(dims), a.ndim)))
+    shape = tuple(a.shape[b.ndim :])
+    if math.prod(shape) != b.numel() or a.numel() != b.numel() ** 2:
+        raise ValueError(f"[tensorsolve] expected A of b's sizes and as many elements behind them, got {tuple(a.shape)} and {tuple(b.shape)}")
+    return _f["solve"](a.reshape((b.numel(), b.numel())), b.reshape((b.numel(),))).reshape(shape)
+
+
+def householder_product(a: Tensor, tau: Tensor) -> Tensor:
+    """The first n columns of H_1 H_2 ... H_k, where H_i = I - tau_i v_i v_i^T and v_i is column i of A below its diagonal, with 1 on it.
+
+    Parameters
+    ----------
+    a : Tensor
+        floats [..., m, n], m >= n
+    tau : Tensor
+        [..., k], k <= n
+
+    Raises
+    ------
+    ValueError
+        for other shapes
+    """
+    _matrices("householder_product", a)
+    (m, n), k = a.shape[-2:], tau.shape[-1] if tau.ndim else -1
+    if m < n or not 0 <= k <= n or a.shape[:-2] != tau.shape[:-1]:
+        raise ValueError(f"[householder_product] expected A [..., m, n] with m >= n and tau [..., k] with k <= n, got {tuple(a.shape)} and "
+                         f"{tuple(tau.shape)}")
+    one = _f["eye"](m, n, dtype=a.dtype, device=a.device)
+    vectors, q = _f["tril"](a, -1) + one, one.expand(tuple(a.shape))
+    for i in reversed(range(k)):
+        v = vectors[..., i : i + 1]
+        q = q - tau[..., i : i + 1].unsqueeze(-1) * v * (v.mT @ q)
+    return q if k else q.clone()

@@ -186,16 +186,6 @@ def cast_to(dtype: Any) -> Callable:
     return lambda x, **_: x.to(dtype)
 
 
-def logdet(a: Any) -> Any:
-    sign, value = L.slogdet(a)
-    return tg.where(sign > 0, value, tg.where(sign == 0, -float("inf"), float("nan")))
-
-
-def vander(x: Any, N: Any = None) -> Any:
-    n = x.shape[-1] if N is None else N
-    return x.unsqueeze(-1) ** tg.arange(n)
-
-
 def bucket(values: Any, boundaries: Any, **kwargs: Any) -> Any:
     return search(tg.bucketize)(values, boundaries, **kwargs)
 
@@ -259,7 +249,7 @@ ADAPTERS: dict[str, Callable] = {
     "norm": norm, "take_along_dim": take_along, "svd": svd, "einsum": einsum, "nn.functional.embedding": embedding,
     "linalg.lu": pivoted(L.lu), "linalg.lu_factor": pivoted(L.lu_factor), "linalg.lu_factor_ex": pivoted(L.lu_factor_ex),
     "lu_solve": lambda b, lu, pivots: L.lu_solve(lu, pivots, b), "lu": lu,
-    "linalg.pinv singular": lambda a, b: L.pinv(a @ b.mT), "linalg.vander": vander, "searchsorted": search(tg.searchsorted),
+    "linalg.pinv singular": lambda a, b: L.pinv(a @ b.mT), "searchsorted": search(tg.searchsorted),
     "bucketize": bucket, "slice": slices, "atleast_1d": lists(tg.atleast_1d),
     "atleast_2d": lists(tg.atleast_2d), "atleast_3d": lists(tg.atleast_3d), "T": lambda x: x.T, "mT": lambda x: x.mT,
     "squeeze multiple": lambda x, dims: tg.squeeze(x, [d for d in dims if not x.ndim or x.shape[d] == 1]) if not x.ndim or any(x.shape[d] == 1 for d in dims) else x,
@@ -267,13 +257,10 @@ ADAPTERS: dict[str, Callable] = {
     "unfold_copy": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "fill": lambda x, value: tg.zeros_like(x) + value,
     "bfloat16": cast_to(tg.bfloat16), "bool": cast_to(tg.bool), "double": cast_to(tg.float64), "half": cast_to(tg.float16),
     "long": cast_to(tg.int64), "short": cast_to(tg.int16), "float": cast_to(tg.float32), "int": cast_to(tg.int32), "byte": cast_to(tg.uint8),
-    "char": cast_to(tg.int8), "logdet": logdet, "fmax": lambda x, y: tg.where(tg.isnan(x), y, tg.where(tg.isnan(y), x, tg.maximum(x, y))),
-    "fmin": lambda x, y: tg.where(tg.isnan(x), y, tg.where(tg.isnan(y), x, tg.minimum(x, y))),
-    "pinverse": lambda a, rcond=1e-15: L.pinv(a, rtol=rcond), "dist": lambda x, y, p=2: tg.norm(x - y, p),
-    "cdist": lambda x, y, p=2.0, compute_mode=None: F.cdist(x, y, p), "split_with_sizes": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim),
+    "char": cast_to(tg.int8),
+    "split_with_sizes": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim),
     "split_with_sizes_copy": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim), "polygamma": lambda x, n: tg.polygamma(x, n),
-    "special.polygamma": lambda x, n: tg.polygamma(x, n), "cholesky_inverse": lambda lower, upper=False:
-    L.cholesky_solve(tg.eye(lower.shape[-1], dtype=lower.dtype), lower, upper), "sum_to_size": sum_to_size, "repeat": lambda x, *sizes: x.repeat(*sizes),
+    "special.polygamma": lambda x, n: tg.polygamma(x, n), "scalar_tensor": tg.tensor, "sum_to_size": sum_to_size, "repeat": lambda x, *sizes: x.repeat(*sizes),
     "linalg.vecdot": lambda x, y, dim=-1: tg.sum(x * y, dim),
 }
 # Torch's other names: copies of views, in-place-safe forms, special functions that are elementwise ops here.

@@ -59,12 +59,12 @@ def _dim(input: Any, dim: int | None, op: str) -> int:
     return dim
 
 
-def softmax(input: Any, dim: int | None = None) -> Any:
-    return tg.softmax(input, _dim(input, dim, "softmax"))
+def softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
+    return tg.softmax(input if dtype is None else input.to(dtype), _dim(input, dim, "softmax"))
 
 
-def log_softmax(input: Any, dim: int | None = None) -> Any:
-    return tg.log_softmax(input, _dim(input, dim, "log_softmax"))
+def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
+    return tg.log_softmax(input if dtype is None else input.to(dtype), _dim(input, dim, "log_softmax"))
 
 
 def relu_(input: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tengen as tg
 
-__all__ = ["embedding", "flatten", "linear", "one_hot", "pad"]
+__all__ = ["bilinear", "embedding", "flatten", "linear", "one_hot", "pad"]
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -16,6 +16,17 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
         y = tg.matmul(input, weight)
         return y if bias is None else y + bias
     return tg.linear(input, weight, bias)
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """y[..., o] = input1 . weight[o] . input2 + bias[o]; weight [out, in1, in2]."""
+    if weight.ndim != 3 or input1.shape[:-1] != input2.shape[:-1] or (input1.shape[-1], input2.shape[-1]) != tuple(weight.shape[1:]):
+        raise ValueError(f"[bilinear] expected inputs [..., in1] and [..., in2] and weight [out, in1, in2], got {tuple(input1.shape)}, "
+                         f"{tuple(input2.shape)} and {tuple(weight.shape)}")
+    n, m, k = weight.shape
+    products = tg.matmul(input1, weight.permute((1, 0, 2)).reshape((m, n * k))).reshape((*input1.shape[:-1], n, k))
+    y = (products * input2.unsqueeze(-2)).sum(-1)
+    return y if bias is None else y + bias
 
 
 def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:

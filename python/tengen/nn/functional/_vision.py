@@ -12,7 +12,7 @@ from ._pool import adaptive_avg_pool_op
 
 __all__ = [
     "affine_grid", "channel_shuffle", "fold", "grid_sample", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold",
-    "upsample",
+    "upsample", "upsample_bilinear",
 ]
 
 # mode: the op's, and how many spatial axes it takes (None: any)
@@ -80,6 +80,11 @@ def upsample(input: Any, size: Any = None, scale_factor: Any = None, mode: str =
              align_corners: bool | None = None) -> Any:
     """interpolate under its older name."""
     return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
+    """interpolate with mode bilinear and aligned corners, under its older name."""
+    return interpolate(input, size, scale_factor, "bilinear", True)
 
 
 def grid_sample(input: Any, grid: Any, mode: str = "bilinear", padding_mode: str = "zeros",
