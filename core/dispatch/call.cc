@@ -5,6 +5,7 @@
 #include <tengen/autocast.h>
 #include <tengen/call_log.h>
 #include "transform/transform.h"
+#include "runtime/remat.h"
 
 #include <algorithm>
 #include <cstring>
@@ -265,6 +266,8 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
     return decompose(op, in, attrs, outs, wanted, device);
   }
 
+  remat::Use use(in, outs);
+
   // Shapes and dtypes of the outputs.
   ensure(bool(op.infer), "op ", op.name, " has kernels but no inference");
   std::vector<TensorSpec> specs;
@@ -317,6 +320,7 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
   if (!entry || !entry->kernel) {
     if (op.decompose) {
       if (tracing()) trace_step(op, in, "decomposition");
+      if (use.on()) use.leave(), results.clear();  // its parts pin their own, and allocate
       return decompose(op, in, attrs, outs, wanted, device);
     }
     if (empty_input) {  // a primitive over nothing: the neutral element
@@ -337,6 +341,7 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
       return results;
     }
     if (tracing()) trace_step(op, in, "fallback");
+    use.leave();
     return call_fallback(op, inputs, attrs, outs, device, wanted);
   }
   const KernelPlan& plan = *entry->kernel;
@@ -380,10 +385,20 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
   for (size_t i = 0; i < in_desc.size() && i < 64; ++i) present |= uint64_t(in_desc[i] != nullptr) << i;
   for (size_t i = 0; i < out_desc.size() && i < 64; ++i) want |= uint64_t(out_desc[i] != nullptr) << i;
   counters().launches.fetch_add(1, std::memory_order_relaxed);
+  use.start();
   plan.run({in_desc.data(), out_desc.data(), abi.run.data(), uint32_t(in_desc.size()), uint32_t(out_desc.size()),
             uint32_t(abi.run.size()), present, want});
   for (auto& [i, t] : copy_back) write_into(results[i], t);
+  if (use.on() && outs.empty()) [[unlikely]]
+    use.record(op, std::vector<Arg>(in.begin(), in.end()), attrs, results, device, wanted);
   return results;
+}
+
+Tensors remat::replay(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
+  GradMode off(false);
+  AutocastPause pause;
+  CreationScope none(nullptr);
+  return op.map ? call_map(op, in, attrs, {}, device) : call_kernel(op, in, attrs, {}, device, wanted);
 }
 
 // ---- the entry points ----------------------------------------------------------------------------------------------------------
@@ -418,6 +433,7 @@ Tensors call_plain(const Op& op, std::span<const Arg> inputs, std::span<const At
   if (marks.transformed || (op.draws && drawn_on_level(op))) [[unlikely]]
     return call_transformed(op, inputs, attrs, device, wanted);
   const bool record = marks.grad && grad_enabled() && op.differentiable;
+  const remat::Recording recording(grad_enabled());
   if (record)
     for (const Arg& a : inputs)
       if (a.kind == Arg::tensor) check_stale(a.t, op.name.c_str());

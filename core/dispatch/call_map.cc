@@ -2,6 +2,7 @@
 // Elementwise calls: the shortest way from operands to a kernel. One plan serves all shapes of a rank; scalars are run
 // attributes.
 #include "dispatch/call.h"
+#include "runtime/remat.h"
 
 namespace tg {
 namespace {
@@ -172,7 +173,7 @@ void run_stages(const MapPlan& plan, const tg_tensor* const* in, size_t n_in, st
 
 bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
   const size_t n = inputs.size();
-  if (n == 0 || n > size_t(kFrontArgs) || n != op.inputs.size() || !op.attrs.empty() || tracing()) return false;
+  if (n == 0 || n > size_t(kFrontArgs) || n != op.inputs.size() || !op.attrs.empty() || tracing() || remat::active()) return false;
   const TensorImpl* lead = nullptr;
   const tg_tensor* in[kFrontArgs];
   size_t n_in = 0;
@@ -283,6 +284,8 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
       select_map(device, op.name.c_str(), lower_map(op, inputs, complete_attrs(op, attrs)), int(shape.size()), candidates);
   }
 
+  remat::Use use(inputs, outs);
+
   // Outputs.
   const size_t n_out = program.outputs.size();
   Tensors results(n_out);
@@ -374,6 +377,7 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
     for (const Tensor& t : results) t.storage()->used_on(stream);
   }
   counters().launches.fetch_add(1, std::memory_order_relaxed);
+  use.start();
   if (plan.stages.size() == 1) [[likely]] {
     tg_attr run{};
     run.kind = TG_ATTR_BITS;
@@ -389,6 +393,7 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
       write_into(copy_back[i], results[i].cast(copy_back[i].dtype()));
       results[i] = copy_back[i];
     }
+  if (use.on() && outs.empty()) [[unlikely]] use.record(op, inputs, attrs, results, device, ~uint64_t(0));
   return results;
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The caching allocator and Storage.
-#include "runtime/device.h"
-
 #include <bit>
 #include <cstdlib>
+
+#include "runtime/remat.h"
 
 namespace tg {
 namespace {
@@ -58,6 +58,13 @@ Storage* Allocator::allocate(uint64_t bytes, Stream* stream) {
   if (bytes > uint64_t(1) << 62)
     raise(ErrorKind::memory, "out of memory on ", device_->name, ": expected a sensible size, got ", bytes, " bytes");
   const uint32_t bin = bin_of(bytes);
+  if (limit() == 0) [[likely]] return take(bytes, bin, stream);
+  remat::Lock lock;  // nobody takes the room that is made
+  remat::make_room(device_, bin_bytes(bin));
+  return take(bytes, bin, stream);
+}
+
+Storage* Allocator::take(uint64_t bytes, uint32_t bin, Stream* stream) {
   {
     std::lock_guard lock(mutex_);
     if (!pending_.empty()) [[unlikely]] reclaim_locked();
@@ -87,6 +94,7 @@ Storage* Allocator::reserve(uint64_t bytes, uint32_t bin, Stream* stream) {
   s->bin_ = bin;
   tg_error error{};
   int32_t status;
+  if (limit()) [[unlikely]] trim(size);
   s->data_ = raw_allocate(size, &error, &status);
   if (!s->data_ && status == TG_RESOURCE_EXHAUSTED) {
     empty_cache();
@@ -106,6 +114,11 @@ Storage* Allocator::reserve(uint64_t bytes, uint32_t bin, Stream* stream) {
 }
 
 void Allocator::free(Storage* s) {
+  if (s->extra_ && s->extra_->cell) [[unlikely]] remat::last_reference(s);
+  else release(s);
+}
+
+void Allocator::release(Storage* s) {
   if (s->extra_ && s->extra_->deleter) {
     s->extra_->deleter(s->extra_->context);
     delete s;
@@ -115,6 +128,11 @@ void Allocator::free(Storage* s) {
     delete s;
     return;
   }
+  cache(s);
+}
+
+// Nobody refers to the storage any more, but work on streams may.
+void Allocator::cache(Storage* s) {
   std::vector<Event*> events;
   if (s->extra_) {
     for (Stream* stream : s->extra_->streams) try {
@@ -179,6 +197,23 @@ void Allocator::empty_cache() {
   release_cached_locked();
 }
 
+void Allocator::trim(uint64_t bytes) {
+  const auto over = [&] {
+    std::lock_guard lock(mutex_);
+    return stats_.reserved + bytes > limit();
+  };
+  if (!over()) return;
+  if (!device_->host) return empty_cache();  // its blocks may still be written
+  std::lock_guard lock(mutex_);
+  for (size_t bin = bins_.size(); bin-- > 0;)
+    while (!bins_[bin].empty() && stats_.reserved + bytes > limit()) {
+      raw_free(bins_[bin].back()->data_, bin_bytes(uint32_t(bin)));
+      delete bins_[bin].back();
+      bins_[bin].pop_back();
+      stats_.reserved -= bin_bytes(uint32_t(bin));
+    }
+}
+
 MemoryStats Allocator::stats() {
   std::lock_guard lock(mutex_);
   return stats_;
@@ -186,6 +221,37 @@ MemoryStats Allocator::stats() {
 void Allocator::reset_peak() {
   std::lock_guard lock(mutex_);
   stats_.peak = stats_.current;
+}
+
+// ---- storages without their memory -------------------------------------------------------------------------------------
+
+Storage::Extra& Allocator::extra(Storage* s) {
+  if (!s->extra_) s->extra_ = std::make_unique<Storage::Extra>();
+  return *s->extra_;
+}
+uint64_t Allocator::block_bytes(const Storage* s) { return s->bytes_ ? bin_bytes(s->bin_) : 0; }
+bool Allocator::try_retain(Storage* s) {
+  uint32_t n = s->refs_.load(std::memory_order_relaxed);
+  while (n && !s->refs_.compare_exchange_weak(n, n + 1, std::memory_order_acq_rel)) {
+  }
+  return n != 0;
+}
+void Allocator::revive(Storage* s) { s->refs_.store(1, std::memory_order_release); }
+void Allocator::evict(Storage* s) {
+  auto* shell = new Storage();
+  shell->device_ = device_;
+  shell->stream_ = s->stream_;
+  shell->bytes_ = s->bytes_;
+  shell->bin_ = s->bin_;
+  shell->data_ = std::exchange(s->data_, nullptr);
+  if (!s->extra_->streams.empty()) extra(shell).streams = std::exchange(s->extra_->streams, {});
+  cache(shell);
+}
+void Allocator::adopt(Storage* s, Storage* from) {
+  s->data_ = std::exchange(from->data_, nullptr);
+  s->stream_ = from->stream_;
+  extra(s).streams = std::move(extra(from).streams);
+  extra(from).streams.clear();
 }
 
 // ---- Storage -----------------------------------------------------------------------------------------------------------

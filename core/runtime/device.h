@@ -12,6 +12,9 @@
 namespace tg {
 
 class Device;
+namespace remat {
+struct Cell;
+}
 
 // Throws what a plugin's status means: "[op] message (launch 12, op), status 13".
 [[noreturn]] void raise_status(int32_t status, const tg_error& error, const std::string& where);
@@ -29,12 +32,27 @@ class Allocator {
   MemoryStats stats();
   void reset_peak();
 
+  // For rematerialisation (remat.h): a limit, and storages without their memory.
+  uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }  // 0: none
+  void set_limit(uint64_t bytes) { limit_.store(bytes, std::memory_order_relaxed); }
+  static Storage::Extra& extra(Storage* storage);
+  static const Storage::Extra* find_extra(const Storage* storage) { return storage->extra_.get(); }
+  static uint64_t block_bytes(const Storage* storage);
+  static bool try_retain(Storage* storage);          // false when the last reference is gone
+  static void revive(Storage* storage);              // one reference again, after the last
+  void evict(Storage* storage);                      // gives its memory back
+  static void adopt(Storage* storage, Storage* from);  // takes the memory of another one of its size
+  void release(Storage* storage);                    // the end of it
+
  private:
   struct Pending {  // freed while other streams may still use it
     Storage* storage;
     std::vector<Event*> events;
   };
   Storage* reserve(uint64_t bytes, uint32_t bin, Stream* stream);
+  Storage* take(uint64_t bytes, uint32_t bin, Stream* stream);
+  void cache(Storage* storage);
+  void trim(uint64_t bytes);  // gives cached storages back until `bytes` more may be taken from the device
   void* raw_allocate(uint64_t bytes, tg_error* error, int32_t* status);
   void raw_free(void* data, uint64_t bytes);
   void reclaim_locked();
@@ -45,12 +63,15 @@ class Allocator {
   std::vector<std::vector<Storage*>> bins_;
   std::vector<Pending> pending_;
   MemoryStats stats_;
+  std::atomic<uint64_t> limit_{0};
 };
 
 struct Storage::Extra {
   void (*deleter)(void*) = nullptr;
   void* context = nullptr;
   std::vector<Stream*> streams;  // besides the allocating one
+  std::shared_ptr<remat::Cell> cell;
+  uint32_t exports = 0;  // pointers to the memory that others hold
 };
 
 // ---- streams ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 
 #include "autograd/node.h"
 #include "runtime/device.h"
+#include "runtime/remat.h"
 
 namespace tg {
 namespace {
@@ -77,6 +78,7 @@ bool shares_memory(const Tensor& a, const Tensor& b) {
   if (!s.device()->host || !t.device()->host) return false;
   // Arrays that others own may be parts of one buffer.
   const char *p = static_cast<const char*>(s.data()), *q = static_cast<const char*>(t.data());
+  if (!p || !q) return false;  // empty or evicted: nobody else's
   return std::less<>()(p, q + t.bytes()) && std::less<>()(q, p + s.bytes());
 }
 
@@ -110,6 +112,7 @@ Tensor transfer(const Tensor& t, Device* device, bool fresh) {
   Tensor dst = Tensor::empty(src.shape(), src.dtype(), device);
   const uint64_t bytes = src.nbytes();
   if (bytes == 0) return dst;
+  const remat::Use use({&src, 1});
   Device* d = device->host ? from : device;
   d->check_usable();
   Stream* stream = current_stream(d);
@@ -149,6 +152,7 @@ void Tensor::to_host(void* out) const {
   Device* d = device();
   const Tensor src = contiguous();
   const uint64_t offset = src.impl()->desc.byte_offset;
+  const remat::Use use({&src, 1});
   if (d->host) {
     std::memcpy(out, static_cast<const char*>(src.storage()->data()) + offset, bytes);
     return;

@@ -6,6 +6,7 @@
 
 #include "autograd/node.h"
 #include "call.h"
+#include "runtime/exports.h"
 
 namespace tg::py {
 
@@ -410,6 +411,8 @@ Tensor to_tensor(PyObject* data, const DType* dtype, Device* device) {
 
 namespace {
 struct Export {  // keeps the memory, not the tensor: x.data may be replaced meanwhile
+  explicit Export(const TensorImpl* impl) : storage(impl->storage) { remat::expose(impl); }
+  ~Export() { remat::conceal(storage.get()); }
   Ref<Storage> storage;
   Py_ssize_t shape[TG_MAX_RANK], strides[TG_MAX_RANK];
 };
@@ -431,8 +434,8 @@ int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags) {
     return -1;
   }
   static char nothing[8];
-  auto* e = new Export;
-  e->storage = impl->storage;
+  Export* e = nullptr;
+  if (guarded_int([&] { e = new Export(impl); }) < 0) return -1;
   const Py_ssize_t width = size_of(impl->dtype);
   Py_ssize_t bytes = width;
   for (int i = 0; i < impl->desc.ndim; ++i) {

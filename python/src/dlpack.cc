@@ -4,6 +4,7 @@
 
 #include "autograd/node.h"
 #include "call.h"
+#include "runtime/exports.h"
 
 namespace tg::py {
 namespace {
@@ -46,13 +47,17 @@ void capsule_dead(PyObject* capsule) {
 }
 
 struct Shape {
+  explicit Shape(const TensorImpl* impl) : storage(impl->storage), shape(impl->shape), strides(impl->strides) {
+    remat::expose(impl);
+  }
+  ~Shape() { remat::conceal(storage.get()); }
   Ref<Storage> storage;
   Ints shape, strides;
 };
 
 template <class M>
 PyObject* give(const TensorImpl* impl) {
-  auto keep = std::make_unique<Shape>(Shape{impl->storage, impl->shape, impl->strides});
+  auto keep = std::make_unique<Shape>(impl);
   auto m = std::make_unique<M>();
   m->tensor = impl->desc;
   m->tensor.device = tg_device{kDLCPU, 0};

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <tengen/einsum.h>
+#include <tengen/memory_limit.h>
 #include <tengen/random.h>
 
 #include <unordered_map>
@@ -113,6 +114,11 @@ pb::dict stats_of(Device* device) {
   out["peak"] = s.peak;
   out["reserved"] = s.reserved;
   out["allocations"] = s.allocations;
+  const RematStats r = remat_stats(device);
+  out["evictions"] = r.evictions;
+  out["evicted_bytes"] = r.evicted_bytes;
+  out["rematerialised"] = r.rematerialised;
+  out["rematerialise_us"] = uint64_t(1e6 * r.seconds);
   return out;
 }
 
@@ -152,8 +158,18 @@ void add_devices(pb::module_& m) {
   m.def(
       "memory_stats", [](const pb::object& d) { return checked([&] { return stats_of(device_of(d)); }); },
       pb::arg("device") = pb::none(),
-      "Bytes on a device: current (live storages), peak, reserved (held from the device), and the number of "
-      "allocations.");
+      "Bytes on a device: current (live storages), peak, reserved (held from the device), the number of allocations; "
+      "and what a limit has cost since the start (set_memory_limit): evictions, evicted_bytes, rematerialised (calls "
+      "that ran again), rematerialise_us.");
+  m.def(
+      "_set_memory_limit",
+      [](const pb::object& d, uint64_t bytes) {
+        checked([&] {
+          Device* device = device_of(d);
+          released([&] { set_memory_limit(device, bytes); });
+        });
+      });
+  m.def("_memory_limit", [](const pb::object& d) { return checked([&] { return memory_limit(device_of(d)); }); });
   m.def(
       "reset_peak_memory_stats", [](const pb::object& d) { checked([&] { reset_peak_memory(device_of(d)); }); },
       pb::arg("device") = pb::none(), "Makes the peak start again from what is live now.");

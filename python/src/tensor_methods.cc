@@ -5,6 +5,7 @@
 
 #include "autograd/node.h"
 #include "call.h"
+#include "runtime/exports.h"
 
 namespace tg::py {
 namespace {
@@ -162,8 +163,12 @@ METHOD(numel) { return PyLong_FromLongLong(tensor_of(self).numel()); }
 METHOD(dim) { return PyLong_FromLong(impl_of(self)->desc.ndim); }
 METHOD(element_size) { return PyLong_FromLong(size_of(impl_of(self)->dtype)); }
 METHOD(data_ptr) {
-  const TensorImpl* impl = impl_of(self);
-  return PyLong_FromVoidPtr(static_cast<char*>(impl->storage->data()) + impl->desc.byte_offset);
+  return guarded([&] {
+    const TensorImpl* impl = impl_of(self);
+    remat::expose(impl);  // whoever has the address may write
+    remat::conceal(impl->storage.get());
+    return PyLong_FromVoidPtr(static_cast<char*>(impl->storage->data()) + impl->desc.byte_offset);
+  });
 }
 METHOD(storage_offset) {
   const TensorImpl* impl = impl_of(self);
