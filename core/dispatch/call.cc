@@ -4,6 +4,7 @@
 
 #include <tengen/autocast.h>
 #include <tengen/call_log.h>
+#include <tengen/random.h>
 #include "transform/transform.h"
 #include "runtime/remat.h"
 
@@ -236,7 +237,7 @@ Tensors decomposed(const Op& op, const Call& call) {
   }
 }
 
-Tensors decompose(const Op& op, std::span<const Tensor> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
+Tensors parts(const Op& op, std::span<const Tensor> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                   uint64_t wanted, Device* device) {
   counters().decompositions.fetch_add(1, std::memory_order_relaxed);
   Tensors results = decomposed(op, Call{op, inputs, attrs, wanted, device, outs});
@@ -246,6 +247,17 @@ Tensors decompose(const Op& op, std::span<const Tensor> inputs, std::span<const 
       write_into(outs[i], results[i]);
       results[i] = outs[i];
     }
+  return results;
+}
+// Under a memory limit its parts are what is remembered; the whole where they write into what it returns.
+Tensors decompose(const Op& op, std::span<const Tensor> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
+                  uint64_t wanted, Device* device) {
+  if (!remat::recording() || !outs.empty()) [[likely]] return parts(op, inputs, attrs, outs, wanted, device);
+  const int64_t drawn = random_state().offset;
+  const double start = remat::now_ns();
+  Tensors results = parts(op, inputs, attrs, outs, wanted, device);
+  if (random_state().offset == drawn)  // it would draw other numbers
+    remat::record(op, std::vector<Arg>(inputs.begin(), inputs.end()), attrs, results, device, wanted, remat::now_ns() - start);
   return results;
 }
 

@@ -71,7 +71,7 @@ bool worth_keeping(const Cell& leaf, const std::vector<std::shared_ptr<Cell>>& l
     if (!c->resident()) return true;
     bytes += c->bytes;
   }
-  return bytes >= leaf.bytes;
+  return bytes > leaf.bytes;
 }
 
 std::unordered_set<Cell*>& kept_leaves() {

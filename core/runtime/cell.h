@@ -61,7 +61,6 @@ inline constexpr uint64_t kSmall = 4096;
 // A chain of recipes ends here, so that a loop over one value does not remember all of its past.
 inline constexpr int kMaxDepth = 4096;
 
-double now_ns();
 Ref<Storage> ref_of(Cell* cell);             // empty for a ghost
 void list(Cell* cell);                       // it can be evicted
 void unlist(Cell* cell);

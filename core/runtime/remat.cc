@@ -102,9 +102,16 @@ void Use::start_clock() { pins_->start = now_ns(); }
 
 void Use::record(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs, std::span<const Tensor> results,
                  Device* device, uint64_t wanted) {
-  const double now = now_ns();
-  if (!t_recording || t_replaying || !device->allocator.limit()) return;
-  if (op.id < 0 || size_t(op.id) >= op_table().size() || op_table()[size_t(op.id)] != &op) return;  // not for long, or a user's
+  if (recording()) remat::record(op, in, attrs, results, device, wanted, now_ns() - pins_->start);
+}
+
+bool recording() { return active() && t_recording && !t_replaying; }
+
+void record(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs, std::span<const Tensor> results, Device* device,
+            uint64_t wanted, double cost) {
+  if (!device->allocator.limit()) return;
+  // An op made for one call, or one of the user's Python functions, which could not run under the lock.
+  if (op.id < 0 || size_t(op.id) >= op_table().size() || op_table()[size_t(op.id)] != &op || op.file == "custom") return;
   uint64_t bytes = 0, moved = 0;
   for (const Tensor& t : results) {
     if (!t.defined()) continue;
@@ -129,7 +136,7 @@ void Use::record(const Op& op, std::span<const Arg> in, std::span<const Attr> at
   recipe->stream = device->host ? nullptr : current_stream(device);
   recipe->wanted = wanted;
   // Elsewhere a launch takes no time: the time that the memory takes at 100 bytes in a ns, and a launch's.
-  recipe->cost = device->host ? std::max(1.0, now - pins_->start) : 5000 + 0.01 * double(moved);
+  recipe->cost = device->host ? std::max(1.0, cost) : 5000 + 0.01 * double(moved);
   recipe->inputs.reserve(in.size());
   for (const Arg& a : in) {
     Recipe::Input input;
@@ -149,8 +156,10 @@ void Use::record(const Op& op, std::span<const Arg> in, std::span<const Attr> at
   }
   recipe->outputs.assign(results.size(), nullptr);
   for (size_t i = 0; i < results.size(); ++i) {
-    if (!results[i].defined() || results[i].storage()->bytes() < kSmall || find_cell(results[i].storage().get())) continue;
-    const std::shared_ptr<Cell> c = make_cell(results[i].storage().get());
+    if (!results[i].defined() || results[i].storage()->bytes() < kSmall) continue;
+    Storage* s = results[i].storage().get();
+    const std::shared_ptr<Cell> c = find_cell(s) ? cell_of(s) : make_cell(s);
+    if (c->recipe) continue;
     c->recipe = recipe;
     recipe->outputs[i] = c.get();
     list(c.get());

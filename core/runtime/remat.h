@@ -77,6 +77,13 @@ class Recording {
   bool on_;
 };
 
+bool recording();
+// How results of a call are made again; `cost` in ns. Those that a part of the call has recorded, and those whose memory is an
+// input's, are left alone.
+void record(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs, std::span<const Tensor> results, Device* device,
+            uint64_t wanted, double cost);
+double now_ns();
+
 // The call again, past autograd; defined by dispatch.
 Tensors replay(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs, Device* device, uint64_t wanted);
 

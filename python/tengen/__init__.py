@@ -54,8 +54,8 @@ from ._creation import finfo, iinfo  # noqa: E402, F401
 from ._dtypes import astype, can_cast, isdtype, promote_types, result_type  # noqa: E402, F401
 from ._dynamic import *  # noqa: E402, F403
 from ._functions import *  # noqa: E402, F403
-from ._memory import get_memory_limit, set_memory_limit  # noqa: E402, F401
 from ._grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402, F401
+from ._memory import get_memory_limit, set_memory_limit  # noqa: E402, F401
 
 _methods.install()
 _torch_methods.install()
