@@ -17,6 +17,12 @@ Specs floats(const Inference& c) {
   return one(c.input(0));
 }
 
+Specs two_floats(const Inference& c) {
+  const DType t = promote(c.input(0).dtype, c.input(1).dtype);
+  check_type(is_floating(t), c.name(), "floats", t);
+  return one({t, broadcast(c.name(), c.input(0).shape, c.input(1).shape)});
+}
+
 // One round of G. Marsaglia and W. W. Tsang, A simple method for generating gamma variables (2000), which accepts more
 // than 95 %: `value` above 0 was accepted before. The uniform number that decides is 1 - w. Shapes below 1 take 1 more.
 MapResult gamma_round(MapBuilder& b, Values in, AttrSpan) {
@@ -177,11 +183,7 @@ TG_OPS(random_discrete) {
       .input("b", "floats above 0; broadcasts with a")
       .output("y", "the broadcast shape, the promoted dtype")
       .no_grad()
-      .infer([](const Inference& c) {
-        const DType t = promote(c.input(0).dtype, c.input(1).dtype);
-        check_type(is_floating(t), c.name(), "floats", t);
-        return one({t, broadcast(c.name(), c.input(0).shape, c.input(1).shape)});
-      })
+      .infer(two_floats)
       .decompose([](const Call& c) {
         const TensorSpec y = infer_now(c)[0];
         const Ints shape = concrete(y.shape);
@@ -248,11 +250,7 @@ TG_OPS(random_discrete) {
       .input("p", "floats in [0, 1]; broadcasts with count")
       .output("y", "the broadcast shape, the promoted dtype")
       .no_grad()
-      .infer([](const Inference& c) {
-        const DType t = promote(c.input(0).dtype, c.input(1).dtype);
-        check_type(is_floating(t), c.name(), "floats", t);
-        return one({t, broadcast(c.name(), c.input(0).shape, c.input(1).shape)});
-      })
+      .infer(two_floats)
       .decompose([](const Call& c) {
         const TensorSpec y = infer_now(c)[0];
         const Ints shape = concrete(y.shape);

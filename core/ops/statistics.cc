@@ -150,12 +150,10 @@ Tensor filled(const Tensor& x) { return is_floating(x.dtype()) ? op<"where">({op
 // ---- extrema with places
 // ------------------------------------------------------------------------------------------------
 
-template <int kind>
-void with_indices(OpBuilder o, const char* doc, const char* example) {
-  o.family("reduction")
-      .doc(doc)
+OpBuilder along_one(OpBuilder o, const Attr& axis) {
+  return o.family("reduction")
       .input("x", "a tensor of at least one axis")
-      .attr("axis", AttrKind::integer, "the axis")
+      .attr("axis", AttrKind::integer, axis, "the axis")
       .attr("keepdims", AttrKind::boolean, false, "leave the axis with size 1")
       .output("values", "x's dtype")
       .output("indices", "i64")
@@ -164,7 +162,13 @@ void with_indices(OpBuilder o, const char* doc, const char* example) {
         nonempty(c, axes);
         const Shape y = reduced_shape(c.input(0).shape, axes, c.attr(1).boolean());
         return Specs{{c.input(0).dtype, y}, {DType::i64, y}};
-      })
+      });
+}
+
+template <int kind>
+void with_indices(OpBuilder o, const char* doc, const char* example) {
+  along_one(o, Attr())
+      .doc(doc)
       .decompose([](const Call& c) {
         const Ints shape = concrete(infer_now(c)[0].shape);
         const int64_t axis = normalize_axis(c.op.name.c_str(), c.attr(0).integer(), c.input(0).rank());
@@ -286,22 +290,10 @@ TG_OPS(statistics) {
 
   // Sorted, the place of each run's start is a running maximum; the longest run is the first with the most behind its
   // start.
-  TG_OP(mode)
-      .family("reduction")
+  along_one(TG_OP(mode), -1)
       .doc(
           "The most frequent element along an axis, the smallest of several, and its last place. Errors: ValueError "
           "over no elements.")
-      .input("x", "a tensor of at least one axis")
-      .attr("axis", AttrKind::integer, -1, "the axis")
-      .attr("keepdims", AttrKind::boolean, false, "leave the axis with size 1")
-      .output("values", "x's dtype")
-      .output("indices", "i64")
-      .infer([](const Inference& c) {
-        const Ints axes{normalize_axis(c.name(), c.attr(0).integer(), int64_t(c.input(0).shape.size()))};
-        nonempty(c, axes);
-        const Shape y = reduced_shape(c.input(0).shape, axes, c.attr(1).boolean());
-        return Specs{{c.input(0).dtype, y}, {DType::i64, y}};
-      })
       .decompose([](const Call& c) {
         const Ints shape = concrete(infer_now(c)[0].shape);
         const int64_t axis = normalize_axis("mode", c.attr(0).integer(), c.input(0).rank());

@@ -182,7 +182,7 @@ _TYPED = "write tg.tensor(data, dtype=tg.{})"
 _ELSEWHERE = {
     "cuda": "tg.devices() lists the devices of all kinds, tg.default_device() is the best one, tg.synchronize(), tg.memory_stats() and tg.Stream "
             "take any",
-    "backends": "tg.devices() lists what there is", "Size": "shapes are tuples", "compile": "there is no compiler yet; models run as they are",
+    "backends": "tg.devices() lists what there is", "Size": "shapes are tuples", "jit": "there is no compiler yet; models run as they are", "compile": "there is no compiler yet; models run as they are",
     "FloatTensor": _TYPED.format("float32"), "DoubleTensor": _TYPED.format("float64"), "HalfTensor": _TYPED.format("float16"),
     "LongTensor": _TYPED.format("int64"), "IntTensor": _TYPED.format("int32"), "ByteTensor": _TYPED.format("uint8"),
     "BoolTensor": _TYPED.format("bool"), "put_along_axis": "write tg.scatter(x, axis, index, values)",
@@ -214,7 +214,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; {_ELSEWHERE[name]}", name=name)
     import difflib
 
-    near = difflib.get_close_matches(name, __dir__(), 1)
+    near = difflib.get_close_matches(name, [n for n in __dir__() if n != name], 1)
     hint = f"; did you mean {near[0]!r}?" if near and not name.startswith("__") else ""
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name)
 

@@ -155,7 +155,68 @@ def norm(x: Tensor, p: float | str | None = 2.0, axis: Any = None, keepdims: boo
     return _core.ops["norm"](x, () if axis is None else axis, 2.0 if p is None or p == "fro" else p, keepdims, **given)
 
 
+def normal(*args: Any, mean: Any = None, std: Any = None, shape: Any = None, size: Any = None, dtype: Any = None, device: Any = None,
+           generator: Any = None, out: Tensor | None = None) -> Tensor:
+    """Normally distributed numbers: normal(shape, mean=0, std=1), or as PyTorch's normal(mean, std, size).
+
+    Parameters
+    ----------
+    shape, size : int or sequence of int
+        the sizes
+    mean, std : number or Tensor
+        of the distribution; where one is a tensor, the shape is that of both, broadcast
+    dtype : dtype, default float32
+        floating; of tensors their own
+    device : device, default the default device
+    generator : Generator, optional
+        another one than the global one
+    out : Tensor, optional
+        written instead of a new tensor
+
+    Raises
+    ------
+    ValueError
+        for a negative std
+    TypeError
+        for a dtype that is not floating, and for numbers without a shape
+
+    Examples
+    --------
+    >>> tg.normal((2, 3)).shape, tg.normal(0.0, 1.0, (4,)).shape, tg.normal(tg.zeros(5), 2.0).shape
+    ((2, 3), (4,), (5,))
+    """
+    from ._creation import _drawn
+
+    size = shape if size is None else size
+    as_torch = bool(args) and (isinstance(args[0], (float, Tensor)) or size is not None or (len(args) == 3 and not isinstance(args[2], (int, float))))
+    names = ("mean", "std", "size") if as_torch else ("size", "mean", "std", "dtype")
+    given = {"mean": mean, "std": std, "size": size, "dtype": dtype}
+    if len(args) > len(names):
+        raise TypeError(f"[normal] expected at most {len(names)} positional arguments, {', '.join(names)}, got {len(args)}")
+    for name, value in zip(names, args):
+        if given[name] is not None:
+            raise TypeError(f"[normal] got more than one value for {name}")
+        given[name] = value
+    mean, std = (default if given[k] is None else given[k] for k, default in (("mean", 0.0), ("std", 1.0)))
+    size, dtype = given["size"], given["dtype"]
+    tensors = [v for v in (mean, std) if isinstance(v, Tensor)]
+    if tensors:
+        if isinstance(std, Tensor) and bool((std < 0).any()):
+            raise ValueError("[normal] expected a std of 0 or more")
+        from ._manipulation import broadcast_shapes
+
+        shape = broadcast_shapes(*(v.shape for v in tensors))
+        noise = _drawn(generator, "normal", shape if size is None else size, dtype=dtype or tensors[0].dtype, device=tensors[0].device)
+        y = noise * std + mean
+    elif size is None:
+        raise TypeError("[normal] expected a shape: normal((2, 3), mean, std), or normal(mean, std, size)")
+    else:
+        y = _drawn(generator, "normal", size, mean, std, dtype=dtype or _core.float32, device=device)
+    return y if out is None else out.copy_(y)
+
+
 METHODS = ("clip", "clip_", "clamp", "clamp_", "diff", "msort", "norm", "positive")
+FUNCTIONS = ("normal",)
 
 
 def install(namespace: dict) -> None:
@@ -165,6 +226,8 @@ def install(namespace: dict) -> None:
         setattr(Tensor, name, here[name])
         if not name.endswith("_"):
             namespace[name] = here[name]
+    for name in FUNCTIONS:
+        namespace[name] = here[name]
     for alias, name in ALIASES.items():
         if name in namespace and alias not in namespace:
             namespace[alias] = namespace[name]

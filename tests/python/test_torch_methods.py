@@ -71,6 +71,7 @@ def test_stable_and_sorted():
 @pytest.mark.parametrize(("try_", "way_out"), [
     (lambda: x().max(1).values, r"max_with_indices\(axis\)"), (lambda: x().min(dim=1).indices, r"min_with_indices\(axis\)"),
     (lambda: x().unsqueeze_(0), r"x = x.unsqueeze\(\)"), (lambda: x().resize_(3), "new_empty"), (lambda: x().storage(), "data_ptr"),
+    (lambda: tg.jit.script(len), "no compiler yet"), (lambda: tg.utils.data.DataLoader, "tengen.data"),
     (lambda: tg.cuda.is_available(), r"tg.devices\(\)"), (lambda: tg.LongTensor([1]), "dtype=tg.int64"), (lambda: tg.Size([1]), "tuples"),
 ])
 def test_what_does_not_exist_says_what_does(try_, way_out):
@@ -124,3 +125,34 @@ def test_sum_to_size():
     assert x().sum_to_size(2, 3).tolist() == A.tolist() and x().sum_to_size(()).item() == A.sum()
     with pytest.raises(ValueError, match="broadcasts to"):
         x().sum_to_size(2)
+
+
+def test_normal_in_both_orders():
+    def drawn(*args, **keywords):
+        tg.manual_seed(3)
+        return tg.normal(*args, **keywords)
+
+    want = drawn((2, 3), 1.5, 2.0)
+    z = drawn((2, 3))
+    for args, keywords in (((1.5, 2.0, (2, 3)), {}), ((1.5, 2.0), {"size": (2, 3)}), ((), {"mean": 1.5, "std": 2.0, "size": (2, 3)}),
+                           (((2, 3),), {"mean": 1.5, "std": 2.0})):
+        assert tg.array_equal(drawn(*args, **keywords), want)
+    assert tg.array_equal(drawn(0, 1, (2, 3)), z) and drawn(4).shape == (4,) and drawn((2,), 0, 1, tg.float64).dtype is tg.float64
+    mean, std = tg.tensor([[0.0], [10.0]]), tg.tensor([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(drawn(mean, std).numpy(), (z * std + mean).numpy(), rtol=1e-6)
+    assert drawn(mean).shape == (2, 1) and drawn(0.0, std).shape == (3,) and tg.array_equal(drawn((2, 3), generator=tg.Generator(5)), tg.randn(2, 3, generator=tg.Generator(5)))
+    out = tg.zeros(2, 3)
+    assert drawn((2, 3), out=out) is out and tg.array_equal(out, z)
+    for bad in ((0.0, 1.0), (0.0, -1.0, (2,)), (mean, -std), ((2,), 0.0, 1.0, tg.float32, 1)):
+        with pytest.raises((TypeError, ValueError), match=r"\[normal\] expected"):
+            tg.normal(*bad)
+
+
+def test_a_module_moves_to_cuda_or_says_what_there_is():
+    module = tg.nn.Linear(1, 1)
+    if any(d.usable and d.kind == "cuda" for d in tg.devices()):
+        assert module.cuda().weight.is_cuda
+    else:
+        for call in (module.cuda, lambda: module.cuda(0), lambda: module.weight.cuda(0)):
+            with pytest.raises(ValueError, match="expected a device of this machine, got 'cuda"):
+                call()

@@ -331,6 +331,9 @@ class Module(StateDict):
     def cpu(self) -> Module:
         return self.to(device="cpu")
 
+    def cuda(self, device: Any = None) -> Module:
+        return self.to(device=f"cuda:{device}" if type(device).__name__ == "int" else device or "cuda")
+
     def float(self) -> Module:
         return self.to(dtype=tg.float32)
 

@@ -70,68 +70,26 @@ def conv_transpose_op(x: Any, weight: Any, bias: Any, stride: Any, padding: Any,
                       rank, f"conv_transpose{rank}d")
 
 
-def _conv_transpose(
-    x: Any,
-    weight: Any,
-    bias: Any,
-    stride: Any,
-    padding: Any,
-    output_padding: Any,
-    groups: int,
-    dilation: Any,
-    rank: int,
-) -> Any:
+def _conv_transpose(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any,
+                    groups: int, dilation: Any, rank: int) -> Any:
     op = f"conv_transpose{rank}d"
-    return conv_transpose_op(
-        x,
-        weight,
-        bias,
-        sizes(stride, rank, op, "stride", 1),
-        sizes(padding, rank, op, "padding", 0),
-        sizes(output_padding, rank, op, "output_padding", 0),
-        groups,
-        sizes(dilation, rank, op, "dilation", 1),
-        rank,
-    )
+    return conv_transpose_op(x, weight, bias, sizes(stride, rank, op, "stride", 1), sizes(padding, rank, op, "padding", 0),
+                             sizes(output_padding, rank, op, "output_padding", 0), groups, sizes(dilation, rank, op, "dilation", 1), rank)
 
 
-def conv_transpose1d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Any:
+def conv_transpose1d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+                     output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Any:
     """Transposed convolution of input[N, C, s] with weight[C, O / groups, k]."""
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 1)
 
 
-def conv_transpose2d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Any:
+def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+                     output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Any:
     """Transposed convolution of input[N, C, h, w] with weight[C, O / groups, kh, kw]."""
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 2)
 
 
-def conv_transpose3d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Any:
+def conv_transpose3d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+                     output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Any:
     """Transposed convolution of input[N, C, d, h, w] with weight[C, O / groups, kd, kh, kw]."""
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 3)
