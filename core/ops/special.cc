@@ -117,8 +117,8 @@ Expr logit(Expr x) {
 
 // Modified Bessel functions of order 0 and 1 (Abramowitz and Stegun 9.6.10, 9.7.1): the power series in (x/2)^2, all of
 // whose terms are positive, and from `split` on exp(x) / sqrt(2 pi x) times the asymptotic series, of which the
-// smallest term is below eps there.
-template <int order>
+// smallest term is below eps there. Scaled: times exp(-|x|).
+template <int order, bool scaled = false>
 Expr bessel(Expr x) {
   const Expr a = abs(x);
   const double split = x.wide() ? 20 : 10;
@@ -131,12 +131,18 @@ Expr bessel(Expr x) {
   const Expr h = 0.5 * min(a, split);
   Expr near = polynomial(h * h, power);
   if (order == 1) near = near * h;
-  const Expr e = exp(0.5 * a), series = polynomial(1.0 / max(a, split), asymptotic);
-  const Expr far = e * (e * (series / sqrt(a * (2 * kPi))));
-  const Expr y = where(a == INFINITY, INFINITY, where(a < split, near, far));
+  Expr far = polynomial(1.0 / max(a, split), asymptotic) / sqrt(a * (2 * kPi));
+  if (scaled) {
+    near = near * exp(-a);
+  } else {
+    const Expr e = exp(0.5 * a);
+    far = e * (e * far);
+  }
+  const Expr y = where(a == INFINITY, scaled ? 0.0 : INFINITY, where(a < split, near, far));
   const Expr safe = where(is_nan(x), x, y);
   return order == 1 ? odd(x, safe) : safe;
 }
+Tensor decay(const Backward& b) { return mul(op<"sign">({b.arg(0)}), b.output()); }  // of exp(-|x|)
 
 }  // namespace
 
@@ -228,6 +234,19 @@ TG_OPS(special) {
       }))
       .saves(1, 1)
       .example(">>> tg.i1(tg.tensor([0.])).tolist()\n[0.0]");
+
+  function(TG_OP(i0e), "i0(x) exp(-|x|), which does not overflow.", bessel<0, true>, 48, "as i0, and exp's 4 ulp")
+      .grad(slope([](const Backward& b) { return mul(b.grad(), op<"sub">({op<"i1e">({b.arg(0)}), decay(b)})); }))
+      .saves(1, 1)
+      .example(">>> tg.i0e(tg.tensor([0.])).tolist()\n[1.0]");
+  function(TG_OP(i1e), "i1(x) exp(-|x|), which does not overflow.", bessel<1, true>, 48, "as i0e")
+      .grad(slope([](const Backward& b) {  // i0e - i1e / x, and 1/2 at 0
+        const Tensor &x = b.input(0), zero = op<"eq">({x, 0.0});
+        const Tensor bend = op<"sub">({op<"i0e">({x}), div(b.output(), op<"where">({zero, 1.0, x}))});
+        return mul(b.grad(), op<"sub">({op<"where">({zero, 0.5, bend}), decay(b)}));
+      }))
+      .saves(1, 1)
+      .example(">>> tg.i1e(tg.tensor([0.])).tolist()\n[0.0]");
 }
 
 }  // namespace tg

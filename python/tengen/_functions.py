@@ -11,8 +11,8 @@ from ._core import Tensor
 from ._methods import _axis
 
 __all__ = [
-    "cdist", "cholesky_inverse", "cumulative_trapezoid", "dist", "fmax", "fmin", "gcd", "gradient", "index_reduce", "inverse", "lcm", "logdet",
-    "logspace", "lu_unpack", "mvlgamma", "pinverse", "randint_like", "renorm", "unravel_index", "vander",
+    "cdist", "cholesky_inverse", "cumulative_trapezoid", "dist", "fmax", "fmin", "gcd", "gradient", "index_reduce", "inverse", "lcm",
+    "logdet", "logspace", "lu_unpack", "mvlgamma", "pinverse", "randint_like", "renorm", "unravel_index", "vander",
 ]  # fmt: skip
 METHODS = (
     "cholesky_inverse", "dist", "fmax", "fmin", "gcd", "index_reduce", "inverse", "lcm", "logdet", "mvlgamma", "pinverse", "renorm",

@@ -98,6 +98,8 @@ def tensor_split(x: Tensor, indices_or_sections: int | Sequence[int], axis: int 
     """
     axis = _axis(axis if dim is None else dim, x.ndim, "tensor_split")
     n = x.shape[axis]
+    if isinstance(indices_or_sections, Tensor):  # read in host memory
+        indices_or_sections = indices_or_sections.tolist() if indices_or_sections.ndim else int(indices_or_sections.item())
     if isinstance(indices_or_sections, int):
         parts = indices_or_sections
         if parts < 1:

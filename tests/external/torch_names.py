@@ -251,7 +251,7 @@ ADAPTERS: dict[str, Callable] = {
     "lu_solve": lambda b, lu, pivots: L.lu_solve(lu, pivots, b), "lu": lu,
     "linalg.pinv singular": lambda a, b: L.pinv(a @ b.mT), "searchsorted": search(tg.searchsorted),
     "bucketize": bucket, "slice": slices, "atleast_1d": lists(tg.atleast_1d),
-    "atleast_2d": lists(tg.atleast_2d), "atleast_3d": lists(tg.atleast_3d), "T": lambda x: x.T, "mT": lambda x: x.mT,
+    "atleast_2d": lists(tg.atleast_2d), "atleast_3d": lists(tg.atleast_3d), "T": lambda x: x.T, "mT": lambda x: x.mT, "H": lambda x: x.mT, "mH": lambda x: x.mT,
     "squeeze multiple": lambda x, dims: tg.squeeze(x, [d for d in dims if not x.ndim or x.shape[d] == 1]) if not x.ndim or any(x.shape[d] == 1 for d in dims) else x,
     "unfold": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "zero_": lambda x: x.clone().zero_(),
     "unfold_copy": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "fill": lambda x, value: tg.zeros_like(x) + value,

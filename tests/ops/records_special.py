@@ -62,6 +62,20 @@ for _name, _oracle in {"i0": special.i0, "i1": special.i1}.items():
     )
 
 
+for _name, _oracle in {"i0e": special.i0e, "i1e": special.i1e}.items():
+    RECORDS[_name] = Record(
+        _oracle,
+        lambda rng: [
+            Case((rng.uniform(0.5, 4, SHAPE),)),
+            Case((rng.uniform(-9, -0.5, SHAPE),)),
+            Case((rng.uniform(-60, 60, SHAPE),), smooth=False),
+            Case((np.array([0.0, -0.0, NAN, INF, -INF, 10.0, -20.0, 85.0, 1e4]),), smooth=False),
+        ],
+        FLOATS,
+        (0,),
+    )
+
+
 def _bessel_ends(tg, device):
     x = tg.tensor([INF, -INF, 0.0], device=device, requires_grad=True)
     assert tg.i0(x).tolist() == [INF, INF, 1.0] and tg.i1(x).tolist() == [INF, -INF, 0.0]

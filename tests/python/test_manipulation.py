@@ -38,6 +38,7 @@ def equal(got, want):
 
 CASES = {
     "tensor_split": lambda f, a: f.array_split(a(V), 3) if f is np else tg.tensor_split(a(V), 3),
+    "tensor_split at a tensor": lambda f, a: f.array_split(a(A), [1, 3], 2) if f is np else tg.tensor_split(a(A), tg.tensor([1, 3]), 2),
     "tensor_split at": lambda f, a: f.array_split(a(A), [1, 3], 2) if f is np else tg.tensor_split(a(A), [1, 3], 2),
     "hsplit": lambda f, a: f.hsplit(a(M), 2),
     "hsplit 1d": lambda f, a: f.hsplit(a(V), [2, 3]),
