@@ -108,6 +108,24 @@ def test_a_step_with_reference_kernels(make):
     assert done.returncode == 0, done.stderr
 
 
+def compare_with_nothing_kept(make, device):
+    """In a process with TENGEN_EVICT_ALWAYS: no activation outlives the next allocation."""
+    tg.manual_seed(3)
+    net, x, y = make(device)
+    expected = step(net, x, y)
+    with tg.set_memory_limit(1 << 40, device):
+        assert step(net, x, y) == expected
+    assert tg.memory_stats(device)["rematerialised"] > 20
+
+
+@pytest.mark.parametrize("make", ["cnn", "transformer"])
+def test_a_step_that_keeps_nothing(make, second_device):
+    code = f"import test_rematerialisation as t\nfor d in 'cpu', '{second_device}': t.compare_with_nothing_kept(t.{make}, d)"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"TENGEN_EVICT_ALWAYS": "1"}, cwd=Path(__file__).parent,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_on_a_stream_of_its_own(second_device):
     def run(net, x, y):
         tg.synchronize(second_device)
