@@ -11,11 +11,11 @@ from ._core import Tensor
 from ._methods import _axis
 
 __all__ = [
-    "cdist", "cholesky_inverse", "cumulative_trapezoid", "dist", "fmax", "fmin", "gcd", "gradient", "index_reduce", "inverse", "lcm",
+    "addcdiv", "addcmul", "cdist", "cholesky_inverse", "cumulative_trapezoid", "dist", "fmax", "fmin", "gcd", "gradient", "index_reduce", "inverse", "lcm",
     "logdet", "logspace", "lu_unpack", "mvlgamma", "pinverse", "randint_like", "renorm", "unravel_index", "vander",
 ]  # fmt: skip
 METHODS = (
-    "cholesky_inverse", "dist", "fmax", "fmin", "gcd", "index_reduce", "inverse", "lcm", "logdet", "mvlgamma", "pinverse", "renorm",
+    "addcdiv", "addcdiv_", "addcmul", "addcmul_", "cholesky_inverse", "dist", "fmax", "fmin", "gcd", "index_reduce", "inverse", "lcm", "logdet", "mvlgamma", "pinverse", "renorm",
 )  # fmt: skip
 _ops = _core.ops
 
@@ -43,6 +43,38 @@ def fmin(x: Tensor, y: Any) -> Tensor:
     [1.0, 2.0]
     """
     return _ops["where"](_ops["isnan"](x), y, _ops["where"](_ops["isnan"](y), x, _ops["minimum"](x, y)))
+
+
+def addcmul(x: Tensor, y: Any, z: Any, value: Any = 1, *, out: Tensor | None = None) -> Tensor:
+    """x + value y z, elementwise.
+
+    Examples
+    --------
+    >>> tg.addcmul(tg.tensor([1.0]), tg.tensor([2.0]), tg.tensor([3.0]), value=10).item()
+    61.0
+    """
+    return _ops["addcmul"](x, y, z, value, **({} if out is None else {"out": out}))
+
+
+def addcdiv(x: Tensor, y: Any, z: Any, value: Any = 1, *, out: Tensor | None = None) -> Tensor:
+    """x + value y / z, elementwise.
+
+    Examples
+    --------
+    >>> tg.addcdiv(tg.tensor([1.0]), tg.tensor([6.0]), tg.tensor([3.0])).item()
+    3.0
+    """
+    return _ops["addcdiv"](x, y, z, value, **({} if out is None else {"out": out}))
+
+
+def addcmul_(self: Tensor, y: Any, z: Any, value: Any = 1) -> Tensor:
+    """addcmul() written into this tensor."""
+    return addcmul(self, y, z, value, out=self)
+
+
+def addcdiv_(self: Tensor, y: Any, z: Any, value: Any = 1) -> Tensor:
+    """addcdiv() written into this tensor."""
+    return addcdiv(self, y, z, value, out=self)
 
 
 def _integers(name: str, *tensors: Tensor) -> None:

@@ -71,23 +71,10 @@ def find(name: str, variant: str) -> Callable | None:
     return found if callable(found) and not isinstance(found, tg.dtype) else None
 
 
-def scaled(f: Callable) -> Callable:
-    """add and sub with torch's alpha."""
-    return lambda x, y, alpha=1: f(x, y if alpha == 1 else y * alpha)
-
-
-def valued(f: Callable) -> Callable:
-    return lambda x, y, z, value=1: f(x, y, z, value)
-
-
 def rounded(f: Callable) -> Callable:
     def round_to(x: Any, decimals: int = 0) -> Any:
         return f(x) if decimals == 0 else f(x * 10.0**decimals) / 10.0**decimals
     return round_to
-
-
-def divide(x: Any, y: Any, rounding_mode: str | None = None) -> Any:
-    return tg.div(x, y) if rounding_mode is None else tg.floor_divide(x, y) if rounding_mode == "floor" else tg.trunc(tg.div(x, y))
 
 
 def cast_first(f: Callable) -> Callable:
@@ -120,10 +107,6 @@ def with_mean(f: Callable) -> Callable:
         axes = kwargs.get("dim", args[0] if args and not isinstance(args[0], bool) else None)
         return spread(f)(x, *args, **kwargs), tg.mean(x, () if axes is None else axes, kwargs.get("keepdim", False))
     return of
-
-
-def stable(f: Callable) -> Callable:
-    return lambda x, dim=-1, descending=False, stable=None: f(x, dim, descending)
 
 
 def flip(x: Any, *dims: Any, **kwargs: Any) -> Any:
@@ -233,10 +216,10 @@ ADAPTERS: dict[str, Callable] = {
     "nn.functional.ctc_loss": lambda x, *rest, **kwargs: F.ctc_loss(tg.log_softmax(x, -1), *rest, **kwargs),
     "nn.functional.embedding_bag": lambda weight, index, offsets=None, **kwargs: F.embedding_bag(index, weight, offsets, **kwargs),
     "constant_pad_nd": lambda x, pad, value=0.0: F.pad(x, pad, "constant", value),
-    "add": scaled(tg.add), "sub": scaled(tg.sub), "rsub": lambda x, y, alpha=1: y - (x if alpha == 1 else x * alpha),
+    "rsub": lambda x, y, alpha=1: y - (x if alpha == 1 else x * alpha),
     "__radd__": lambda x, y: y + x, "__rmul__": lambda x, y: y * x, "__rsub__": lambda x, y: y - x, "__rdiv__": lambda x, y: y / x,
     "__rpow__": lambda x, y: y**x, "__rmod__": lambda x, y: y % x, "__rmatmul__": lambda x, y: tg.matmul(y, x),
-    "addcmul": valued(tg.addcmul), "addcdiv": valued(tg.addcdiv), "div": divide, "round": rounded(tg.round),
+    "round": rounded(tg.round),
     "equal": tg.array_equal, "flip": flip, "where": lambda x, condition, other: tg.where(condition, x, other),
     "ldexp": lambda x, y: x * 2.0**y, "masked_fill": broadcast(tg.masked_fill), "masked_scatter": broadcast(tg.masked_scatter),
     "diag_embed": lambda x, offset=0, dim1=-2, dim2=-1: tg.diag_embed(x, offset, dim1, dim2),
@@ -245,8 +228,8 @@ ADAPTERS: dict[str, Callable] = {
     "max reduction_with_dim": tg.max_with_indices, "min reduction_with_dim": tg.min_with_indices, "max binary": tg.maximum,
     "min binary": tg.minimum, "softmax": cast_first(tg.softmax), "log_softmax": cast_first(tg.log_softmax),
     "nn.functional.softmin": cast_first(lambda x, dim: tg.softmax(-x, dim)), "var": spread(tg.var), "std": spread(tg.std),
-    "var_mean": with_mean(tg.var), "std_mean": with_mean(tg.std), "sort": stable(tg.sort), "argsort": stable(tg.argsort), "topk": topk,
-    "norm": norm, "take_along_dim": take_along, "svd": svd, "einsum": einsum, "nn.functional.embedding": embedding,
+    "var_mean": with_mean(tg.var), "std_mean": with_mean(tg.std),
+    "topk": topk, "norm": norm, "take_along_dim": take_along, "svd": svd, "einsum": einsum, "nn.functional.embedding": embedding,
     "linalg.lu": pivoted(L.lu), "linalg.lu_factor": pivoted(L.lu_factor), "linalg.lu_factor_ex": pivoted(L.lu_factor_ex),
     "lu_solve": lambda b, lu, pivots: L.lu_solve(lu, pivots, b), "lu": lu,
     "linalg.pinv singular": lambda a, b: L.pinv(a @ b.mT), "searchsorted": search(tg.searchsorted),

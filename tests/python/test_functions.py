@@ -39,6 +39,27 @@ def test_fmax_fmin():
     assert a.grad.tolist() == [1.0, 0.0]
 
 
+@pytest.mark.parametrize("name, f", [("addcmul", np.multiply), ("addcdiv", np.divide)])
+def test_products_added(name, f):
+    x, y, z = RNG.normal(size=(3, 4)), RNG.normal(size=4), RNG.uniform(1, 2, (3, 1))
+    for value in ((), (2.5,)):
+        expected = x + (value or (1,))[0] * f(y, z)
+        t, (u, w) = tg.tensor(x), (tg.tensor(v) for v in (y, z))
+        close(getattr(tg, name)(t, u, w, *value), expected)
+        close(getattr(t, name)(u, w, *value), expected)
+        assert getattr(t, name + "_")(u, w, *value) is t
+        close(t, expected)
+    out = tg.zeros((3, 4), dtype=tg.float64)
+    assert getattr(tg, name)(tg.tensor(x), u, w, value=2, out=out) is out
+    check_slope(lambda v: getattr(tg, name)(tg.tensor(x), u, v), z)
+    leaf = tg.tensor(x, requires_grad=True)
+    with pytest.raises(RuntimeError):
+        getattr(leaf, name + "_")(u, w)
+    y = leaf * 1
+    getattr(y, name + "_")(u, w).sum().backward()
+    np.testing.assert_array_equal(leaf.grad.numpy(), np.ones((3, 4)))
+
+
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
 def test_gcd_lcm(dtype):
     low = 0 if dtype == "uint8" else -40
