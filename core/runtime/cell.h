@@ -70,6 +70,7 @@ double region_cost(const Cell* cell);        // of the evicted values around it
 void drop_all();                             // what is resident now stays
 void bury();                                 // deals with storages whose last reference is gone
 Ref<Storage> restore(std::shared_ptr<Cell> cell);  // makes an evicted or ghost cell resident; MemoryError
+void count_runs(const Device* device, uint64_t runs, double seconds);
 void before_write(Storage* storage);         // resident; its content is about to change
 Tensors run_again(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs, Device* device, uint64_t wanted);
 
