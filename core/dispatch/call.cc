@@ -358,10 +358,6 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
   }
   const KernelPlan& plan = *entry->kernel;
   const tg_kernel_row& row = plan.row.row->row;
-  if (tracing()) {
-    if (auto* candidates = trace_step(op, in, plan.row.plugin->name + "/" + (row.name ? row.name : op.kernel)))
-      select_kernel({device, op.name.c_str(), op.kernel.c_str(), op.revision, in_desc, out_desc, abi.plan}, candidates);
-  }
 
   // Contiguous where the row asks; no overlap of outputs and inputs but where the row allows it.
   Tensors temporaries;
@@ -385,6 +381,24 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
     if (updates) write_into(t, outs[i]);
     out_desc[i] = &t.impl()->desc;
     copy_back.emplace_back(i, t);
+  }
+  if (device->kernels(op.kernel).bakes_strides && (!temporaries.empty() || !copy_back.empty())) {
+    // The plan was made for the strides of what has been replaced.
+    std::vector<Arg> packed(in.begin(), in.end());
+    Tensors into(outs.begin(), outs.end());
+    for (size_t i = 0, k = 0; i < in.size(); ++i)
+      if (in[i].defined() && in_desc[i] != &in[i].impl()->desc) packed[i] = temporaries[k++];
+    for (auto& [i, t] : copy_back) into[i] = t;
+    Tensors made = call_kernel(op, packed, attrs, into, device, wanted);
+    for (auto& [i, t] : copy_back) {
+      write_into(results[i], t);
+      made[i] = results[i];
+    }
+    return made;
+  }
+  if (tracing()) {
+    if (auto* candidates = trace_step(op, in, plan.row.plugin->name + "/" + (row.name ? row.name : op.kernel)))
+      select_kernel({device, op.name.c_str(), op.kernel.c_str(), op.revision, in_desc, out_desc, abi.plan}, candidates);
   }
   if (!device->host) {
     Stream* stream = current_stream(device);

@@ -6,8 +6,6 @@
 
 namespace tg {
 
-Why* set_trace(Why* trace);
-
 Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> attrs, Device* device) {
   Why out;
   out.op = op.name;

@@ -2,6 +2,7 @@
 // What the files of linear algebra share: checks of matrices, reports of kernels that failed on a matrix, short names.
 #pragma once
 #include <tengen/linalg_error.h>
+#include <tengen/whole.h>
 
 #include "common.h"
 
@@ -64,24 +65,38 @@ inline Tensor take_rows(const Tensor& x, const Tensor& index) {
 }
 inline Tensor inverse_permutation(const Tensor& p) { return op<"argsort">({p}, {-1}); }
 
+// What kernels said about each matrix; within vmap, about those of all indices. Reading it waits for the device.
+struct Info {
+  explicit Info(const Tensor& info) : shape(in_memory(info).shape()), values(size_t(numel(shape))) {
+    if (!values.empty()) in_memory(info).to_host(values.data());
+  }
+  Ints shape;
+  std::vector<int32_t> values;
+};
+
 // Raises LinAlgError for the first matrix of the batch on which a kernel failed (info > 0): `what(info)` says how.
-// Reading info waits for the device.
 template <class What>
-void check_info(const std::string& op, const Tensor& info, What&& what) {
-  if (info.numel() == 0) return;
-  std::vector<int32_t> values(size_t(info.numel()));
-  info.to_host(values.data());
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (values[i] == 0) continue;
+void check_info(const std::string& op, const Tensor& of, What&& what) {
+  const Info info(of);
+  for (size_t i = 0; i < info.values.size(); ++i) {
+    if (info.values[i] == 0) continue;
     Ints at;
     int64_t rest = int64_t(i);
-    for (int64_t axis = info.rank() - 1; axis >= 0; --axis) {
-      at.insert(0, rest % info.size(axis));
-      rest /= info.size(axis);
+    for (size_t axis = info.shape.size(); axis-- > 0;) {
+      at.insert(0, rest % info.shape[axis]);
+      rest /= info.shape[axis];
     }
-    throw LinalgError(detail::concat("[", op, "] ", what(values[i]),
-                                     info.rank() ? " (matrix " + str(at) + " of the batch)" : ""));
+    throw LinalgError(detail::concat("[", op, "] ", what(info.values[i]),
+                                     at.empty() ? "" : " (matrix " + str(at) + " of the batch)"));
   }
+}
+
+// Input i of a batched call, its hidden axis in front of `axes` batch axes and `own` of the matrix (or vector).
+inline Tensor lined_up(const Batch& b, size_t i, int64_t axes, int64_t own) {
+  const Tensor t = b.whole(i);
+  Ints shape = t.shape();
+  while (int64_t(shape.size()) < 1 + axes + own) shape.insert(1, 1);
+  return reshape(t, shape);
 }
 
 inline std::string singular(int32_t info) {

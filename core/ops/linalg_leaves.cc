@@ -173,6 +173,7 @@ TG_OPS(linalg_leaves) {
       })
       .grad(cholesky_gradient)
       .saves(0, 1)
+      .batch_axes({})
       .bounds(4, "n, for L L^T relative to the trace of A");
 
   TG_OP(leaf_lu)
@@ -194,6 +195,7 @@ TG_OPS(linalg_leaves) {
       })
       .grad(lu_gradient)
       .saves(0, 0b1001)
+      .batch_axes({})
       .bounds(8, "n times the growth of pivoting, for L U relative to |L| |U|");
 
   TG_OP(leaf_qr)
@@ -214,6 +216,7 @@ TG_OPS(linalg_leaves) {
       })
       .grad(qr_gradient)
       .saves(1, 3)
+      .batch_axes({})
       .bounds(8, "m n, for Q R and Q^T Q relative to the norm of A");
 
   TG_OP(leaf_svd)
@@ -241,6 +244,7 @@ TG_OPS(linalg_leaves) {
       })
       .grad(svd_gradient)
       .saves(0, 7)
+      .batch_axes({})
       .bounds(16, "m n, relative to the norm of A");
 
   TG_OP(leaf_eigh)
@@ -259,6 +263,7 @@ TG_OPS(linalg_leaves) {
       })
       .grad(eigh_gradient)
       .saves(0, 3)
+      .batch_axes({})
       .bounds(16, "n, relative to the norm of A");
 
   TG_OP(leaf_triangular_solve)
@@ -280,6 +285,7 @@ TG_OPS(linalg_leaves) {
       })
       .grad(triangular_gradient)
       .saves(1, 1)
+      .batch_axes({})
       .bounds(1, "n, relative to |A^-1| |A| |X|");
 }
 

@@ -98,7 +98,7 @@ Tensor exponential(const Tensor& a) {
     norm = op<"max">({op<"sum">({op<"abs">({x})}, {Ints{-2}, false})}, {Ints{-1}, false});
     const Tensor s = op<"ceil">({op<"log2">({op<"maximum">({norm, 0.5})})});
     scale = op<"add">({op<"where">({op<"isfinite">({s}), s, 0.0}), 1.0});
-    const Tensor top = op<"max">({scale}, {Ints{}, false});
+    const Tensor top = op<"max">({in_memory(scale)}, {Ints{}, false});
     most = int64_t(top.item());
   }
   const Tensor x = mul(a, each(op<"exp2">({neg(scale)})));
@@ -229,6 +229,15 @@ TG_OPS(linalg_solve) {
           return take_rows(y, inverse_permutation(order));
         })};
       })
+      .batch([](const Batch& b) {  // its pivots are read
+        const bool vector = b.rank(2) == 1;
+        const int64_t axes = std::max(b.rank(0) - 2, vector ? 0 : b.rank(2) - 2);
+        const Tensor right = vector ? column(lined_up(b, 2, axes, 1)) : lined_up(b, 2, axes, 2);
+        const Arg in[] = {lined_up(b, 0, axes, 2), lined_up(b, 1, axes, 1), right};
+        Tensors out = b.call(b.op, in, b.attrs);
+        if (vector) out[0] = op<"squeeze">({out[0]}, {Ints{-1}});
+        return out;
+      })
       .function_only()
       .example(
           ">>> f = tg.lu_factor(tg.tensor([[0., 1.], [2., 4.]]))\n"
@@ -304,8 +313,7 @@ TG_OPS(linalg_solve) {
       .grad([](const Backward& b) {
         const Tensor& a = b.input(0);
         const Tensors r = ops<"inv_ex">({a});
-        std::vector<int32_t> info(size_t(r[1].numel()));
-        r[1].to_host(info.data());
+        const auto info = Info(r[1]).values;
         const bool any_singular = std::any_of(info.begin(), info.end(), [](int32_t i) { return i != 0; });
         return Tensors{any_singular ? mul(each(b.grad()), cofactors(a))
                                     : mul(each(mul(b.grad(), b.output())), mT(r[0]))};

@@ -206,6 +206,7 @@ TG_OPS(loss_ctc) {
       .grad([](const Backward& b) {
         return Tensors{op<"ctc_scan_backward">({b.grad(), b.output(), b.arg(0), b.arg(1)}), Tensor()};
       })
+      .jvp_by_grad()
       .saves(3, 1)
       .bounds(32, "T steps of ctc_step");
 

@@ -120,6 +120,7 @@ TG_OPS(lstm) {
       .infer(infer_lstm)
       .decompose(lstm)
       .grad(lstm_gradient)
+      .jvp_by_grad()
       .saves(30, 7)
       .bounds(64, kBound)
       .example(

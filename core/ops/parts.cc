@@ -134,6 +134,7 @@ TG_OPS(parts) {
         strides[axis] *= step;
         return Tensors{x.alias(shape, strides, x.impl()->desc.byte_offset)};
       })
+      .batch_axes({"axis"})
       .grad([](const Backward& b) {
         const Ints& shape = b.input_shape(0);
         const int64_t axis = normalize_axis("sliding_window", b.attr(0).integer(), int64_t(shape.size()));

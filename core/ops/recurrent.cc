@@ -136,6 +136,7 @@ TG_OPS(recurrent) {
       .infer(infer_gru)
       .decompose(gru)
       .grad(gru_gradient)
+      .jvp_by_grad()
       .saves(7, 3)
       .bounds(64, kBound)
       .example(
@@ -176,6 +177,7 @@ TG_OPS(recurrent) {
       })
       .decompose(rnn)
       .grad(rnn_gradient)
+      .jvp_by_grad()
       .saves(6, 1)
       .bounds(64, kBound)
       .example(

@@ -228,6 +228,7 @@ TG_OPS(scatter) {
         return Tensors{op<"mul">({share, of_x}), Tensor(),
                        grown(op<"mul">({gather(share, index, axis), of_u}), b.input_shape(2))};
       })
+      .jvp_by_grad()
       .batch(batch_scatter)
       .bounds(0, "exact")
       .example(

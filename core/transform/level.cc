@@ -5,6 +5,8 @@
 #include "dispatch/call.h"
 #include "transform/transform.h"
 
+#include <tengen/whole.h>
+
 namespace tg {
 namespace {
 
@@ -153,6 +155,12 @@ Tensor wrap_batched(uint64_t level, const Tensor& inner) {
 Tensor unwrap(uint64_t level, const Tensor& t) {
   const Layer* l = layer_of(t);
   return l && l->level == level ? l->inner : t;
+}
+
+Tensor in_memory(const Tensor& t) {
+  Tensor x = t;
+  while (const Layer* l = layer_of(x)) x = Tensor(l->inner);
+  return x;
 }
 
 Tensor shallow(const Tensor& t) {

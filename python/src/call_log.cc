@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// _CallLog: which of some ops were called meanwhile, for tg.summary.
+// _CallLog: which of some ops were called meanwhile, for tg.summary. _CallTrace: who ran them, for the page of coverage.
 #include <tengen/call_log.h>
+#include <tengen/runtime.h>
 
 #include "py.h"
 
@@ -15,6 +16,10 @@ namespace pb = pybind11;
 struct PyCallLog {
   std::vector<const Op*> ops;
   std::unique_ptr<CallLog> log;
+};
+
+struct PyCallTrace {
+  Why trace, *outer = nullptr;
 };
 
 pb::list shapes_of(const std::vector<Ints>& shapes) {
@@ -57,6 +62,23 @@ void add_call_log(PyObject* module) {
             return out;
           },
           "(name, input shapes, output shapes) of every call since the last take.");
+  pb::class_<PyCallTrace>(m, "_CallTrace", "Notes who runs the calls of this thread while it is entered.")
+      .def(pb::init<>())
+      .def("__enter__",
+           [](PyCallTrace& self) -> PyCallTrace& {
+             self.trace = {};
+             self.outer = set_trace(&self.trace);
+             return self;
+           })
+      .def("__exit__", [](PyCallTrace& self, const pb::args&) { set_trace(self.outer); })
+      .def(
+          "steps",
+          [](const PyCallTrace& self) {
+            pb::list out;
+            for (const WhyStep& s : self.trace.steps) out.append(pb::make_tuple(s.op, s.dtypes, s.how));
+            return out;
+          },
+          "(op, dtypes of its inputs, \"plugin/kernel\" or \"decomposition\") of every sort of call, in the order of the first ones.");
 }
 
 }  // namespace tg::py

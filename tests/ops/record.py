@@ -55,5 +55,6 @@ class Record:
     bad: tuple = ()
     covered_by: str = ""  # an internal op that other records run: which ones
     check: Callable[..., None] | None = None  # instead of an oracle: check(tg, device)
-    # Checks of test_transforms.py that do not hold: {"vmap": ("never" | "not-yet", reason)}; keys: jvp, vmap, decomposition, out, large
+    # Checks of test_transforms_of_ops.py that do not hold: {"vmap": ("never" | "not-yet", reason)}; keys: jvp, vmap, decomposition, out, in_place, large;
+    # "second" is for the page of coverage
     skip: dict[str, tuple[str, str]] = field(default_factory=dict)
