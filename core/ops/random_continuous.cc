@@ -100,7 +100,12 @@ TG_OPS(random_continuous) {
   });
   from_uniform(TG_OP(gumbel_of), "-log(-log(1 - u)), u = 0 counting as half a step.",
                [](Expr u) { return -exact::log(exact::exponential(max(u, u.wide() ? 0x1p-49 : 0x1p-25))); });
-  from_uniform(TG_OP(exact_exp), "exp(x), the same bits on every plugin.", exact::exp);
+  random_step(TG_OP(exact_exp), "exp(x), the same bits on every plugin.", {"x"},
+              [](MapBuilder& b, Values in, AttrSpan) -> MapResult {
+                return exact::exp({&b, in[0]}).v;
+              })
+      .grad([](const Backward& b) { return Tensors{op<"mul">({b.grad(), b.output()})}; })
+      .saves(0, 1);
   from_uniform(TG_OP(exact_log), "log(x), the same bits on every plugin.", exact::log);
   from_uniform(TG_OP(normal_quantile), "The normal distribution's quantile.", normal_quantile)
       .bounds(16, "AS 241's 1e-7 relative");

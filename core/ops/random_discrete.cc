@@ -1,63 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random numbers whose distribution is a tensor of parameters: gamma, beta, Dirichlet, Poisson, binomial, multinomial.
-// Rejection takes a bounded number of rounds with a fixed number of words each; what no round accepted (less than one
-// in 10^8) gets a central value. All steps are exactly rounded (exact_math.h), sums have a fixed order: a seed gives
-// the same bits on every plugin.
+// Random numbers whose distribution is a tensor of parameters: Poisson, binomial, multinomial; random_gamma.cc has
+// gamma, beta and Dirichlet. Rejection takes a bounded number of rounds with a fixed number of words each; what no
+// round accepted (less than one in 10^8) gets a central value. All steps are exactly rounded (exact_math.h), sums have
+// a fixed order: a seed gives the same bits on every plugin.
 #include "exact_math.h"
 #include "random_words.h"
 
 namespace tg {
 namespace {
 
-// Rejected per round: gamma at most 0.049; PTRS 0.25 and BTRS 0.3 at their smallest means.
-constexpr int kGammaRounds = 8, kCountRounds = 16;
+// Rejected per round at their smallest means: PTRS 0.25 and BTRS 0.3.
+constexpr int kCountRounds = 16;
 
-Specs floats(const Inference& c) {
-  check_type(is_floating(c.input(0).dtype), c.name(), "floats", c.input(0).dtype);
-  return one(c.input(0));
-}
-
-Specs two_floats(const Inference& c) {
-  const DType t = promote(c.input(0).dtype, c.input(1).dtype);
-  check_type(is_floating(t), c.name(), "floats", t);
-  return one({t, broadcast(c.name(), c.input(0).shape, c.input(1).shape)});
-}
-
-// One round of G. Marsaglia and W. W. Tsang, A simple method for generating gamma variables (2000), which accepts more
-// than 95 %: `value` above 0 was accepted before. The uniform number that decides is 1 - w. Shapes below 1 take 1 more.
-MapResult gamma_round(MapBuilder& b, Values in, AttrSpan) {
-  const Expr value{&b, in[0]}, alpha{&b, in[1]}, u{&b, in[2]}, v{&b, in[3]}, w{&b, in[4]};
-  const Expr d = where(alpha < 1.0, alpha + 1.0, alpha) - 1.0 / 3;
-  const Expr z = sqrt(2.0 * exact::exponential(u)) * exact::turn(v).cos;
-  const Expr root = 1.0 + z / (3.0 * sqrt(d)), cube = root * root * root, z2 = z * z;
-  const Expr slow = 0.5 * z2 + d * ((1.0 - cube) + exact::log(cube)) + exact::exponential(w);
-  const Expr accepted = (0.0 < cube) & ((0.0331 * z2 * z2 < w) | (0.0 < slow));
-  return where((0.0 < value) | (!accepted), value, d * cube).v;
-}
-
-// The logarithm of gamma numbers, so that small shapes do not underflow: below 1, log(1 - u) / alpha more.
-Tensor log_gamma_numbers(const Tensor& alpha) {
-  const DType t = alpha.dtype();
-  Device* device = alpha.device();
-  Tensor value = zeros(alpha.shape(), t, device);
-  for (int i = 0; i < kGammaRounds; ++i) {
-    const Tensor u = uniform01(with_lead(3, alpha.shape()), t, device);
-    value = op<"gamma_round">(
-        {value, alpha, op<"select">({u}, {0, 0}), op<"select">({u}, {0, 1}), op<"select">({u}, {0, 2})});
-  }
-  return op<"gamma_log">({value, alpha, uniform01(alpha.shape(), t, device)});
-}
-
-// The sum along the last axis by halves, in one order everywhere; it stays with size 1.
-Tensor ordered_sum(Tensor x) {
-  const int64_t last = x.rank() - 1;
-  while (x.size(last) > 1) {
-    const int64_t n = x.size(last), half = n / 2;
-    const Tensor pairs = op<"add">({slice(x, last, 0, half), slice(x, last, half, 2 * half)});
-    x = n % 2 ? op<"concat">({pairs, slice(x, last, n - 1, n)}, {last}) : pairs;
-  }
-  return x;
-}
 // The running sum along the last axis by doubling, in one order everywhere.
 Tensor ordered_cumsum(Tensor x) {
   const int64_t last = x.rank() - 1, n = x.size(last);
@@ -128,12 +82,6 @@ MapResult binomial_last(MapBuilder& b, Values in, AttrSpan) {
   return where(wrong, NAN, where(share <= 0.5, k, n - k)).v;
 }
 
-OpBuilder internal(OpBuilder o, const char* doc, std::initializer_list<const char*> inputs, MapFn f) {
-  o.internal().family("random").doc(doc);
-  for (const char* name : inputs) o.input(name, "f32 or f64");
-  return o.map(Promotion::none, std::move(f)).no_grad().bounds(16, "exact_math.h's few ulp");
-}
-
 // What f gives for uniform numbers of f64 in k parts.
 template <class F>
 Tensor with_uniform(int k, const Ints& shape, Device* device, F f) {
@@ -144,79 +92,15 @@ Tensor with_uniform(int k, const Ints& shape, Device* device, F f) {
 }  // namespace
 
 TG_OPS(random_discrete) {
-  internal(TG_OP(gamma_round), "A round of Marsaglia and Tsang's method.", {"value", "alpha", "u", "v", "w"},
-           gamma_round);
-  internal(TG_OP(gamma_log), "The logarithm of the accepted value, of shapes below 1 with its factor.",
-           {"value", "alpha", "u"}, [](MapBuilder& b, Values in, AttrSpan) -> MapResult {
-             const Expr value{&b, in[0]}, alpha{&b, in[1]}, u{&b, in[2]};
-             const Expr centre = where(alpha < 1.0, alpha + 1.0, alpha) - 1.0 / 3;
-             const Expr y = exact::log(where(0.0 < value, value, centre));
-             const Expr small = where(alpha < 1.0, y - exact::exponential(u) / alpha, y);
-             return where(alpha <= 0.0, NAN, small).v;
-           });
-  internal(TG_OP(poisson_round), "A round of PTRS.", {"value", "rate", "u", "v"}, poisson_round);
-  internal(TG_OP(poisson_last), "The accepted value; of small rates the inverse of the distribution.",
-           {"value", "rate", "u"}, poisson_last);
-  internal(TG_OP(binomial_round), "A round of BTRS.", {"value", "count", "p", "u", "v"}, binomial_round);
-  internal(TG_OP(binomial_last), "The accepted value; of small means the inverse of the distribution.",
-           {"value", "count", "p", "u"}, binomial_last);
-
-  TG_OP(standard_gamma)
-      .family("random")
-      .doc("A number of the gamma distribution of each shape parameter and rate 1; NaN for a shape not above 0.")
-      .input("alpha", "floats above 0")
-      .output("y", "alpha's shape and dtype")
-      .no_grad()
-      .infer(floats)
-      .decompose([](const Call& c) {
-        infer_now(c);
-        const DType t = c.input(0).dtype();
-        return Tensors{op<"exact_exp">({log_gamma_numbers(c.input(0).cast(acc_dtype(t)))}).cast(t)};
-      })
-      .bounds(16, "the bits are fixed")
-      .example(">>> bool((tg.standard_gamma(tg.tensor([0.5, 3.])) > 0).all())\nTrue");
-
-  TG_OP(beta)
-      .family("random")
-      .doc("A number of the beta distribution of each pair of parameters, in [0, 1]; NaN for one not above 0.")
-      .input("a", "floats above 0")
-      .input("b", "floats above 0; broadcasts with a")
-      .output("y", "the broadcast shape, the promoted dtype")
-      .no_grad()
-      .infer(two_floats)
-      .decompose([](const Call& c) {
-        const TensorSpec y = infer_now(c)[0];
-        const Ints shape = concrete(y.shape);
-        const DType t = acc_dtype(y.dtype);
-        const Tensor a = log_gamma_numbers(expand(c.input(0).cast(t), shape)),
-                     b = log_gamma_numbers(expand(c.input(1).cast(t), shape));
-        const Tensor odds = op<"exact_exp">({op<"sub">({b, a})});
-        return Tensors{op<"div">({1.0, op<"add">({odds, 1.0})}).cast(y.dtype)};
-      })
-      .bounds(16, "the bits are fixed")
-      .example(">>> tg.beta(tg.tensor([2., 3.]), tg.tensor([1.])).shape\n(2,)");
-
-  TG_OP(dirichlet)
-      .family("random")
-      .doc("Shares of the last axis, with sum 1, of the Dirichlet distribution; NaN for a parameter not above 0.")
-      .input("alpha", "floats above 0 of at least one axis")
-      .output("y", "alpha's shape and dtype")
-      .no_grad()
-      .infer([](const Inference& c) {
-        c.check(!c.input(0).shape.empty(), "expected parameters of at least one axis, got shape ()");
-        return floats(c);
-      })
-      .decompose([](const Call& c) {
-        infer_now(c);
-        const DType t = c.input(0).dtype();
-        if (c.input(0).numel() == 0) return Tensors{op<"copy">({c.input(0)})};
-        const Tensor y = log_gamma_numbers(c.input(0).cast(acc_dtype(t)));
-        const Tensor top = op<"floor_reduce">({y}, {TG_REDUCE_MAX, Ints{y.rank() - 1}});
-        const Tensor parts = op<"exact_exp">({op<"sub">({y, top})});
-        return Tensors{op<"div">({parts, ordered_sum(parts)}).cast(t)};
-      })
-      .bounds(16, "the bits are fixed")
-      .example(">>> round(tg.dirichlet(tg.tensor([1., 2., 3.])).sum().item(), 5)\n1.0");
+  random_step(TG_OP(poisson_round), "A round of PTRS.", {"value", "rate", "u", "v"}, poisson_round).no_grad();
+  random_step(TG_OP(poisson_last), "The accepted value; of small rates the inverse of the distribution.",
+              {"value", "rate", "u"}, poisson_last)
+      .no_grad();
+  random_step(TG_OP(binomial_round), "A round of BTRS.", {"value", "count", "p", "u", "v"}, binomial_round)
+      .no_grad();
+  random_step(TG_OP(binomial_last), "The accepted value; of small means the inverse of the distribution.",
+              {"value", "count", "p", "u"}, binomial_last)
+      .no_grad();
 
   TG_OP(poisson)
       .family("random")
@@ -226,7 +110,7 @@ TG_OPS(random_discrete) {
       .input("rate", "floats of 0 or more")
       .output("y", "rate's shape and dtype")
       .no_grad()
-      .infer(floats)
+      .infer(random_like)
       .decompose([](const Call& c) {
         infer_now(c);
         const Tensor rate = c.input(0).cast(DType::f64);
@@ -250,7 +134,7 @@ TG_OPS(random_discrete) {
       .input("p", "floats in [0, 1]; broadcasts with count")
       .output("y", "the broadcast shape, the promoted dtype")
       .no_grad()
-      .infer(two_floats)
+      .infer(random_like_both)
       .decompose([](const Call& c) {
         const TensorSpec y = infer_now(c)[0];
         const Ints shape = concrete(y.shape);

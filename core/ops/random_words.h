@@ -28,6 +28,23 @@ inline Tensor uniform01(const Ints& shape, DType t, Device* device) {
   return op<"add">({high, op<"mul">({low, std::ldexp(1.0, -24)})});
 }
 
+// Where numbers come from tensors of parameters: floats, and the result is as the first.
+inline Specs random_like(const Inference& c) {
+  check_type(is_floating(c.input(0).dtype), c.name(), "floats", c.input(0).dtype);
+  return one(c.input(0));
+}
+inline Specs random_like_both(const Inference& c) {
+  const DType t = promote(c.input(0).dtype, c.input(1).dtype);
+  check_type(is_floating(t), c.name(), "floats", t);
+  return one({t, broadcast(c.name(), c.input(0).shape, c.input(1).shape)});
+}
+// A map op between uniform numbers and a distribution's.
+inline OpBuilder random_step(OpBuilder o, const char* doc, std::initializer_list<const char*> inputs, MapFn f) {
+  o.internal().family("random").doc(doc);
+  for (const char* name : inputs) o.input(name, "f32 or f64");
+  return o.map(Promotion::none, std::move(f)).bounds(16, "exact_math.h's few ulp");
+}
+
 // Ops that make numbers of a shape: attributes shape, ..., dtype.
 inline Specs random_shape(const Inference& c, size_t shape, DType t) {
   const Ints& sizes = c.attr(shape).ints();

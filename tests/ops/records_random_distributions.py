@@ -278,9 +278,11 @@ def _edges(tg, device):
 
 RECORDS["normal_pair"] = Record(check=_pair)
 RECORDS["normal_quantile"] = Record(check=_quantile)
-for _name in ("gamma_round", "gamma_log"):
+for _name in ("gamma_round", "gamma_log", "gamma_slope", "log_standard_gamma", "exact_logistic"):
     RECORDS[_name] = Record(covered_by="standard_gamma beta dirichlet")
 for _name in ("poisson", "binomial"):
     RECORDS[f"{_name}_round"] = RECORDS[f"{_name}_last"] = Record(covered_by=_name)
+for _name in ("standard_gamma", "beta", "dirichlet"):
+    RECORDS[_name].skip["second"] = ("not-yet", "a second derivative of incomplete gamma functions in their shape")
 _log = RECORDS["exact_log"].check
 RECORDS["exact_log"].check = lambda tg, device: (_log(tg, device), _edges(tg, device))
