@@ -78,7 +78,7 @@ def collect(plugin: str) -> dict:
 
     def positions(name: str) -> tuple:
         """Of the inputs with gradients; where the record does not say (its check tests them) all that flow."""
-        if RECORDS[name].grad is not None or RECORDS[name].oracle or not TABLE[name]["differentiable"]:
+        if RECORDS[name].grad is not None or not TABLE[name]["differentiable"]:
             return RECORDS[name].grad or ()
         return tuple(range(len(TABLE[name]["inputs"])))
 

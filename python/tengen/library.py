@@ -13,16 +13,17 @@
 >>> tg.ops.docs.scaled(tg.tensor([1.0])).tolist()
 [2.0]
 
-C++ comes in as a function of an extension module that such an op calls. Custom ops have no kernels in plugins yet, and C++ code
-adds no ops to the core's table, whose symbols are not exported.
+load() adds ops that are written in C++ (docs/design/009-custom-ops-cpp.md). Custom ops have no kernels in plugins yet.
 """
 from __future__ import annotations
 
 import functools
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from . import _core
 from ._core import Tensor
 from ._tree import spread
 
-__all__ = ["CustomOp", "TensorSpec", "custom_op", "opcheck", "ops"]
+__all__ = ["CustomOp", "TensorSpec", "custom_op", "include_path", "load", "opcheck", "ops"]
 
 
 class TensorSpec:
@@ -235,6 +236,45 @@ def custom_op(name: str, function: Callable | None = None) -> Any:
     if function is None:
         return lambda f: CustomOp(name, f)
     return CustomOp(name, function)
+
+
+def load(path: str | os.PathLike) -> dict[str, CustomOp]:
+    """Adds the ops of a shared library that was built with tengen/custom_ops.hpp; its code is trusted like any that is imported.
+
+    Parameters
+    ----------
+    path : str or path
+        the library
+
+    Returns
+    -------
+    dict
+        name -> CustomOp; tg.ops.namespace.op calls them, too
+
+    Raises
+    ------
+    OSError
+        for a file that cannot be loaded
+    RuntimeError
+        for one that is no library of custom ops, or of another version of custom_ops.h
+    ValueError
+        for an op whose name is taken
+    """
+    from . import _custom_library
+
+    return _custom_library.load(path)
+
+
+def include_path() -> str:
+    """The directory to compile libraries of custom ops with: -I of tengen/custom_ops.hpp.
+
+    Examples
+    --------
+    >>> import os
+    >>> os.path.exists(os.path.join(tg.library.include_path(), "tengen/custom_ops.hpp"))
+    True
+    """
+    return str(Path(_core.__file__).parent / "include")
 
 
 class _Namespace:
