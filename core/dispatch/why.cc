@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Explanations: who would run a call and why; which plugin covers which op.
+#include <tengen/call_log.h>
+
 #include <algorithm>
 
 #include "dispatch/call.h"

@@ -43,4 +43,9 @@ inline CallLog* call_log_for(const Op& op) {
   return log && log->wants(op) ? log : nullptr;
 }
 
+// Every kernel call and decomposition of this thread becomes a step of it (runtime.h: Why); NULL: no longer. Returns the
+// one before.
+struct Why;
+Why* set_trace(Why* trace);
+
 }  // namespace tg

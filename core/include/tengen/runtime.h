@@ -104,8 +104,6 @@ class Op;
 class Attr;
 struct TensorSpec;
 Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> attrs, Device* device);
-// Every kernel call and decomposition of this thread becomes a step of it; NULL: no longer. Returns the one before.
-Why* set_trace(Why* trace);
 // What a plugin's manifest should hear about a row of this op: "" when calls ask for such rows, else a sentence (a misspelt
 // name, or an op that has no rows of its own).
 std::string kernel_name_problem(std::string_view op);
