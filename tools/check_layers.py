@@ -12,7 +12,7 @@ SOURCES = {".h", ".hpp", ".cc", ".c", ".cpp"}
 
 # Folder -> prefixes of quoted or angled project includes that it may use.
 ALLOWED = {
-    "kernel_api": ["tengen/kernel_api"],
+    "kernel_api": ["tengen/kernel_api", "tengen/custom_ops"],
     "registry": ["tengen/kernel_api", "tengen/registry.h", "internal.h"],
     "plugins": ["tengen/kernel_api", "tengen/ext/"],
     "core/base": ["tengen/"],
