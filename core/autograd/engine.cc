@@ -167,6 +167,9 @@ void collect(std::span<const Tensor> outputs, std::span<const Tensor> grad_outpu
     if (!g.defined()) {
       if (t.numel() != 1)
         raise(ErrorKind::runtime, "[backward] expected a scalar output, or a gradient for it; got shape ", str(t.shape()));
+      if (is_complex(t.dtype()))
+        raise(ErrorKind::runtime, "[backward] expected a real scalar output, or a gradient for it; got ", long_name_of(t.dtype()),
+              "; take its real part or abs");
       GradMode off(false);
       g = op<"full">({}, {t.shape(), 1.0, t.dtype()}, t.device());
     }

@@ -11,7 +11,8 @@ namespace {
 thread_local bool t_enabled = true;
 std::atomic<uint64_t> g_sequence{0};
 
-bool recordable(DType t) { return is_floating(t); }
+Tensor conjugate(const Tensor& t) { return t.defined() && is_complex(t.dtype()) ? op<"conj">({t}) : t; }
+bool recordable(DType t) { return is_inexact(t); }
 
 // Anomaly mode.
 std::atomic<bool> g_anomaly_on{false};
@@ -201,7 +202,13 @@ class OpNode final : public Node, private Backward::SavedValues {
     uint64_t needs = 0;
     for (size_t i = 0; i < edges.size() && i < 64; ++i) needs |= uint64_t(bool(edges[i].node)) << i;
     stale_.clear();
-    Tensors result = op_.grad(Backward{op_, grads, attrs_, needs, *this});
+    // A rule is written as for reals: sums of gradients times derivatives. The gradient that we carry is that with respect to
+    // the conjugate (d/d re + i d/d im), which wants conjugate derivatives: conj(conj(g) f') = g conj(f').
+    Tensors turned(op_.own_conj ? 0 : grads.size());
+    for (size_t i = 0; i < turned.size(); ++i) turned[i] = conjugate(grads[i]);
+    Tensors result = op_.grad(Backward{op_, op_.own_conj ? grads : turned, attrs_, needs, *this});
+    if (!op_.own_conj)
+      for (Tensor& g : result) g = conjugate(g);
     if (!stale_.empty()) raise(ErrorKind::runtime, stale_);
     for (Output& o : outputs_) {
       o.shown = Tensor();  // it refers to this node
@@ -217,6 +224,7 @@ class OpNode final : public Node, private Backward::SavedValues {
       }
       if (!result[i].defined()) continue;
       if (result[i].shape() != inputs_[i].shape) result[i] = sum_to(result[i], inputs_[i].shape);
+      // the real part, where a real operand met complex ones
       if (result[i].dtype() != inputs_[i].dtype) result[i] = result[i].cast(inputs_[i].dtype);
     }
     return result;
@@ -477,6 +485,8 @@ void assign_view(const Tensor& x, const Tensor& view, const Arg& value) {
   {
     GradMode off(false);
     if (value.kind == Arg::scalar) {
+      if (value.s.kind == Scalar::complex && !is_complex(x.dtype()))
+        raise(ErrorKind::type, "[assignment] expected a real number for a tensor of ", long_name_of(x.dtype()), ", got a complex one");
       check_fits("assignment", value.s, x.dtype());
       v = scalar_tensor(value.s, x.dtype(), x.device());
     } else {
@@ -535,7 +545,7 @@ void Tensor::set_grad(Tensor g) {
 
 Tensor& Tensor::set_requires_grad(bool on) {
   if (on && !recordable(dtype()))
-    raise(ErrorKind::type, "[requires_grad] expected a floating tensor, got ", name_of(dtype()));
+    raise(ErrorKind::type, "[requires_grad] expected a floating or complex tensor, got ", name_of(dtype()));
   if (impl_->transformed && on && !impl_->requires_grad)
     raise(ErrorKind::runtime, "[requires_grad] expected a tensor outside of vmap, jvp and grad; inside, use tg.func.grad or tg.func.vjp");
   if (!is_leaf()) {

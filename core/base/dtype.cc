@@ -31,6 +31,10 @@ constexpr std::array<Row, kDTypeCount> kRows = {{
     {"u16", "uint16", {TG_CODE_UINT, 16, 1}, DKind::unsigned_int, 0},
     {"u8", "uint8", {TG_CODE_UINT, 8, 1}, DKind::unsigned_int, 0},
     {"bool", "bool", {TG_CODE_BOOL, 8, 1}, DKind::boolean, 0},
+    {"c64", "complex64", {TG_CODE_COMPLEX, 64, 1}, DKind::complex, 0x1p-23},
+    {"c128", "complex128", {TG_CODE_COMPLEX, 128, 1}, DKind::complex, 0x1p-52},
+    {"f8e4m3", "float8_e4m3fn", {TG_CODE_FLOAT8_E4M3FN, 8, 1}, DKind::small_float, 0x1p-3},
+    {"f8e5m2", "float8_e5m2", {TG_CODE_FLOAT8_E5M2, 8, 1}, DKind::small_float, 0x1p-2},
 }};
 const Row& row(DType t) { return kRows[size_t(t)]; }
 
@@ -60,6 +64,12 @@ bool dtype_from_abi(tg_dtype t, DType* out) {
 DType promote(DType a, DType b) {
   if (a == b) return a;
   const DKind ka = kind_of(a), kb = kind_of(b);
+  if (ka == DKind::small_float || kb == DKind::small_float)
+    raise(ErrorKind::type, "expected dtypes that promote, got ", long_name_of(a), " and ", long_name_of(b), "; cast the 8-bit float first");
+  if (ka == DKind::complex || kb == DKind::complex) {  // of the wider real dtype; integers and bools widen nothing
+    const bool wide = real_dtype(a) == DType::f64 || real_dtype(b) == DType::f64;
+    return wide ? DType::c128 : DType::c64;
+  }
   const int sa = size_of(a), sb = size_of(b);
   if (ka == DKind::floating && kb == DKind::floating) {
     if (sa == sb) return DType::f32;  // f16 with bf16
@@ -81,11 +91,13 @@ DType promote(DType a, DType b) {
 }
 
 DType default_dtype(Scalar::Kind k) {
-  return k == Scalar::floating ? DType::f32 : k == Scalar::integer ? DType::i64 : DType::boolean;
+  return k == Scalar::complex ? DType::c64 : k == Scalar::floating ? DType::f32 : k == Scalar::integer ? DType::i64 : DType::boolean;
 }
 
 DType promote(DType a, Scalar::Kind b) {
   const DKind k = kind_of(a);
+  if (k == DKind::small_float || k == DKind::complex) return a;
+  if (b == Scalar::complex) return complex_dtype(a);
   if (b == Scalar::floating && k != DKind::floating) return DType::f32;
   if (b == Scalar::integer && k == DKind::boolean) return DType::i64;
   return a;
@@ -100,11 +112,30 @@ uint64_t to_bits(T v) {
 }
 template <class T>
 T convert(const Scalar& s) {
-  if (s.kind != Scalar::floating) return T(s.i);
+  if (s.kind < Scalar::floating) return T(s.i);
   if (std::isnan(s.f)) return T(0);
   if (s.f >= 9223372036854775808.0) return sizeof(T) == 8 && T(-1) > T(0) ? T(uint64_t(s.f)) : T(INT64_MAX);
   if (s.f <= -9223372036854775808.0) return T(INT64_MIN);
   return T(int64_t(s.f));
+}
+
+// OCP 8-bit Floating Point Specification (OFP8) 1.0: nearest, ties to even; `top` is the largest finite code, what lies
+// beyond becomes `over` (inf, or NaN where there is no inf).
+uint64_t small_float_bits(double x, int mantissa, int bias, int top, int over) {
+  const uint64_t sign = std::signbit(x) ? 0x80 : 0;
+  if (std::isnan(x)) return sign | 0x7f;
+  if (std::isinf(x)) return sign | uint64_t(over);
+  if (x == 0) return sign;
+  const int e = std::max(std::ilogb(x), 1 - bias);
+  const double code = std::nearbyint(std::ldexp(std::fabs(x), mantissa - e)) + std::ldexp(double(e + bias - 1), mantissa);
+  return sign | (code > top ? uint64_t(over) : uint64_t(code));
+}
+double small_float_value(uint64_t bits, int mantissa, int bias, int top) {
+  const int code = int(bits & 0x7f), e = code >> mantissa, m = code & ((1 << mantissa) - 1);
+  const double v = code <= top                   ? std::ldexp(double(e ? m + (1 << mantissa) : m), std::max(e, 1) - bias - mantissa)
+                   : mantissa == 2 && m == 0 ? double(INFINITY)
+                                             : double(NAN);
+  return bits & 0x80 ? -v : v;
 }
 }  // namespace
 
@@ -163,12 +194,19 @@ uint64_t Scalar::bits(DType t) const {
     case DType::u32: return to_bits(convert<uint32_t>(*this));
     case DType::u16: return to_bits(convert<uint16_t>(*this));
     case DType::u8: return to_bits(convert<uint8_t>(*this));
-    case DType::boolean: return kind == floating ? f != 0 : i != 0;
+    case DType::boolean: return kind == complex ? f != 0 || im != 0 : kind == floating ? f != 0 : i != 0;
+    case DType::f8e4m3: return small_float_bits(as_double(), 3, 7, 0x7e, 0x7f);
+    case DType::f8e5m2: return small_float_bits(as_double(), 2, 15, 0x7b, 0x7c);
+    case DType::c64:
+    case DType::c128: break;
   }
+  ensure(false, "the bits of one part of ", name_of(t), " were asked for");
   return 0;
 }
 
 Scalar Scalar::from_bits(uint64_t bits, DType t) {
+  if (t == DType::f8e4m3) return Scalar(small_float_value(bits, 3, 7, 0x7e));
+  if (t == DType::f8e5m2) return Scalar(small_float_value(bits, 2, 15, 0x7b));
   using namespace plugin;
   return visit(abi_dtype(t), [&](auto tag) -> Scalar {
     using T = typename decltype(tag)::type;
@@ -178,6 +216,27 @@ Scalar Scalar::from_bits(uint64_t bits, DType t) {
     else if constexpr (std::is_same_v<T, uint64_t>) return unsigned_integer(v);
     else return Scalar(int64_t(v));
   });
+}
+
+void Scalar::store(DType t, void* at) const {
+  const DType r = real_dtype(t);
+  const size_t width = size_t(size_of(r));
+  const uint64_t re = bits(r);
+  std::memcpy(at, &re, width);
+  if (r == t) return;
+  const uint64_t low = Scalar(im).bits(r);
+  std::memcpy(static_cast<char*>(at) + width, &low, width);
+}
+
+Scalar Scalar::load(DType t, const void* at) {
+  const DType r = real_dtype(t);
+  const size_t width = size_t(size_of(r));
+  uint64_t word = 0;
+  std::memcpy(&word, at, width);
+  const Scalar re = from_bits(word, r);
+  if (r == t) return re;
+  std::memcpy(&word, static_cast<const char*>(at) + width, width);
+  return of_complex(re.f, from_bits(word, r).f);
 }
 
 }  // namespace tg

@@ -94,9 +94,10 @@ Device* common_device(const Op& op, std::span<const Arg> inputs, Device* device)
 
 Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device) {
   GradMode off(false);
-  if (s.range != Scalar::word) {  // more than an attribute holds
-    const uint64_t bits = s.bits(dtype);
-    return Tensor::from_host(&bits, Ints{}, dtype, device);
+  if (is_composed(dtype) || s.range != Scalar::word) {  // more than an attribute holds
+    char bytes[16];
+    s.store(dtype, bytes);
+    return Tensor::from_host(bytes, Ints{}, dtype, device);
   }
   return op<"full">({}, {Ints{}, s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i), dtype}, device);
 }
@@ -330,6 +331,12 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
     }
   }
   if (!entry || !entry->kernel) {
+    const auto composed = [](const Tensor& t) { return t.defined() && is_composed(t.dtype()); };
+    const bool composes = std::any_of(in.begin(), in.end(), composed) || std::any_of(results.begin(), results.end(), composed);
+    if (composes && !empty_input && !op.decompose) {
+      call_composed(op, in, attrs, results, device);
+      return results;
+    }
     if (op.decompose) {
       if (tracing()) trace_step(op, in, "decomposition");
       if (use.on()) use.leave(), results.clear();  // its parts pin their own, and allocate

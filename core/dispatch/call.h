@@ -12,6 +12,11 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
 // The same for one result in host memory where all operands are contiguous and of one shape, and the plan is at hand;
 // false where any of this fails (nothing is done then).
 bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result);
+// What kernels see of a tensor in map programs: two real views of a complex one, bytes of an 8-bit float, else itself.
+Tensors composing(const Tensor& t);
+// A primitive on tensors of composed dtype, done by primitives on reals and bytes. TypeError where it makes no sense.
+void call_composed(const Op& op, std::span<const Tensor> in, std::span<const Attr> attrs, std::span<const Tensor> outs,
+                   Device* device);
 // Everything else, with all attributes given. Not recorded.
 Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                     Device* device, uint64_t wanted);

@@ -32,7 +32,9 @@ uint64_t front_key(const Op& op, const Device* device, size_t rank, std::span<co
 }
 
 uint64_t immediate_bits(const MapBuilder::Immediate& imm, std::span<const Arg> inputs) {
-  return imm.slot < 0 ? imm.bits : inputs[imm.slot].s.bits(imm.dtype);
+  if (imm.slot < 0) return imm.bits;
+  const Scalar& s = inputs[imm.slot].s;
+  return imm.imag ? Scalar(s.kind == Scalar::complex ? s.im : 0.0).bits(imm.dtype) : s.bits(imm.dtype);
 }
 
 // The first scalar operand that its place in the program cannot hold, or NULL.
@@ -77,13 +79,13 @@ MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::sp
   for (size_t i = first; i < inputs.size(); ++i)
     if (inputs[i].kind == Arg::scalar) common = common ? promote(*common, inputs[i].s.kind) : default_dtype(inputs[i].s.kind);
   DType t = common.value_or(DType::f32);
-  if (op.promotion == Promotion::common_float && !is_floating(t)) t = DType::f32;
+  if (op.promotion == Promotion::common_float && !is_inexact(t) && !is_small_float(t)) t = DType::f32;
   if (op.promotion == Promotion::common_wide && (t == DType::f16 || t == DType::bf16)) t = DType::f32;
 
   std::vector<DType> dtypes;
   for (const Arg& a : inputs)
     if (a.kind == Arg::tensor) dtypes.push_back(a.t.dtype());
-  MapBuilder b(dtypes);
+  MapBuilder b(dtypes, op.name.c_str());
   std::vector<MapBuilder::Value> values;
   size_t k = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -97,7 +99,7 @@ MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::sp
   MapResult result = op.map(b, values, attrs);
   ensure(result.values.size() == op.outputs.size(), "op ", op.name, ": its program has ", result.values.size(), " results");
   for (auto& v : result.values)  // an output is the result of an instruction
-    if (v.id < int32_t(dtypes.size())) v = b.emit(TG_MAP_COPY, v);
+    if (is_complex(v.dtype) || v.id < b.n_inputs()) v = b.emit(TG_MAP_COPY, v);
   return b.finish(result.values);
 }
 
@@ -194,7 +196,7 @@ bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
   const MapPlan& plan = *f.entry->map;
   const MapBuilder::Program& program = plan.program;
   const size_t n_imm = program.immediates.size();
-  if (plan.stages.size() != 1 || program.outputs.size() != 1 || plan.stages[0].kernel->row.row->row.packed || n_imm > 16) return false;
+  if (plan.stages.size() != 1 || program.composed || program.outputs.size() != 1 || plan.stages[0].kernel->row.row->row.packed || n_imm > 16) return false;
   DType narrow;
   if (misfit(program, inputs, &narrow)) [[unlikely]] return false;
   *result = Tensor::empty(lead->shape, program.output_dtypes[0], device);
@@ -211,6 +213,13 @@ bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
   held->run({in, out, &run, uint32_t(n_in), 1, 1, (uint64_t(1) << n_in) - 1, 1});
   return true;
 }
+
+namespace {
+Tensors run_map(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, std::span<const Arg> scalars,
+                std::span<const Tensor> outs, const Ints& shape, const Tensor& lead, bool uniform, remat::Use& use);
+Tensors run_composed(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, std::span<const Tensor> outs,
+                     const Ints& shape, Device* device, remat::Use& use);
+}  // namespace
 
 Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs, Device* device) {
   const size_t n = inputs.size();
@@ -285,7 +294,55 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
   }
 
   remat::Use use(inputs, outs);
+  Tensors results = program.composed ? run_composed(op, plan, inputs, outs, shape, device, use)
+                                     : run_map(op, plan, inputs, inputs, outs, shape, *lead, uniform, use);
+  if (use.on() && outs.empty()) [[unlikely]] use.record(op, inputs, attrs, results, device, ~uint64_t(0));
+  return results;
+}
 
+namespace {
+
+// Complex operands become two strided real ones each, 8-bit floats bytes; so do the results.
+Tensors run_composed(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, std::span<const Tensor> outs,
+                     const Ints& shape, Device* device, remat::Use& use) {
+  std::vector<Arg> parts;
+  for (const Arg& a : inputs)
+    if (a.kind == Arg::tensor)
+      for (Tensor& t : composing(a.t)) parts.emplace_back(std::move(t));
+  const size_t n = plan.program.results.size();
+  Tensors results(n), copy_back(n), part_outs;
+  for (size_t i = 0; i < n; ++i) {
+    const DType t = plan.program.results[i];
+    bool replace = true;
+    if (i < outs.size() && outs[i].defined()) {
+      check(outs[i].shape() == shape, "[", op.name, "] expected an output of shape ", str(shape), ", got ", str(outs[i].shape()));
+      check(kind_of(t) <= kind_of(outs[i].dtype()), "[", op.name, "] expected a result that fits the dtype ", name_of(outs[i].dtype()),
+            " of the tensor it is written into, got ", name_of(t));
+      replace = outs[i].dtype() != t;
+      for (const Arg& a : inputs)  // a program reads both parts of an element after it may have written one
+        replace = replace || (a.kind == Arg::tensor && shares_memory(a.t, outs[i]));
+      if (replace) copy_back[i] = outs[i];
+    }
+    results[i] = replace ? Tensor::empty(shape, t, device) : outs[i];
+    for (Tensor& part : composing(results[i])) part_outs.push_back(std::move(part));
+  }
+  if (numel(shape)) run_map(op, plan, parts, inputs, part_outs, shape, parts[0].t, false, use);
+  for (size_t i = 0; i < n; ++i)
+    if (copy_back[i].defined()) {
+      GradMode off(false);
+      write_into(copy_back[i], results[i].cast(copy_back[i].dtype()));
+      results[i] = copy_back[i];
+    }
+  return results;
+}
+
+// `scalars`: the call's own operands, whose numbers the program's immediates stand for.
+Tensors run_map(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, std::span<const Arg> scalars,
+                std::span<const Tensor> outs, const Ints& shape, const Tensor& first, bool uniform, remat::Use& use) {
+  const Tensor* lead = &first;
+  Device* device = first.device();
+  const size_t n = inputs.size();
+  const MapBuilder::Program& program = plan.program;
   // Outputs.
   const size_t n_out = program.outputs.size();
   Tensors results(n_out);
@@ -369,7 +426,7 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
     bits_heap.resize(n_imm);
     bits = bits_heap.data();
   }
-  for (size_t i = 0; i < n_imm; ++i) bits[i] = immediate_bits(program.immediates[i], inputs);
+  for (size_t i = 0; i < n_imm; ++i) bits[i] = immediate_bits(program.immediates[i], scalars);
   if (!device->host) {
     Stream* stream = current_stream(device);
     for (const Arg& a : inputs)
@@ -393,8 +450,8 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
       write_into(copy_back[i], results[i].cast(copy_back[i].dtype()));
       results[i] = copy_back[i];
     }
-  if (use.on() && outs.empty()) [[unlikely]] use.record(op, inputs, attrs, results, device, ~uint64_t(0));
   return results;
 }
 
+}  // namespace
 }  // namespace tg

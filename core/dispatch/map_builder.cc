@@ -7,21 +7,56 @@
 
 namespace tg {
 
-MapBuilder::MapBuilder(std::span<const DType> inputs) : inputs_(inputs.begin(), inputs.end()) {}
+MapBuilder::MapBuilder(std::span<const DType> inputs, const char* op) : op_(op) {
+  const auto add = [&](DType t) {
+    inputs_.push_back(t);
+    return Value{int32_t(inputs_.size() - 1), t};
+  };
+  for (DType t : inputs) {
+    if (is_complex(t)) {
+      const Value re = add(real_dtype(t));
+      operands_in_.push_back(pair(re, add(real_dtype(t))));
+    } else if (is_small_float(t)) {
+      operands_in_.push_back({add(DType::u8).id, t});
+    } else {
+      operands_in_.push_back(add(t));
+    }
+  }
+}
 
-MapBuilder::Value MapBuilder::immediate(Scalar s, DType dtype) { return immediate_bits(s.bits(dtype), dtype); }
+MapBuilder::Value MapBuilder::pair(Value re, Value im) {
+  ensure(re.dtype == im.dtype && is_floating(re.dtype), "a pair of ", name_of(re.dtype), " and ", name_of(im.dtype));
+  pairs_.emplace_back(re, im);
+  return {int32_t(pairs_.size() - 1), complex_dtype(re.dtype)};
+}
+MapBuilder::Value MapBuilder::imag(Value a) {
+  return is_complex(a.dtype) ? pairs_[size_t(a.id)].second : immediate(Scalar(0.0), a.dtype);
+}
+
+MapBuilder::Value MapBuilder::immediate(Scalar s, DType dtype) {
+  if (!is_complex(dtype)) return immediate_bits(s.bits(dtype), dtype);
+  const Value re = immediate_bits(s.bits(real_dtype(dtype)), real_dtype(dtype));
+  return pair(re, immediate_bits(Scalar(s.im).bits(real_dtype(dtype)), real_dtype(dtype)));
+}
 
 MapBuilder::Value MapBuilder::immediate_bits(uint64_t bits, DType dtype) {
   for (size_t i = 0; i < immediates_.size(); ++i)
     if (immediates_[i].slot < 0 && immediates_[i].dtype == dtype && immediates_[i].bits == bits) return {~int32_t(i), dtype};
-  immediates_.push_back({dtype, -1, bits});
+  immediates_.push_back({dtype, -1, false, bits});
   return {~int32_t(immediates_.size() - 1), dtype};
 }
 
 MapBuilder::Value MapBuilder::run_immediate(DType dtype, int32_t slot) {
+  if (!is_complex(dtype)) return run_immediate_part(dtype, slot, false);
+  const Value re = run_immediate_part(real_dtype(dtype), slot, false);
+  return pair(re, run_immediate_part(real_dtype(dtype), slot, true));
+}
+
+MapBuilder::Value MapBuilder::run_immediate_part(DType dtype, int32_t slot, bool imag) {
   for (size_t i = 0; i < immediates_.size(); ++i)
-    if (immediates_[i].slot == slot && immediates_[i].dtype == dtype) return {~int32_t(i), dtype};
-  immediates_.push_back({dtype, slot, 0});
+    if (immediates_[i].slot == slot && immediates_[i].imag == imag && immediates_[i].dtype == dtype)
+      return {~int32_t(i), dtype};
+  immediates_.push_back({dtype, slot, imag, 0});
   return {~int32_t(immediates_.size() - 1), dtype};
 }
 
@@ -44,19 +79,25 @@ namespace {
 bool is_comparison(int opcode) { return opcode >= TG_MAP_EQ && opcode <= TG_MAP_LE; }
 }  // namespace
 
-MapBuilder::Value MapBuilder::emit(int opcode, Value a) { return push(opcode, a.dtype, a.dtype, a.dtype, {a}); }
+MapBuilder::Value MapBuilder::emit(int opcode, Value a) {
+  if (is_composed(a.dtype)) return emit_composed(*this, opcode, a);
+  return push(opcode, a.dtype, a.dtype, a.dtype, {a});
+}
 MapBuilder::Value MapBuilder::emit(int opcode, Value a, Value b) {
+  if (is_composed(a.dtype) || is_composed(b.dtype)) return emit_composed(*this, opcode, a, b);
   ensure(opcode == TG_MAP_SHL || opcode == TG_MAP_SHR || a.dtype == b.dtype, "map opcode ", opcode, " of ", name_of(a.dtype),
          " and ", name_of(b.dtype));
   return push(opcode, a.dtype, a.dtype, is_comparison(opcode) ? DType::boolean : a.dtype, {a, b});
 }
 MapBuilder::Value MapBuilder::emit(int opcode, Value a, Value b, Value c) {
+  if (is_composed(b.dtype) || is_composed(c.dtype)) return emit_composed(*this, opcode, a, b, c);
   ensure(b.dtype == c.dtype && (opcode == TG_MAP_WHERE ? a.dtype == DType::boolean : a.dtype == b.dtype), "map opcode ",
          opcode, " of ", name_of(a.dtype), ", ", name_of(b.dtype), ", ", name_of(c.dtype));
   return push(opcode, b.dtype, b.dtype, b.dtype, {a, b, c});
 }
 MapBuilder::Value MapBuilder::cast(Value a, DType to) {
   if (a.dtype == to) return a;
+  if (is_composed(a.dtype) || is_composed(to)) return cast_composed(*this, a, to);
   return push(TG_MAP_CAST, to, a.dtype, to, {a});
 }
 
@@ -69,10 +110,17 @@ MapBuilder::Program MapBuilder::finish(std::span<const Value> outputs) const {
   for (size_t i = 0; i < insts_.size(); ++i)
     for (size_t k = 0; k < insts_[i].n_operands; ++k)
       p.insts[i].operand[k] = uint16_t(operands_[i][k] >= 0 ? operands_[i][k] : base + ~operands_[i][k]);
-  for (Value v : outputs) {
-    p.output_dtypes.push_back(v.dtype);
+  const auto add = [&](Value v) {
+    p.output_dtypes.push_back(is_small_float(v.dtype) ? DType::u8 : v.dtype);
     ensure(v.id >= int32_t(inputs_.size()), "a map program's output is not the result of an instruction");
     p.outputs.push_back(v.id - int32_t(inputs_.size()));
+  };
+  for (Value v : operands_in_) p.composed = p.composed || is_composed(v.dtype);
+  for (Value v : outputs) {
+    p.composed = p.composed || is_composed(v.dtype);
+    p.results.push_back(v.dtype);
+    add(real(v));
+    if (is_complex(v.dtype)) add(pairs_[size_t(v.id)].second);
   }
   return p;
 }
@@ -163,7 +211,7 @@ MapBuilder::Program expand_program(const MapBuilder::Program& p, const std::func
   auto value = [&](size_t id) -> V {
     if (id < n_in + n) return values[id];
     const auto& imm = p.immediates[id - n_in - n];
-    if (imm.slot >= 0) return b.run_immediate(imm.dtype, imm.slot);
+    if (imm.slot >= 0) return b.run_immediate_part(imm.dtype, imm.slot, imm.imag);
     return b.immediate_bits(imm.bits, imm.dtype);
   };
   for (const tg_map_inst& inst : p.insts) {
@@ -182,7 +230,10 @@ MapBuilder::Program expand_program(const MapBuilder::Program& p, const std::func
   }
   std::vector<V> outs;
   for (int64_t j : p.outputs) outs.push_back(value(n_in + size_t(j)));
-  return b.finish(outs);
+  MapBuilder::Program made = b.finish(outs);
+  made.results = p.results;
+  made.composed = p.composed;
+  return made;
 }
 
 // ---- splitting -----------------------------------------------------------------------------------------------------------

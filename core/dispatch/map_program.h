@@ -5,6 +5,12 @@
 
 namespace tg {
 
+// Instructions on complex values, written in reals; TypeError where they make no sense. (complex_builder.cc)
+MapBuilder::Value emit_composed(MapBuilder& b, int opcode, MapBuilder::Value a);
+MapBuilder::Value emit_composed(MapBuilder& b, int opcode, MapBuilder::Value x, MapBuilder::Value y);
+MapBuilder::Value emit_composed(MapBuilder& b, int opcode, MapBuilder::Value c, MapBuilder::Value x, MapBuilder::Value y);
+MapBuilder::Value cast_composed(MapBuilder& b, MapBuilder::Value a, DType to);
+
 bool is_optional_opcode(int opcode);
 // The program with every optional opcode that `keep` refuses written out in mandatory ones.
 MapBuilder::Program expand_program(const MapBuilder::Program& p, const std::function<bool(const tg_map_inst&)>& keep);

@@ -17,7 +17,10 @@ Tensors pow_gradient(const Backward& b) {
   const Arg &x = b.arg(0), &y = b.arg(1);
   Tensors out(2);
   if (b.need(0)) {
-    if (y.kind == Arg::scalar) {
+    if (y.kind == Arg::scalar && y.s.kind == Scalar::complex) {
+      const Scalar less = Scalar::of_complex(y.s.f - 1, y.s.im);
+      out[0] = op<"mul">({b.grad(), op<"mul">({op<"pow">({x, less}), y})});
+    } else if (y.kind == Arg::scalar) {
       const double p = y.s.as_double();
       out[0] = p == 0   ? zeros_like(b.grad())
                : p == 1 ? b.grad()
@@ -29,7 +32,10 @@ Tensors pow_gradient(const Backward& b) {
     }
   }
   if (b.need(1)) {
-    if (x.kind == Arg::scalar) {
+    if (is_complex(b.output().dtype())) {
+      const Tensor zero = op<"eq">({x, 0.0}), safe = select(zero, 1.0, x);
+      out[1] = op<"mul">({b.grad(), select(zero, 0.0, op<"mul">({b.output(), op<"log">({safe.cast(b.output().dtype())})}))});
+    } else if (x.kind == Arg::scalar) {
       const double v = x.s.as_double();
       const Tensor slope = op<"mul">({b.output(), std::log(v)});
       out[1] = op<"mul">({b.grad(), v == 0 ? select(op<"ge">({y, 0.0}), 0.0, slope) : slope});
@@ -53,6 +59,7 @@ Tensors extremum_gradient(const Backward& b) {
 MapResult floor_divide(MapBuilder& b, Values in, AttrSpan) {
   const Value x = in[0], y = in[1];
   numeric("floor_divide", x, "numbers");
+  check_type(!is_complex(x.dtype), "floor_divide", "real numbers", x.dtype);
   if (!is_floating(x.dtype)) return b.emit(TG_MAP_DIV, x, y);
   // The truncated quotient is found exactly from C's remainder, then lowered by one where the signs differ.
   const auto c = [&](double v) { return b.immediate(v, x.dtype); };

@@ -35,7 +35,7 @@ Ints kernel_of(const Shape& w) {
   return k;
 }
 void check_floats(const Inference& c, size_t other) {
-  check_type(is_floating(c.input(0).dtype), c.name(), "floats", c.input(0).dtype);
+  check_type(is_inexact(c.input(0).dtype), c.name(), "floats", c.input(0).dtype);
   check_type(c.input(other).dtype == c.input(0).dtype, c.name(),
              (std::string("operands of one dtype, ") + long_name_of(c.input(0).dtype)).c_str(), c.input(other).dtype);
 }

@@ -36,7 +36,7 @@ TG_OPS(linear) {
                 str(w), ", got x ", str(x));
         c.check(!c.has(2) || c.input(2).shape == Shape{w[0]}, "expected b of shape (", w[0], ",), got ",
                 str(c.has(2) ? c.input(2).shape : Shape{}));
-        check_type(is_floating(c.input(0).dtype), c.name(), "floats", c.input(0).dtype);
+        check_type(is_inexact(c.input(0).dtype), c.name(), "floats", c.input(0).dtype);
         check_type(c.input(1).dtype == c.input(0).dtype, c.name(),
                    (std::string("a weight of x's dtype ") + long_name_of(c.input(0).dtype)).c_str(), c.input(1).dtype);
         if (c.has(2))

@@ -62,6 +62,8 @@ void test(OpBuilder o, const char* doc, bool integers, Value (*f)(MapBuilder&, V
       .map(Promotion::none,
            [integers, f](MapBuilder& b, Values in, AttrSpan) {
              if (is_floating(in[0].dtype)) return f(b, in[0]);
+             if (is_complex(in[0].dtype))  // finite: both parts; the others: either
+               return b.emit(integers ? TG_MAP_AND : TG_MAP_OR, f(b, b.real(in[0])), f(b, b.imag(in[0])));
              return b.emit(integers ? TG_MAP_EQ : TG_MAP_NE, in[0], in[0]);
            })
       .no_grad()

@@ -26,7 +26,7 @@ void unary(OpBuilder o, const char* doc, int opcode, Promotion p, bool saved_inp
       .example(example);
 }
 
-// Rounding functions and sign: constant between jumps.
+// Rounding functions: constant between jumps.
 void stepwise(OpBuilder o, const char* name, const char* doc, int opcode, const char* example) {
   o.family("elementwise")
       .doc(doc)
@@ -34,7 +34,7 @@ void stepwise(OpBuilder o, const char* name, const char* doc, int opcode, const 
       .map(Promotion::common,
            [opcode, name](MapBuilder& b, Values in, AttrSpan) {
              check_type(in[0].dtype != DType::boolean, name, "numbers", in[0].dtype);
-             return opcode != TG_MAP_SIGN && !is_floating(in[0].dtype) ? in[0] : b.emit(opcode, in[0]);
+             return !is_inexact(in[0].dtype) ? in[0] : b.emit(opcode, in[0]);
            })
       .grad([](const Backward& b) { return Tensors{zeros_like(b.grad())}; })
       .saves(0, 0)
@@ -172,13 +172,14 @@ TG_OPS(math) {
       .example(">>> tg.neg(tg.tensor([1., -2.])).tolist()\n[-1.0, 2.0]");
   TG_OP(abs)
       .family("elementwise")
-      .doc("|x|; its gradient at 0 is 0.")
+      .doc("|x|, of complex numbers their modulus; its gradient at 0 is 0.")
       .input("x", "any tensor")
       .map(Promotion::common,
            [](MapBuilder& b, Values in, AttrSpan) {
              return in[0].dtype == DType::boolean ? in[0] : b.emit(TG_MAP_ABS, in[0]);
            })
       .grad([](const Backward& b) { return Tensors{mul(b.grad(), op<"sign">({b.arg(0)}))}; })
+      .own_conj()
       .saves(1, 0)
       .bounds(0, "exact")
       .example(">>> tg.abs(tg.tensor([1., -2.])).tolist()\n[1.0, 2.0]");
@@ -195,8 +196,27 @@ TG_OPS(math) {
       .bounds(0.5, "one rounding")
       .example(">>> tg.square(tg.tensor([3.])).tolist()\n[9.0]");
 
-  stepwise(TG_OP(sign), "sign", "1, -1 or 0; NaN stays.", TG_MAP_SIGN,
-           ">>> tg.sign(tg.tensor([2., -2., 0.])).tolist()\n[1.0, -1.0, 0.0]");
+  TG_OP(sign)
+      .family("elementwise")
+      .doc("1, -1 or 0; NaN stays. Of complex numbers: x / |x|, and 0 at 0.")
+      .input("x", "a tensor of numbers")
+      .map(Promotion::common,
+           [](MapBuilder& b, Values in, AttrSpan) {
+             check_type(in[0].dtype != DType::boolean, "sign", "numbers", in[0].dtype);
+             return b.emit(TG_MAP_SIGN, in[0]);
+           })
+      .grad([](const Backward& b) {
+        if (!is_complex(b.input_dtype(0))) return Tensors{zeros_like(b.grad())};
+        // of g only what turns: (g - s Re(conj(s) g)) / |x|
+        const Tensor &x = b.input(0), s = op<"sign">({x}), zero = op<"eq">({x, 0.0});
+        const Tensor along = mul(s, op<"real">({mul(op<"conj">({s}), b.grad())}));
+        const Tensor size = op<"where">({zero, 1.0, op<"abs">({x})});
+        return Tensors{op<"where">({zero, 0.0, op<"div">({op<"sub">({b.grad(), along}), size})})};
+      })
+      .own_conj()
+      .saves(1, 0)
+      .bounds(0, "exact; of complex numbers 4 roundings")
+      .example(">>> tg.sign(tg.tensor([2., -2., 0.])).tolist()\n[1.0, -1.0, 0.0]");
   stepwise(TG_OP(floor), "floor", "The largest integer not above x.", TG_MAP_FLOOR,
            ">>> tg.floor(tg.tensor([1.5, -1.5])).tolist()\n[1.0, -2.0]");
   stepwise(TG_OP(ceil), "ceil", "The smallest integer not below x.", TG_MAP_CEIL,

@@ -6,7 +6,7 @@ namespace tg {
 namespace {
 
 DType promoted(const Inference& c) { return promote(c.input(0).dtype, c.input(1).dtype); }
-DType sum_dtype(DType t) { return is_floating(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64; }
+DType sum_dtype(DType t) { return is_inexact(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64; }
 
 void dot(OpBuilder o, const char* doc, const char* example, bool flattens) {
   o.family("linear algebra")
@@ -26,10 +26,10 @@ void dot(OpBuilder o, const char* doc, const char* example, bool flattens) {
         check_type(promoted(c) != DType::boolean, c.name(), "numbers", promoted(c));
         return one({promoted(c), {}});
       })
-      .decompose([](const Call& c) {
+      .decompose([flattens](const Call& c) {
         infer_now(c);
-        return Tensors{
-            op<"matmul">({reshape(c.input(0), {c.input(0).numel()}), reshape(c.input(1), {c.input(1).numel()})})};
+        const Tensor x = flattens && is_complex(c.input(0).dtype()) ? op<"conj">({c.input(0)}) : c.input(0);
+        return Tensors{op<"matmul">({reshape(x, {x.numel()}), reshape(c.input(1), {c.input(1).numel()})})};
       })
       .bounds(1, "n, relative to the sum of |x y|")
       .example(example);
@@ -65,7 +65,7 @@ Specs infer_covariance(const Inference& c) {
 TG_OPS(products) {
   dot(TG_OP(dot).amp(Amp::promote), "The sum of products of two vectors. Errors: ValueError for other shapes.",
       ">>> tg.dot(tg.tensor([1., 2.]), tg.tensor([3., 4.])).item()\n11.0", false);
-  dot(TG_OP(vdot).amp(Amp::promote), "dot of both operands flattened. Errors: ValueError for different numbers of elements.",
+  dot(TG_OP(vdot).amp(Amp::promote), "dot of both operands flattened, the first one conjugate. Errors: ValueError for different numbers of elements.",
       ">>> tg.vdot(tg.tensor([[1., 2.]]), tg.tensor([[3.], [4.]])).item()\n11.0", true);
 
   TG_OP(inner)

@@ -11,7 +11,7 @@ Ints axes_of(const Backward& b) {
   return normalize_axes(b.op.name.c_str(), b.attr(0).ints(), int64_t(b.input_shape(0).size()));
 }
 
-DType sum_dtype(DType t) { return is_floating(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64; }
+DType sum_dtype(DType t) { return is_inexact(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64; }
 
 // keepdims is the second attribute, or the third of the ops with a correction or an order.
 bool keeps(const Op& op, AttrSpan attrs) { return attrs[op.attrs[1].name == "keepdims" ? 1 : 2].boolean(); }
@@ -24,6 +24,14 @@ Specs reduced(const Inference& c, DType t) {
 // With a dtype given x is cast first.
 constexpr const char* kDType = "the result's, to which x is cast first";
 Specs infer_sum(const Inference& c) { return reduced(c, cast_dtype(c, 2, sum_dtype(c.input(0).dtype))); }
+Specs infer_inexact(const Inference& c) {
+  check_type(is_inexact(c.input(0).dtype), c.name(), "floats (cast integers first)", c.input(0).dtype);
+  return reduced(c, c.input(0).dtype);
+}
+Specs infer_magnitude(const Inference& c) {
+  check_type(is_inexact(c.input(0).dtype), c.name(), "floats (cast integers first)", c.input(0).dtype);
+  return reduced(c, real_dtype(c.input(0).dtype));
+}
 Specs infer_floating(const Inference& c) {
   check_type(is_floating(c.input(0).dtype), c.name(), "floats (cast integers first)", c.input(0).dtype);
   return reduced(c, c.input(0).dtype);
@@ -59,7 +67,7 @@ Tensors decompose_norm(const Call& c) {
   infer_now(c);
   const Ints axes = axes_of(c);
   const DType t = c.input(0).dtype();
-  const Tensor x = c.input(0).cast(acc_dtype(t));
+  const Tensor x = is_complex(t) ? op<"abs">({c.input(0)}) : c.input(0).cast(acc_dtype(t));
   const double p = c.attr(1).floating();
   Tensor y;
   if (std::isinf(p)) {
@@ -73,7 +81,7 @@ Tensors decompose_norm(const Call& c) {
   } else {
     y = op<"pow">({floor_sum(op<"pow">({op<"abs">({x}), p}), axes), 1 / p});
   }
-  return {finish(c, y, axes).cast(t)};
+  return {finish(c, y, axes).cast(real_dtype(t))};
 }
 
 Tensors norm_gradient(const Backward& b) {
@@ -135,7 +143,7 @@ TG_OPS(reduce) {
       .optional_attr("dtype", AttrKind::dtype, kDType)
       .infer([](const Inference& c) {
         const DType t = cast_dtype(c, 2, c.input(0).dtype);
-        check_type(is_floating(t), c.name(), "floats (cast integers first)", t);
+        check_type(is_inexact(t), c.name(), "floats (cast integers first)", t);
         return reduced(c, t);
       })
       .decompose([](const Call& c) {
@@ -160,14 +168,17 @@ TG_OPS(reduce) {
           "integers.")
       .attr("correction", AttrKind::floating, 1.0, "1: unbiased; 0: of the population")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
-      .infer(infer_floating)
+      .infer(infer_magnitude)
       .decompose([](const Call& c) {
         infer_now(c);
         const Ints axes = axes_of(c);
         const DType t = c.input(0).dtype();
         const Tensor x = c.input(0).cast(acc_dtype(t));
-        const Tensor squares = floor_sum(op<"square">({op<"sub">({x, mean_of(x, axes)})}), axes);
-        return Tensors{finish(c, op<"div">({squares, degrees(x.shape(), axes, c.attr(1).floating())}), axes).cast(t)};
+        const Tensor d = op<"sub">({x, mean_of(x, axes)});
+        const auto square = [](const Tensor& v) { return op<"square">({v}); };
+        const Tensor squared = is_complex(t) ? op<"add">({square(op<"real">({d})), square(op<"imag">({d}))}) : square(d);
+        const Tensor y = op<"div">({floor_sum(squared, axes), degrees(x.shape(), axes, c.attr(1).floating())});
+        return Tensors{finish(c, y, axes).cast(real_dtype(t))};
       })
       .grad([](const Backward& b) {
         const Ints axes = axes_of(b);
@@ -175,6 +186,7 @@ TG_OPS(reduce) {
         const Tensor g = op<"mul">({kept(b, b.grad(), axes), 2 / degrees(x.shape(), axes, b.attr(1).floating())});
         return Tensors{op<"mul">({g, op<"sub">({x, op<"mean">({x}, {axes, true})})})};
       })
+      .own_conj()
       .saves(1, 0)
       .batch_axes({"axis"})
       .bounds(4, "two sums and the squares, relative to the sum of squared differences")
@@ -184,12 +196,12 @@ TG_OPS(reduce) {
       .doc("Standard deviation over axes: the root of var. Errors: TypeError for integers.")
       .attr("correction", AttrKind::floating, 1.0, "1: unbiased; 0: of the population")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
-      .infer(infer_floating)
+      .infer(infer_magnitude)
       .decompose([](const Call& c) {
         infer_now(c);
         const DType t = c.input(0).dtype();
         return Tensors{
-            op<"sqrt">({op<"var">({c.input(0).cast(acc_dtype(t))}, {c.attr(0), c.attr(1), c.attr(2)})}).cast(t)};
+            op<"sqrt">({op<"var">({c.input(0).cast(acc_dtype(t))}, {c.attr(0), c.attr(1), c.attr(2)})}).cast(real_dtype(t))};
       })
       .batch_axes({"axis"})
       .bounds(4, "as var")
@@ -215,9 +227,10 @@ TG_OPS(reduce) {
           "Errors: TypeError for integers.")
       .attr("ord", AttrKind::floating, 2.0, "the order")
       .attr("keepdims", AttrKind::boolean, false, kKeep)
-      .infer(infer_floating)
+      .infer(infer_magnitude)
       .decompose(decompose_norm)
       .grad(norm_gradient)
+      .own_conj()
       .saves(1, 1)
       .batch_axes({"axis"})
       .bounds(20, "elements summed, and pow's 16 ulp")

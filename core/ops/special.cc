@@ -16,12 +16,33 @@ Tensor mul(const Arg& a, const Arg& b) { return op<"mul">({a, b}); }
 Tensor div(const Arg& a, const Arg& b) { return op<"div">({a, b}); }
 Tensor square(const Arg& x) { return op<"mul">({x, x}); }
 
+Expr asinh(Expr x);
+Expr acosh(Expr x);
+Expr atanh(Expr x);
+
+// The inverse hyperbolic functions by the circular ones: asinh(z) = -i asin(iz), atanh(z) = -i atan(iz), and acosh(z) has
+// the parts of acos(z) exchanged, with the sign of Im z.
+Value of_complex(MapBuilder& b, Formula f, Value z) {
+  const Expr re{&b, b.real(z)}, im{&b, b.imag(z)};
+  const auto part = [&](int which, Value v) { return Expr{&b, which ? b.imag(v) : b.real(v)}; };
+  if (f == asinh || f == atanh) {
+    const Value w = b.emit(f == asinh ? TG_MAP_ASIN : TG_MAP_ATAN, b.pair((-im).v, re.v));
+    return b.pair(part(1, w).v, (-part(0, w)).v);
+  }
+  check_type(f == acosh, b.op(), "real numbers", z.dtype);
+  const Value w = b.emit(TG_MAP_ACOS, z);
+  return b.pair(abs(part(1, w)).v, with_sign(part(0, w), im).v);
+}
+
 OpBuilder function(OpBuilder o, const char* doc, Formula f, double bound, const char* why) {
   return o.family("elementwise")
       .doc(doc)
       .input("x", "a tensor of numbers")
       .map(Promotion::common_float,
-           [f](MapBuilder& b, Values in, AttrSpan) { return back(f(computing(b, in[0])), in[0].dtype); })
+           [f](MapBuilder& b, Values in, AttrSpan) {
+             if (is_complex(in[0].dtype)) return of_complex(b, f, in[0]);
+             return back(f(computing(b, in[0])), in[0].dtype);
+           })
       .bounds(bound, why);
 }
 GradFn slope(Gradient g) {
@@ -153,6 +174,7 @@ TG_OPS(special) {
       .example(">>> tg.cbrt(tg.tensor([8., -27.])).tolist()\n[2.0, -3.0]");
   function(TG_OP(asinh).amp(Amp::f32), "The inverse hyperbolic sine.", asinh, 20, "log1p's 16 and four roundings")
       .grad(slope([](const Backward& b) {
+        if (is_complex(b.grad().dtype())) return div(b.grad(), op<"sqrt">({op<"add">({square(b.arg(0)), 1.0})}));
         return div(b.grad(), op<"hypot">({b.arg(0), 1.0}));
       }))
       .saves(1, 0)

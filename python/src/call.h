@@ -122,7 +122,11 @@ inline Tensors run_into(const Op& op, std::span<const Arg> args, std::span<const
 // ---- conversions
 // --------------------------------------------------------------------------------------------------------
 
-bool to_scalar(PyObject* o, Scalar* out);  // bool, int or float; no subclass of a tensor or array
+bool to_scalar(PyObject* o, Scalar* out);  // bool, int, float or complex; no subclass of a tensor or array
+// An attribute: TypeError for a complex number.
+Attr to_number(PyObject* o, const Scalar& s, const char* what);
+// A 0-d tensor. TypeError for a complex number where t is real.
+Tensor filled(const Scalar& s, DType t, Device* device);
 int64_t to_int(PyObject* o, const char* what);
 Ints to_ints(PyObject* o, const char* what);  // an integer, or a sequence of integers
 bool is_array(PyObject* o);                   // a NumPy array or NumPy scalar, or has __array__

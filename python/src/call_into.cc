@@ -15,7 +15,7 @@ void push(AttrList& attrs, PyObject* o) {
   else if (PyUnicode_Check(o))
     attrs.push(std::string(text_of(o)));
   else if (Scalar s; to_scalar(o, &s))
-    s.kind == Scalar::floating ? attrs.push(s.f) : attrs.push(s.i);
+    attrs.push(to_number(o, s, "an attribute"));
   else
     attrs.push(to_ints(o, "an attribute"));
 }

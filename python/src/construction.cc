@@ -117,24 +117,25 @@ PyObject* full(PyObject*, PyObject* const* args, Py_ssize_t n) {
     if (!to_scalar(value.get(), &s)) fail(PyExc_TypeError, "expected a number to fill with, got ", type_name(args[1]));
     const DType t = args[2] == Py_None ? default_dtype(s.kind) : to_dtype(args[2]);
     Device* device = to_device(args[3]);
+    if (s.kind == Scalar::complex && !is_complex(t))
+      fail(PyExc_TypeError, "expected a real number to fill a tensor of ", long_name_of(t), " with, got a complex one");
     check_fits("full", s, t);
     if (is_host(device) && numel(shape) < 4096) {
       for (int64_t d : shape) check(d >= 0, "[full] expected sizes of 0 or more, got shape ", str(shape));
       const Tensor y = Tensor::empty(shape, t, device);
-      const uint64_t bits = s.bits(t);
+      char bits[16];
+      s.store(t, bits);
       const size_t width = size_t(size_of(t));
       char* at = static_cast<char*>(y.storage()->data());
-      for (int64_t i = 0, count = y.numel(); i < count; ++i) std::memcpy(at + size_t(i) * width, &bits, width);
+      for (int64_t i = 0, count = y.numel(); i < count; ++i) std::memcpy(at + size_t(i) * width, bits, width);
       return wrap(Tensor(y));
     }
     Tensor y;
     {
       GilRelease release;
-      if (s.range != Scalar::word) {  // more than an attribute holds
-        const uint64_t bits = s.bits(t);
-        y = op<"copy">({op<"expand">({Tensor::from_host(&bits, Ints{}, t, device)}, {shape})});
-      } else
-        y = op<"full">({}, {shape, s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i), t}, device);
+      y = s.kind == Scalar::complex || s.range != Scalar::word  // more than an attribute holds
+              ? op<"copy">({op<"expand">({filled(s, t, device)}, {shape})})
+              : op<"full">({}, {shape, s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i), t}, device);
     }
     return wrap(std::move(y));
   });

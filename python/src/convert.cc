@@ -3,6 +3,7 @@
 // extension does not depend on a NumPy version).
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "autograd/node.h"
 #include "call.h"
@@ -42,10 +43,24 @@ bool to_scalar(PyObject* o, Scalar* out) {
     *out = beyond ? large_integer(o, beyond) : Scalar(int64_t(v));
   } else if (PyFloat_Check(o)) {  // numpy.float64 among others
     *out = Scalar(PyFloat_AS_DOUBLE(o));
+  } else if (PyComplex_Check(o)) {
+    *out = Scalar::of_complex(PyComplex_RealAsDouble(o), PyComplex_ImagAsDouble(o));
   } else {
     return false;
   }
   return true;
+}
+
+Attr to_number(PyObject* o, const Scalar& s, const char* what) {
+  if (s.kind == Scalar::complex) fail(PyExc_TypeError, "expected a real number for ", what, ", got ", type_name(o));
+  if (s.range != Scalar::word) fail(PyExc_OverflowError, "expected a float, or an integer of 64 bits with its sign, for ", what);
+  return s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i);
+}
+
+Tensor filled(const Scalar& s, DType t, Device* device) {
+  if (s.kind == Scalar::complex && !is_complex(t))
+    fail(PyExc_TypeError, "expected a real number for a tensor of ", long_name_of(t), ", got a complex one");
+  return scalar_tensor(s, t, device);
 }
 
 int64_t to_int(PyObject* o, const char* what) {
@@ -112,17 +127,21 @@ PyObject* shape_tuple(std::span<const int64_t> v) {
 }
 
 PyObject* element(const char* at, DType t) {
+  const Scalar value = Scalar::load(t, at);
   uint64_t bits = 0;
-  std::memcpy(&bits, at, size_t(size_of(t)));
+  std::memcpy(&bits, at, std::min<size_t>(8, size_t(size_of(t))));
   switch (kind_of(t)) {
     case DKind::boolean:
       return PyBool_FromLong(bits & 0xff);
     case DKind::unsigned_int:
       return PyLong_FromUnsignedLongLong(bits);
     case DKind::signed_int:
-      return PyLong_FromLongLong(Scalar::from_bits(bits, t).as_int());
+      return PyLong_FromLongLong(value.as_int());
+    case DKind::small_float:
     case DKind::floating:
-      return PyFloat_FromDouble(Scalar::from_bits(bits, t).as_double());
+      return PyFloat_FromDouble(value.as_double());
+    case DKind::complex:
+      return PyComplex_FromDoubles(value.f, value.im);
   }
   return nullptr;
 }
@@ -157,6 +176,10 @@ class Buffer {
 bool dtype_of_format(const char* format, Py_ssize_t itemsize, DType* out) {
   if (!format) format = "B";
   if (*format == '@' || *format == '=' || *format == '<') ++format;
+  if (format[0] == 'Z' && (format[1] == 'f' || format[1] == 'd')) {
+    *out = format[1] == 'f' ? DType::c64 : DType::c128;
+    return true;
+  }
   if (format[0] == 0 || format[1] != 0) return false;
   const auto pick = [&](DType a1, DType a2, DType a4, DType a8) {
     *out = itemsize == 1 ? a1 : itemsize == 2 ? a2 : itemsize == 4 ? a4 : a8;
@@ -220,14 +243,21 @@ const char* format_of(DType t) {
       return "B";
     case DType::boolean:
       return "?";
+    case DType::c64:
+      return "Zf";
+    case DType::c128:
+      return "Zd";
+    case DType::f8e4m3:
+    case DType::f8e5m2:
+      return "B";
   }
   return "B";
 }
 
-// An array that the buffer protocol can give: ml_dtypes' bfloat16 seen as uint16, foreign byte orders turned.
+// An array that the buffer protocol can give: ml_dtypes' floats seen as unsigned integers, foreign byte orders turned.
 struct Readable {
   Object array;
-  bool bfloat16 = false;
+  std::optional<DType> dtype;  // where the buffer's format does not tell
 };
 Readable readable(PyObject* o, bool copy) {
   static PyObject* const asarray = [] {
@@ -251,13 +281,14 @@ Readable readable(PyObject* o, bool copy) {
   const std::string_view k = text_of(kind.get());
   if (k == "V" || k == "f") {
     const Object name = Object::take(PyObject_GetAttrString(dtype.get(), "name"));
-    if (text_of(name.get()) == "bfloat16") {
-      r.bfloat16 = true;
-      r.array = Object::take(PyObject_CallMethod(r.array.get(), "view", "s", "uint16"));
+    const std::string_view n = text_of(name.get());
+    if (n == "bfloat16" || n == "float8_e4m3fn" || n == "float8_e5m2") {
+      r.dtype = dtype_from_name(n);
+      r.array = Object::take(PyObject_CallMethod(r.array.get(), "view", "s", n == "bfloat16" ? "uint16" : "uint8"));
     } else if (k == "V") {
       fail(PyExc_TypeError, "expected an array of bool, integers or floats, got dtype ", text_of(name.get()));
     }
-  } else if (k == "O" || k == "U" || k == "S" || k == "c" || k == "M" || k == "m") {
+  } else if (k == "O" || k == "U" || k == "S" || k == "M" || k == "m") {
     const Object name = Object::take(PyObject_Str(dtype.get()));
     fail(PyExc_TypeError, "expected an array of bool, integers or floats, got dtype ", text_of(name.get()),
          k == "O" ? " (ragged lists make such an array)" : "");
@@ -283,7 +314,7 @@ Tensor from_array(PyObject* o, Device* device, bool copy, const DType* dtype) {
     DType from;
     if (!dtype_of_format(v.format, v.itemsize, &from))
       fail(PyExc_TypeError, "expected an array of bool, integers or floats, got buffer format \"", v.format, "\"");
-    if (r.bfloat16) from = DType::bf16;
+    if (r.dtype) from = *r.dtype;
     Ints shape, strides;
     bool strided_ok = true;
     for (int i = 0; i < v.ndim; ++i) {
@@ -395,12 +426,13 @@ Tensor to_tensor(PyObject* data, const DType* dtype, Device* device) {
   }
   const DType t = dtype ? *dtype : nested.values.empty() ? DType::f32 : default_dtype(nested.kind);
   const size_t width = size_t(size_of(t));
+  if (nested.kind == Scalar::complex && !is_complex(t))
+    fail(PyExc_TypeError, "expected real numbers for dtype ", long_name_of(t), ", got complex ones");
   std::string packed(nested.values.size() * width, 0);
   char* at = packed.data();
   for (const Scalar& s : nested.values) {
     check_fits("tensor", s, t);
-    const uint64_t bits = s.bits(t);
-    std::memcpy(at, &bits, width);
+    s.store(t, at);
     at += width;
   }
   return Tensor::from_host(packed.data(), nested.shape, t, device);

@@ -27,25 +27,29 @@ PyObject* construct(PyTypeObject*, PyObject* args, PyObject* kwargs) {
 PyObject* get_name(PyObject* self, void*) { return PyUnicode_FromString(long_name_of(self_dtype(self))); }
 PyObject* get_short_name(PyObject* self, void*) { return PyUnicode_FromString(name_of(self_dtype(self))); }
 PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromLong(size_of(self_dtype(self))); }
-PyObject* get_is_floating(PyObject* self, void*) { return PyBool_FromLong(is_floating(self_dtype(self))); }
+PyObject* get_is_floating(PyObject* self, void*) {
+  return PyBool_FromLong(is_floating(self_dtype(self)) || is_small_float(self_dtype(self)));
+}
+PyObject* get_is_complex(PyObject* self, void*) { return PyBool_FromLong(is_complex(self_dtype(self))); }
 PyObject* get_is_signed(PyObject* self, void*) {
   const DKind k = kind_of(self_dtype(self));
-  return PyBool_FromLong(k == DKind::floating || k == DKind::signed_int);
+  return PyBool_FromLong(k != DKind::boolean && k != DKind::unsigned_int);
 }
 PyObject* get_eps(PyObject* self, void*) { return PyFloat_FromDouble(eps_of(self_dtype(self))); }
-// The NumPy dtype; bfloat16's comes from the package ml_dtypes.
+// The NumPy dtype; those of bfloat16 and the 8-bit floats come from the package ml_dtypes.
 PyObject* get_numpy(PyObject* self, void*) {
   return guarded([&]() -> PyObject* {
     const Object numpy = Object::take(PyImport_ImportModule("numpy"));
-    if (self_dtype(self) == DType::bf16) {
+    const DType t = self_dtype(self);
+    if (t == DType::bf16 || is_small_float(t)) {
       Object ml = Object();
       PyObject* module = PyImport_ImportModule("ml_dtypes");
       if (!module) {
         PyErr_Clear();
-        fail(PyExc_TypeError, "NumPy has no bfloat16: install the package ml_dtypes, or convert with .float() first");
+        fail(PyExc_TypeError, "NumPy has no ", long_name_of(t), ": install the package ml_dtypes, or convert with .float() first");
       }
       ml = Object::take(module);
-      const Object scalar = Object::take(PyObject_GetAttrString(ml.get(), "bfloat16"));
+      const Object scalar = Object::take(PyObject_GetAttrString(ml.get(), long_name_of(t)));
       return PyObject_CallMethod(numpy.get(), "dtype", "O", scalar.get());
     }
     return PyObject_CallMethod(numpy.get(), "dtype", "s", long_name_of(self_dtype(self)));
@@ -61,9 +65,10 @@ PyGetSetDef getset[] = {
     {"short_name", get_short_name, nullptr, "Short name, \"f32\".", nullptr},
     {"itemsize", get_itemsize, nullptr, "Bytes of one element.", nullptr},
     {"is_floating_point", get_is_floating, nullptr, "Whether this is a floating-point type.", nullptr},
+    {"is_complex", get_is_complex, nullptr, "Whether this is a complex type.", nullptr},
     {"is_signed", get_is_signed, nullptr, "Whether negative values exist.", nullptr},
     {"eps", get_eps, nullptr, "Distance from 1 to the next number; 0 for integers.", nullptr},
-    {"numpy", get_numpy, nullptr, "The numpy.dtype; bfloat16 needs the package ml_dtypes.", nullptr},
+    {"numpy", get_numpy, nullptr, "The numpy.dtype; bfloat16 and the 8-bit floats need the package ml_dtypes.", nullptr},
     {},
 };
 PyMethodDef methods[] = {
@@ -99,6 +104,7 @@ DType to_dtype(PyObject* o) {
   if (PyUnicode_Check(o)) return dtype_from_name(text_of(o));
   if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) return DType::f32;
   if (o == reinterpret_cast<PyObject*>(&PyLong_Type)) return DType::i64;
+  if (o == reinterpret_cast<PyObject*>(&PyComplex_Type)) return DType::c64;
   if (o == reinterpret_cast<PyObject*>(&PyBool_Type)) return DType::boolean;
   // numpy.dtype objects and numpy scalar types
   const bool numpy_like = PyObject_HasAttrString(o, "itemsize") && !PyLong_Check(o);

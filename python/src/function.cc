@@ -127,11 +127,7 @@ void push_attr(AttrList& attrs, const AttrSpec& spec, PyObject* o) {
       return attrs.push(to_int(o, what));
     case AttrKind::floating: {
       Scalar s;
-      if (to_scalar(o, &s)) {
-        if (s.range != Scalar::word)
-          fail(PyExc_OverflowError, "expected a float, or an integer of 64 bits with its sign, for ", what);
-        return s.kind == Scalar::floating ? attrs.push(s.f) : attrs.push(s.i);
-      }
+      if (to_scalar(o, &s)) return attrs.push(to_number(o, s, what));
       if (PyUnicode_Check(o) || PyList_Check(o) || PyTuple_Check(o))
         fail(PyExc_TypeError, "expected a number for ", what, ", got ", type_name(o));
       const double v = PyFloat_AsDouble(o);
@@ -144,7 +140,7 @@ void push_attr(AttrList& attrs, const AttrSpec& spec, PyObject* o) {
     case AttrKind::ints:
       return attrs.push(to_ints(o, what));
     case AttrKind::floats: {
-      if (Scalar s; to_scalar(o, &s)) return attrs.push(s.as_double());
+      if (Scalar s; to_scalar(o, &s)) return attrs.push(to_number(o, s, what).floating());
       if (is_tensor(o) && impl_of(o)->shape.empty()) return attrs.push(PyFloat_AsDouble(o));
       std::vector<double> v;
       const Object list = Object::take(PyList_Check(o) || PyTuple_Check(o) ? Py_NewRef(o) : PySequence_List(o));

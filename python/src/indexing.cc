@@ -174,10 +174,6 @@ Tensor trimmed(const Tensor& t, size_t rank) {
   return shape.size() == t.shape().size() ? t : op<"reshape">({t}, {shape});
 }
 
-Tensor filled(const Scalar& s, DType t, Device* device) {
-  return op<"full">({}, {Ints{}, s.kind == Scalar::floating ? Attr(s.f) : Attr(s.i), t}, device);
-}
-
 Tensor flip(const Tensor& t, const Ints& axes) { return axes.empty() ? t : op<"flip">({t}, {axes}); }
 
 // One node per part that changes something.

@@ -39,7 +39,6 @@ struct Index {
 Index index_of(const Tensor& x, const Parts& p);
 Tensor flip(const Tensor& t, const Ints& axes);
 Tensor trimmed(const Tensor& t, size_t rank);  // leading axes of size 1 drop where there are more than `rank`, as in NumPy
-Tensor filled(const Scalar& s, DType t, Device* device);
 Tensor recorded_view(Tensor x, const Parts& p);                      // made by ops
 void recorded_write(const Tensor& x, const Parts& p, Tensor value);  // value: the view's shape, not flipped
 

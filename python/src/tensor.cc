@@ -242,7 +242,7 @@ PyObject* item_object(PyObject* self, const char* as) {
   if (t.numel() != 1)
     fail(PyExc_ValueError, "only a tensor of one element converts to ", as, ", got shape ", str(t.shape()),
          std::string_view(as) == "bool" ? "; use .any() or .all()" : "");
-  alignas(8) char bits[8] = {};
+  alignas(16) char bits[16] = {};
   if (is_host(t.device())) {
     t.to_host(bits);
   } else {

@@ -101,11 +101,41 @@ PyObject* get_T(PyObject* self, void*) {
     return wrap(permuted(x, order));
   });
 }
+PyObject* get_real(PyObject* self, void*) {
+  return guarded([&] { return wrap(op<"real">({tensor_of(self)})); });
+}
+PyObject* get_imag(PyObject* self, void*) {
+  return guarded([&] { return wrap(op<"imag">({tensor_of(self)})); });
+}
+template <bool imag>
+int set_part(PyObject* self, PyObject* value, void*) {
+  return guarded_int([&] {
+    if (!value) fail(PyExc_TypeError, "a tensor's parts cannot be deleted");
+    const Object part = Object::take(imag ? get_imag(self, nullptr) : get_real(self, nullptr));
+    require(PyObject_SetItem(part.get(), Py_Ellipsis, value) == 0);
+  });
+}
 PyObject* get_mT(PyObject* self, void*) {
   return guarded([&] {
     const Tensor x = tensor_of(self);
     if (x.rank() < 2) fail(PyExc_ValueError, "mT expected a tensor of at least 2 axes, got shape ", str(x.shape()));
     return wrap(swapped(x, x.rank() - 2, x.rank() - 1));
+  });
+}
+PyObject* get_mH(PyObject* self, void*) {
+  return guarded([&] {
+    const Tensor x = tensor_of(self);
+    if (x.rank() < 2) fail(PyExc_ValueError, "mH expected a tensor of at least 2 axes, got shape ", str(x.shape()));
+    const Tensor y = swapped(x, x.rank() - 2, x.rank() - 1);
+    return wrap(tg::is_complex(y.dtype()) ? op<"conj">({y}) : Tensor(y));
+  });
+}
+PyObject* get_H(PyObject* self, void*) {
+  return guarded([&]() -> PyObject* {
+    const Tensor x = tensor_of(self);
+    if (x.rank() > 2) fail(PyExc_ValueError, "H expected a tensor of at most 2 axes, got shape ", str(x.shape()), "; use .mH");
+    if (x.rank() == 2) return get_mH(self, nullptr);
+    return wrap(tg::is_complex(x.dtype()) ? op<"conj">({x}) : Tensor(x));
   });
 }
 
@@ -174,7 +204,10 @@ METHOD(storage_offset) {
   const TensorImpl* impl = impl_of(self);
   return PyLong_FromUnsignedLongLong(impl->desc.byte_offset / uint64_t(size_of(impl->dtype)));
 }
-METHOD(is_floating_point) { return PyBool_FromLong(is_floating(impl_of(self)->dtype)); }
+METHOD(is_floating_point) {
+  return PyBool_FromLong(is_floating(impl_of(self)->dtype) || is_small_float(impl_of(self)->dtype));
+}
+METHOD(is_complex) { return PyBool_FromLong(tg::is_complex(impl_of(self)->dtype)); }
 FASTCALL(is_contiguous) {
   return guarded([&]() -> PyObject* {
     only_keywords("is_contiguous", kwnames, {"memory_format"});
@@ -358,7 +391,7 @@ FASTCALL(item) {
       return PyObject_CallMethod(part.get(), "item", nullptr);
     }
     if (x.numel() != 1) fail(PyExc_ValueError, "item() expected a tensor of one element, got shape ", str(x.shape()));
-    alignas(8) char bits[8] = {};
+    alignas(16) char bits[16] = {};
     if (is_host(x.device())) {
       x.to_host(bits);
     } else {
@@ -399,12 +432,12 @@ Object numpy_array(PyObject* self) {
     return Object::take(PyObject_GetAttrString(numpy.get(), "asarray")).release();
   }();
   const TensorImpl* impl = impl_of(self);
-  if (impl->dtype != DType::bf16) {
+  if (impl->dtype != DType::bf16 && !is_small_float(impl->dtype)) {
     const Object view = Object::take(PyMemoryView_FromObject(self));
     return Object::take(PyObject_CallOneArg(asarray, view.get()));
   }
   const Object dtype =
-      Object::take(PyObject_GetAttrString(dtype_object(DType::bf16), "numpy"));  // TypeError with advice
+      Object::take(PyObject_GetAttrString(dtype_object(impl->dtype), "numpy"));  // TypeError with advice
   const Object view = Object::take(PyMemoryView_FromObject(self));
   const Object bits = Object::take(PyObject_CallOneArg(asarray, view.get()));
   return Object::take(PyObject_CallMethod(bits.get(), "view", "O", dtype.get()));
@@ -536,6 +569,7 @@ PyMethodDef tensor_methods[] = {
     {"data_ptr", data_ptr, METH_NOARGS, "data_ptr()\n--\n\nAddress of the first element, as an integer."},
     {"storage_offset", storage_offset, METH_NOARGS,
      "storage_offset()\n--\n\nWhere in the storage it begins, in elements."},
+    {"is_complex", is_complex, METH_NOARGS, "is_complex()\n--\n\nWhether the dtype is complex."},
     {"is_floating_point", is_floating_point, METH_NOARGS, "is_floating_point()\n--\n\nWhether the dtype is a float."},
     FAST("is_contiguous", is_contiguous,
          "is_contiguous(memory_format=None)\n--\n\nWhether elements lie row-major without gaps."),
@@ -596,8 +630,12 @@ PyGetSetDef tensor_getset[] = {
     {"_version", get_version, nullptr, "How often the storage has been written.", nullptr},
     {"itemsize", get_itemsize, nullptr, "Bytes of one element.", nullptr},
     {"nbytes", get_nbytes, nullptr, "Bytes of all elements.", nullptr},
+    {"real", get_real, set_part<false>, "The real part; a view.", nullptr},
+    {"imag", get_imag, set_part<true>, "The imaginary part of a complex tensor; a view.", nullptr},
     {"T", get_T, nullptr, "The axes in reverse order; a view.", nullptr},
     {"mT", get_mT, nullptr, "The last two axes exchanged; a view.", nullptr},
+    {"mH", get_mH, nullptr, "The last two axes exchanged, and conjugate where complex.", nullptr},
+    {"H", get_H, nullptr, "A matrix's mH; fewer axes: itself, conjugate.", nullptr},
     {},
 };
 

@@ -63,6 +63,19 @@ class _Numbers:
         return self.text(v).rjust(self.width)
 
 
+class _ComplexNumbers:
+    """Both parts by their own rule."""
+
+    def __init__(self, values: list, floating: bool) -> None:
+        self.real = _Numbers([v.real for v in values], True)
+        self.imag = _Numbers([abs(v.imag) for v in values], True)
+        self.width = self.real.width + self.imag.width + 2
+
+    def __call__(self, v: Any) -> str:
+        sign = "-" if math.copysign(1.0, v.imag) < 0 else "+"
+        return f"{self.real(v.real)}{sign}{self.imag(abs(v.imag)).strip().ljust(1)}j".rjust(self.width)
+
+
 def _flat(x: Any) -> list:
     return [v for part in x for v in _flat(part)] if isinstance(x, list) else [x]
 
@@ -109,7 +122,7 @@ def tensor_repr(t: Any) -> str:
                 suffix.append(f"size={t.shape}")
         else:
             data = _shown(plain, summarise)
-            numbers = _Numbers(_flat(data), t.dtype.is_floating_point)
+            numbers = (_ComplexNumbers if t.dtype.is_complex else _Numbers)(_flat(data), t.dtype.is_floating_point)
             body = _render(data, t.shape, summarise, numbers, len(prefix))
     finally:
         _core._set_grad_enabled(outer)

@@ -41,9 +41,11 @@ _DTYPES = {
     "F64": ("float64", "<f8"), "F32": ("float32", "<f4"), "F16": ("float16", "<f2"), "BF16": ("bfloat16", "<u2"),
     "I64": ("int64", "<i8"), "I32": ("int32", "<i4"), "I16": ("int16", "<i2"), "I8": ("int8", "|i1"),
     "U64": ("uint64", "<u8"), "U32": ("uint32", "<u4"), "U16": ("uint16", "<u2"), "U8": ("uint8", "|u1"),
-    "BOOL": ("bool", "|b1"),
+    "BOOL": ("bool", "|b1"), "C64": ("complex64", "<c8"), "C128": ("complex128", "<c16"),
+    "F8_E4M3": ("float8_e4m3fn", "|u1"), "F8_E5M2": ("float8_e5m2", "|u1"),
 }
-_NAME_OF = {np.dtype(carrier): name for name, (_, carrier) in _DTYPES.items() if name != "BF16"}
+_CARRIED = ("BF16", "F8_E4M3", "F8_E5M2")  # NumPy sees other numbers of that size
+_NAME_OF = {np.dtype(carrier): name for name, (_, carrier) in _DTYPES.items() if name not in _CARRIED}
 
 
 # ---- structure -------------------------------------------------------------------------------------------------------
@@ -119,8 +121,8 @@ def _to_bytes(name: str, value: Any) -> tuple[str, np.ndarray]:
 
 
 def _from_bits(bits: np.ndarray, code: str, device: Any) -> Any:
-    if code == "BF16":  # NumPy has none: the bytes go in as they are
-        return tg._core._from_bytes(bits.tobytes(), tg.bfloat16, bits.shape, device)
+    if code in _CARRIED:  # the bytes go in as they are
+        return tg._core._from_bytes(bits.tobytes(), _DTYPES[code][0], bits.shape, device)
     return tg.tensor(bits, device=device)
 
 

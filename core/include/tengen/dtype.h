@@ -13,10 +13,12 @@ enum class DType : uint8_t {
   f32 = TG_DT_F32, f64 = TG_DT_F64, f16 = TG_DT_F16, bf16 = TG_DT_BF16,
   i64 = TG_DT_I64, i32 = TG_DT_I32, i16 = TG_DT_I16, i8 = TG_DT_I8,
   u64 = TG_DT_U64, u32 = TG_DT_U32, u16 = TG_DT_U16, u8 = TG_DT_U8, boolean = TG_DT_BOOL,
+  c64 = TG_DT_C64, c128 = TG_DT_C128, f8e4m3 = TG_DT_F8E4M3, f8e5m2 = TG_DT_F8E5M2,
 };
-inline constexpr int kDTypeCount = 13;
+inline constexpr int kDTypeCount = 17;
 
-enum class DKind : uint8_t { boolean, unsigned_int, signed_int, floating };
+// small_float: 8-bit floats, which are stored, moved and cast, but not computed with.
+enum class DKind : uint8_t { small_float, boolean, unsigned_int, signed_int, floating, complex };
 
 int size_of(DType t);                    // bytes
 const char* name_of(DType t);            // "f32", "bool"
@@ -26,16 +28,24 @@ tg_dtype abi_dtype(DType t);
 bool dtype_from_abi(tg_dtype t, DType* out);
 DKind kind_of(DType t);
 inline bool is_floating(DType t) { return kind_of(t) == DKind::floating; }
+inline bool is_complex(DType t) { return kind_of(t) == DKind::complex; }
+inline bool is_inexact(DType t) { return is_floating(t) || is_complex(t); }
+inline bool is_small_float(DType t) { return kind_of(t) == DKind::small_float; }
+// Seen by kernels as other numbers (docs/design/008-complex.md): complex as two reals, 8-bit floats as bytes.
+inline bool is_composed(DType t) { return is_complex(t) || is_small_float(t); }
+inline DType real_dtype(DType t) { return t == DType::c64 ? DType::f32 : t == DType::c128 ? DType::f64 : t; }
+inline DType complex_dtype(DType t) { return t == DType::f64 || t == DType::c128 ? DType::c128 : DType::c64; }
 inline bool is_integer(DType t) { return kind_of(t) == DKind::unsigned_int || kind_of(t) == DKind::signed_int; }
 double eps_of(DType t);  // distance from 1 to the next number; 0 for integers
 
-// Result dtype of two array operands. u64 with a signed integer gives f32, as no integer holds both.
+// Result dtype of two array operands. u64 with a signed integer gives f32, as no integer holds both. TypeError for 8-bit
+// floats, which meet no other dtype.
 DType promote(DType a, DType b);
 
 // A Python number beside an array: it takes the array's dtype, unless its kind is higher (float beside an int array
-// gives the default float, f32; an int beside bool gives i64).
+// gives the default float, f32; an int beside bool gives i64; a complex number makes f64 c128 and other numbers c64).
 struct Scalar {
-  enum Kind : uint8_t { boolean, integer, floating };
+  enum Kind : uint8_t { boolean, integer, floating, complex };
   // Integers beyond int64: `big` has its bits as uint64 in i; `huge` fits no dtype and is known by its double in f.
   enum Range : uint8_t { word, big, huge };
   Kind kind = floating;
@@ -44,22 +54,32 @@ struct Scalar {
     int64_t i;
     double f = 0;
   };
+  double im = 0;  // beside f, where complex
   Scalar() = default;
   Scalar(bool v) : kind(boolean), i(v) {}
   Scalar(int v) : kind(integer), i(v) {}
   Scalar(int64_t v) : kind(integer), i(v) {}
   Scalar(double v) : kind(floating), f(v) {}
+  static Scalar of_complex(double re, double im) {
+    Scalar s(re);
+    s.kind = complex;
+    s.im = im;
+    return s;
+  }
   static Scalar unsigned_integer(uint64_t v);
   static Scalar huge_integer(double v);
-  double as_double() const {
-    return kind == floating || range == huge ? f : range == big ? double(uint64_t(i)) : double(i);
+  double as_double() const {  // the real part
+    return kind >= floating || range == huge ? f : range == big ? double(uint64_t(i)) : double(i);
   }
-  int64_t as_int() const { return kind == floating ? int64_t(f) : i; }
-  // The scalar's bits as a value of dtype t, in the low end of the word.
+  int64_t as_int() const { return kind >= floating ? int64_t(f) : i; }
+  // The scalar (its real part) as a value of dtype t, which is not complex, in the low end of the word.
   uint64_t bits(DType t) const;
   // False for an integer outside an integer dtype's range.
   bool fits(DType t) const { return kind != integer || holds(t, *this); }
   static Scalar from_bits(uint64_t bits, DType t);
+  // Any dtype's element in memory, size_of(t) bytes.
+  void store(DType t, void* at) const;
+  static Scalar load(DType t, const void* at);
 
  private:
   static bool holds(DType t, const Scalar& integer);
@@ -67,6 +87,6 @@ struct Scalar {
 // OverflowError that names `op`, the dtype's range and the value, unless s fits t.
 void check_fits(const char* op, const Scalar& s, DType t);
 DType promote(DType a, Scalar::Kind b);
-DType default_dtype(Scalar::Kind k);  // f32, i64, bool
+DType default_dtype(Scalar::Kind k);  // f32, i64, bool, c64
 
 }  // namespace tg

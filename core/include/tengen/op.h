@@ -188,26 +188,34 @@ class Batch {
 // ---- map programs ----------------------------------------------------------------------------------------------------
 
 // Writes the instructions of an elementwise op. A Value is an input, a result or an immediate; `cast` is free when the
-// dtype is already right.
+// dtype is already right. A value of complex dtype is a pair of real ones: emit writes its instructions in reals, and so no
+// plugin needs complex numbers; an 8-bit float is a byte that only cast looks into (docs/design/008-complex.md).
 class MapBuilder {
  public:
   struct Value {
-    int32_t id;  // >= 0: inputs, then results; < 0: immediate ~id
+    int32_t id;  // >= 0: inputs, then results; < 0: immediate ~id; of complex dtype: a pair
     DType dtype;
   };
-  explicit MapBuilder(std::span<const DType> inputs);
-  Value input(size_t i) const { return {int32_t(i), inputs_[i]}; }
+  explicit MapBuilder(std::span<const DType> inputs, const char* op = "map");
+  Value input(size_t i) const { return operands_in_[i]; }
   Value immediate(Scalar s, DType dtype);         // its bits are fixed here
   Value immediate_bits(uint64_t bits, DType dtype);
   Value run_immediate(DType dtype, int32_t slot);  // its bits come with every run: scalar operand `slot`
+  Value run_immediate_part(DType dtype, int32_t slot, bool imag);  // its real or imaginary part
   Value emit(int opcode, Value a);
   Value emit(int opcode, Value a, Value b);
   Value emit(int opcode, Value a, Value b, Value c);
   Value cast(Value a, DType to);
+  Value pair(Value re, Value im);
+  Value real(Value a) const { return is_complex(a.dtype) ? pairs_[size_t(a.id)].first : a; }
+  Value imag(Value a);  // 0 of a real value
+  const char* op() const { return op_; }
+  int32_t n_inputs() const { return int32_t(inputs_.size()); }  // as the program counts them
 
   struct Immediate {
     DType dtype;
     int32_t slot;   // -1: constant
+    bool imag;      // the operand's imaginary part
     uint64_t bits;  // constant's
   };
   struct Program {
@@ -216,11 +224,16 @@ class MapBuilder {
     std::vector<DType> inputs;
     std::vector<int64_t> outputs;      // by output: the instruction that computes it
     std::vector<DType> output_dtypes;
+    std::vector<DType> results = {};   // as the op's callers see them: complex where two outputs are one
+    bool composed = false;             // some operand or result is not what the program sees
   };
   Program finish(std::span<const Value> outputs) const;
 
  private:
   Value push(int opcode, DType dtype, DType from, DType result, std::initializer_list<Value> operands);
+  const char* op_;
+  std::vector<Value> operands_in_;
+  std::vector<std::pair<Value, Value>> pairs_;
   std::vector<DType> inputs_;
   std::vector<tg_map_inst> insts_;
   std::vector<std::array<int32_t, 3>> operands_;
@@ -313,6 +326,7 @@ class Op {
   bool keeps_layout = false;  // outputs of input 0's rank take its (dense, permuted) layout, as channels-last
   Amp amp = Amp::none;
   bool differentiable = true;
+  bool own_conj = false;   // the gradient rule is right for complex operands as it stands
   bool internal = false;   // no Python function
   bool is_floor = false;   // a primitive: cannot decompose
   bool method = true;      // also a method when the first argument is a tensor
@@ -360,6 +374,9 @@ class OpBuilder {
   OpBuilder& saves(uint64_t inputs, uint64_t outputs) { op_->save_inputs = inputs; op_->save_outputs = outputs; return *this; }
   OpBuilder& keeps_layout() { op_->keeps_layout = true; return *this; }
   OpBuilder& amp(Amp rule) { op_->amp = rule; return *this; }
+  // For functions of complex numbers that are not holomorphic. The rules of the others are written as for reals (the sum of
+  // gradients times derivatives): the engine conjugates what goes in and what comes out, PyTorch's convention.
+  OpBuilder& own_conj() { op_->own_conj = true; return *this; }
   OpBuilder& no_grad() { op_->differentiable = false; return *this; }
   OpBuilder& internal() { op_->internal = true; return *this; }
   OpBuilder& floor() { op_->is_floor = true; op_->internal = true; return *this; }
