@@ -156,7 +156,7 @@ void marshal(const Op& op, std::span<const Attr> attrs, AbiAttrs* out) {
     const DType t = attrs[1].dtype();
     size_t n = 0;
     for (size_t i = 2; i < attrs.size(); ++i)
-      out->bits[n++] = (std::holds_alternative<double>(attrs[i].value()) ? Scalar(attrs[i].floating()) : Scalar(attrs[i].integer())).bits(t);
+      out->bits[n++] = (std::holds_alternative<double>(attrs[i].value()) ? Scalar(attrs[i].floating()) : Scalar(attrs[i].integer())).bits(real_dtype(t));
     tg_attr a{};
     a.kind = TG_ATTR_BITS;
     a.n = uint32_t(n);
@@ -355,6 +355,10 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
           }
           if (op.kernel == "gather")
             raise(ErrorKind::index, "[", op.name, "] expected no index of an axis of size 0, got indices of shape ", str(in[1].shape()));
+          if (is_composed(t.dtype())) {
+            write_into(t, scalar_tensor(Scalar(value), t.dtype(), device).alias(t.shape(), Ints(t.shape().size(), 0), 0));
+            continue;
+          }
           write_into(t, call(op_named<"full">(), {}, Attrs{Attr(t.shape()), Attr(value), Attr(t.dtype())}, device)[0]);
         }
       return results;

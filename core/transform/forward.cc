@@ -170,6 +170,7 @@ Tensors call_forward(const Level& level, const Op& op, std::span<const Arg> inpu
     for (size_t i = 0; i < op.outputs.size(); ++i)
       if (op.outputs[i].hidden && !is_linear(op, attrs)) wanted |= uint64_t(1) << i;
   Tensors values = call(op, x.primals, attrs, device, wanted);
+  if (flows) check_real(op, values);
   if (!flows || !any_floating(values)) return values;
   Tensors tangents;
   if (op.jvp) tangents = op.jvp(Forward{op, x.primals, x.tangents, values, attrs});

@@ -91,6 +91,7 @@ Tensors call_traced(const Level& level, const Op& op, std::span<const Arg> input
     CreationScope none(nullptr);
     results = call(op, inner, attrs, device, wanted);
   }
+  if (record) check_real(op, results);
   for (Tensor& t : results)
     if (t.defined() && is_floating(t.dtype())) t = wrap_traced(level.id, t);
   if (op.view)
@@ -118,6 +119,13 @@ void into_traced(const Level& level, const Op& op, std::span<const Arg> inputs, 
 }
 
 }  // namespace
+
+void check_real(const Op& op, std::span<const Tensor> results) {
+  for (const Tensor& t : results)
+    if (t.defined() && is_complex(t.dtype()))
+      raise(ErrorKind::type, "[", op.name, "] expected real numbers inside a function that tg.func differentiates, got ", long_name_of(t.dtype()),
+            "; use backward()");
+}
 
 // ---- levels ----------------------------------------------------------------------------------------------------------------
 

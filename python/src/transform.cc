@@ -52,6 +52,8 @@ PyObject* wrap_on(PyObject*, PyObject* args) {  // (level, tensor, tangent or No
     if (!level || !is_tensor(tensor)) fail(PyExc_TypeError, "expected an open level and a Tensor");
     const Tensor t = tensor_of(tensor);
     if (level->kind == Layer::batched) return wrap(wrap_batched(id, t));
+    if (is_composed(t.dtype()))
+      fail(PyExc_TypeError, "expected real tensors to differentiate by, got ", long_name_of(t.dtype()), "; complex ones have backward()");
     if (level->kind == Layer::dual) {
       const Tensor d = tangent == Py_None ? Tensor() : tensor_of(tangent);
       check(!d.defined() || (d.shape() == t.shape() && d.dtype() == t.dtype() && d.device() == t.device()),

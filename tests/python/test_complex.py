@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Complex numbers and 8-bit floats: values against NumPy, gradients against finite differences, files, NumPy, DLPack."""
+import operator
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import tengen as tg
+
+COMPLEX = {"complex64": 2.0**-23, "complex128": 2.0**-52}
+SMALL = {"float8_e4m3fn": ml_dtypes.float8_e4m3fn, "float8_e5m2": ml_dtypes.float8_e5m2}
+SHAPES = [(), (1,), (0,), (3, 0, 2), (5,), (4, 3)]
+
+
+def sample(rng, shape, dtype="complex128"):
+    return np.asarray(rng.uniform(-2, 2, shape) + 1j * rng.uniform(-2, 2, shape)).astype(dtype)
+
+
+def every_code(dtype):
+    return np.arange(256, dtype=np.uint8).view(SMALL[dtype])
+
+
+# ---- in and out ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", COMPLEX)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_numpy_both_ways(rng, dtype, shape):
+    z = sample(rng, shape, dtype)
+    for t in (tg.tensor(z), tg.from_numpy(z)):
+        assert t.dtype == getattr(tg, dtype) and t.is_complex() and tuple(t.shape) == shape
+        assert t.numpy().dtype == z.dtype and t.numpy().tobytes() == z.tobytes()
+        assert t.tolist() == z.tolist()
+
+
+@pytest.mark.parametrize("dtype", COMPLEX)
+def test_dlpack_both_ways(rng, dtype):
+    z = sample(rng, (4, 3), dtype)
+    shared = tg.from_dlpack(z)
+    z[1, 2] = 5 - 6j
+    assert shared.dtype == getattr(tg, dtype) and shared[1, 2].item() == 5 - 6j
+    t = tg.tensor(z)
+    back = np.from_dlpack(t.T)
+    assert back.dtype == z.dtype and (back == z.T).all()
+
+
+def test_python_numbers():
+    t = tg.tensor([1, 2.5, 3 - 4j])
+    assert t.dtype == tg.complex64 and t.tolist() == [1, 2.5, 3 - 4j]
+    assert complex(t[2]) == 3 - 4j and (t * 1j).dtype == tg.complex64
+    assert (tg.tensor([1.0], dtype=tg.float64) + 1j).dtype == tg.complex128
+    assert (tg.tensor([1]) + 1j).tolist() == [1 + 1j]
+    t[0] = 7j
+    assert t[0].item() == 7j
+    assert tg.full((2,), 2j).tolist() == [2j, 2j]
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+@pytest.mark.parametrize("dtype", [*COMPLEX, *SMALL])
+def test_filled(size, dtype):
+    t = tg.zeros(size, dtype=dtype)
+    for made, value in ((t, 0), (tg.ones(size, dtype=dtype), 1), (tg.full((size,), 2, dtype=dtype), 2), (tg.full((size,), 1.5, dtype=dtype), 1.5),
+                        (tg.zeros_like(t), 0), (tg.ones_like(t), 1), (tg.full_like(t, 3), 3)):
+        assert made.dtype == getattr(tg, dtype)
+        np.testing.assert_array_equal(made.numpy().astype("complex128"), np.full(size, value))
+
+
+def test_over_nothing():
+    z = tg.zeros((0, 3), dtype=tg.complex64)
+    assert z.sum(0).tolist() == [0, 0, 0] and z.prod(0).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", SMALL)
+def test_small_floats_round_trip_every_code(dtype):
+    codes = every_code(dtype)
+    t = tg.tensor(codes)
+    assert t.dtype == getattr(tg, dtype)
+    assert t.numpy().dtype == codes.dtype and t.numpy().tobytes() == codes.tobytes()
+    np.testing.assert_array_equal(t.to(tg.float32).numpy(), codes.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", SMALL)
+def test_small_floats_round_to_nearest_even(rng, dtype):
+    finite = np.unique(every_code(dtype).astype(np.float32)[np.isfinite(every_code(dtype).astype(np.float32))])
+    x = np.concatenate([finite, (finite[1:] + finite[:-1]) / 2, rng.uniform(-500, 500, 999).astype(np.float32), [np.inf, -np.inf, np.nan]])
+    x = x.astype(np.float32)
+    with np.errstate(all="ignore"):
+        expected = x.astype(SMALL[dtype])
+    got = tg.tensor(x).to(getattr(tg, dtype)).numpy()
+    np.testing.assert_array_equal(got.astype(np.float32), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [*COMPLEX, *SMALL])
+def test_save_and_load(tmp_path, rng, dtype):
+    kept = {}
+    for i, shape in enumerate(SHAPES):
+        value = sample(rng, shape, dtype) if dtype in COMPLEX else np.asarray(rng.uniform(-9, 9, shape)).astype(SMALL[dtype])
+        kept[str(i)] = tg.tensor(value)
+    tg.save(kept, tmp_path / "t.safetensors")
+    back = tg.load(tmp_path / "t.safetensors")
+    assert list(back) == list(kept)
+    for name, t in kept.items():
+        assert back[name].dtype == t.dtype == getattr(tg, dtype) and back[name].shape == t.shape
+        assert back[name].numpy().tobytes() == t.numpy().tobytes()
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------
+
+
+def close(got, expected, bound):
+    """|got - expected| <= bound, for numbers of the plane."""
+    got = got.numpy()
+    assert got.shape == expected.shape and got.dtype == expected.dtype
+    assert (np.abs(got.astype("complex128") - expected.astype("complex128")) <= bound).all()
+
+
+# In units of eps |result|. A product's parts err by at most sqrt(5) u (Brent, Percival, Zimmermann 2007) and NumPy's by as
+# much; a quotient is a product with roundings of the denominator.
+@pytest.mark.parametrize("dtype", COMPLEX)
+@pytest.mark.parametrize("op, bound", [(operator.add, 0), (operator.sub, 0), (operator.mul, 3), (operator.truediv, 12)])
+def test_arithmetic(rng, dtype, op, bound):
+    a, b = sample(rng, (4, 3), dtype), sample(rng, (4, 3), dtype)
+    for x, y in ((a, b), (a, b[0]), (a.T, b.T), (a[:, ::2], b[:, 1:])):
+        expected = op(x, y)
+        close(op(tg.tensor(x), tg.tensor(y)), expected, bound * COMPLEX[dtype] * np.abs(expected))
+    left, right = tg.tensor(a).T, tg.tensor(b).T  # strided operands
+    close(op(left, right), op(a.T, b.T), bound * COMPLEX[dtype] * np.abs(op(a.T, b.T)))
+    real = a.real.copy()
+    expected = op(real, b)
+    close(op(tg.tensor(real), tg.tensor(b)), expected, max(bound, 1) * COMPLEX[dtype] * np.abs(expected))
+
+
+def test_division_stays_in_range():
+    big = tg.tensor([1e300 + 1e300j], dtype=tg.complex128)
+    assert abs((big / big).item() - 1) <= 4 * COMPLEX["complex128"]
+
+
+@pytest.mark.parametrize("dtype", COMPLEX)
+def test_exp_and_abs(rng, dtype):
+    z = sample(rng, (4, 3), dtype)
+    close(tg.exp(tg.tensor(z)), np.exp(z), 8 * COMPLEX[dtype] * np.abs(np.exp(z)))
+    size = tg.abs(tg.tensor(z))
+    assert size.dtype == getattr(tg, {"complex64": "float32", "complex128": "float64"}[dtype])
+    close(size, np.abs(z), 4 * COMPLEX[dtype] * np.abs(z))
+    assert tg.abs(tg.tensor([3 - 4j])).tolist() == [5.0]
+
+
+@pytest.mark.parametrize("dtype", COMPLEX)
+@pytest.mark.parametrize("shapes", [((4, 5), (5, 3)), ((2, 4, 5), (5, 3)), ((5,), (5, 3)), ((5,), (5,)), ((3, 0), (0, 2))])
+def test_matmul(rng, dtype, shapes):
+    a, b = (sample(rng, s, dtype) for s in shapes)
+    k = a.shape[-1]
+    size = np.abs(a).astype("float64") @ np.abs(b).astype("float64")  # each part is a sum of 2k products; twice for NumPy's
+    close(tg.tensor(a) @ tg.tensor(b), np.asarray(a @ b), 4 * (k + 1) * COMPLEX[dtype] * size)
+
+
+@pytest.mark.parametrize("dtype", COMPLEX)
+@pytest.mark.parametrize("axis", [None, 0, 1, -1, (0, 2)])
+def test_sum(rng, dtype, axis):
+    z = sample(rng, (4, 3, 5), dtype)
+    bound = 2 * z.size * COMPLEX[dtype] * np.abs(z).sum(axis).astype("float64")
+    close(tg.sum(tg.tensor(z), axis=axis), np.asarray(z.sum(axis)), bound)
+    close(tg.sum(tg.tensor(z).transpose(0, 1), axis=axis), np.asarray(z.swapaxes(0, 1).sum(axis)), bound.max())
+
+
+def test_written_into(rng):
+    z, w = sample(rng, (4, 3)), sample(rng, (3,))
+    t = tg.tensor(z)
+    t *= tg.tensor(w)
+    close(t, z * w, 3 * COMPLEX["complex128"] * np.abs(z * w))
+    t = tg.tensor(z)
+    t[1:] = t[:-1]  # overlapping memory
+    np.testing.assert_array_equal(t.numpy(), np.concatenate([z[:1], z[:-1]]))
+
+
+# ---- gradients -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("f, shapes", [
+    (lambda a, b: a * b, ((4, 3), (3,))), (lambda a: tg.exp(a), ((4, 3),)), (lambda a, b: a @ b, ((4, 5), (5, 3))),
+    (lambda a, b: a / b, ((4, 3), (4, 3))), (lambda a: tg.abs(a), ((4, 3),)),
+], ids=["mul", "exp", "matmul", "div", "abs"])
+def test_gradients_are_slopes_of_both_parts(rng, f, shapes):
+    """d/d re + i d/d im of a real number, by central differences."""
+    values = [sample(rng, s) for s in shapes]
+    weight = sample(rng, f(*map(tg.tensor, values)).shape)
+
+    def loss(*tensors):
+        return (f(*tensors) * tg.tensor(weight)).real.sum()
+
+    leaves = [tg.tensor(v, requires_grad=True) for v in values]
+    loss(*leaves).backward()
+    h = 2.0**-17
+    for i, (value, leaf) in enumerate(zip(values, leaves, strict=True)):
+        numeric = np.zeros_like(value)
+        for at in np.ndindex(value.shape):
+            for unit in (1.0, 1j):
+                step = np.zeros_like(value)
+                step[at] = h * unit
+                ends = [loss(*map(tg.tensor, [*values[:i], value + s * step, *values[i + 1:]])).item() for s in (1, -1)]
+                numeric[at] += unit * (ends[0] - ends[1]) / (2 * h)
+        assert leaf.grad.dtype == tg.complex128
+        # truncation h^2 f''' and rounding eps |loss| / h, with room for the third derivatives of a quotient near 0
+        np.testing.assert_allclose(leaf.grad.numpy(), numeric, atol=1e-7 * (1 + np.abs(numeric).max()), rtol=0)
+
+
+def test_a_real_operand_gets_a_real_gradient(rng):
+    x, z = rng.uniform(-1, 1, 3), sample(rng, 3)
+    t = tg.tensor(x, requires_grad=True)
+    (t * tg.tensor(z)).real.sum().backward()
+    assert t.grad.dtype == tg.float64
+    np.testing.assert_allclose(t.grad.numpy(), z.real, rtol=1e-15)
+
+
+# ---- what is not supported says so -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [
+    lambda z: z < z, lambda z: tg.floor(z), lambda z: tg.maximum(z, z), lambda z: z & z, lambda z: float(z[0]),
+    lambda z: tg.full((2,), 1j, dtype=tg.float32), lambda z: tg.zeros(2).__setitem__(0, 1j),
+    lambda z: tg.func.grad(lambda t: tg.abs(t).sum())(z), lambda z: tg.func.jvp(tg.exp, (z,), (z,)),
+], ids=["less", "floor", "maximum", "and", "float", "full", "setitem", "func.grad", "jvp"])
+def test_complex_where_real_is_wanted(call):
+    with pytest.raises(TypeError, match="(?i)real|complex"):
+        call(tg.tensor([1 + 2j, 3j]))
+
+
+@pytest.mark.parametrize("dtype", SMALL)
+@pytest.mark.parametrize("op", [operator.add, operator.mul, operator.matmul])
+def test_small_floats_do_not_compute(dtype, op):
+    t = tg.ones((2, 2)).to(getattr(tg, dtype))
+    with pytest.raises(TypeError, match="cast|float8"):
+        op(t, t)
+
+
+def test_small_floats_meet_no_other_dtype():
+    with pytest.raises(TypeError, match="cast"):
+        tg.ones(2).to(tg.float8_e5m2) + tg.ones(2)
