@@ -45,6 +45,14 @@ def test_dlpack_both_ways(rng, dtype):
     assert back.dtype == z.dtype and (back == z.T).all()
 
 
+@pytest.mark.parametrize("dtype", SMALL)
+def test_small_floats_through_dlpack(dtype):
+    codes = every_code(dtype)
+    t = tg.tensor(codes)
+    back = tg.from_dlpack(t)  # NumPy's own takes no 8-bit floats
+    assert back.dtype == t.dtype and back.numpy().tobytes() == codes.tobytes()
+
+
 def test_python_numbers():
     t = tg.tensor([1, 2.5, 3 - 4j])
     assert t.dtype == tg.complex64 and t.tolist() == [1, 2.5, 3 - 4j]
