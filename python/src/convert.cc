@@ -286,11 +286,11 @@ Readable readable(PyObject* o, bool copy) {
       r.dtype = dtype_from_name(n);
       r.array = Object::take(PyObject_CallMethod(r.array.get(), "view", "s", n == "bfloat16" ? "uint16" : "uint8"));
     } else if (k == "V") {
-      fail(PyExc_TypeError, "expected an array of bool, integers or floats, got dtype ", text_of(name.get()));
+      fail(PyExc_TypeError, "expected an array of bool, integers, floats or complex numbers, got dtype ", text_of(name.get()));
     }
   } else if (k == "O" || k == "U" || k == "S" || k == "M" || k == "m") {
     const Object name = Object::take(PyObject_Str(dtype.get()));
-    fail(PyExc_TypeError, "expected an array of bool, integers or floats, got dtype ", text_of(name.get()),
+    fail(PyExc_TypeError, "expected an array of bool, integers, floats or complex numbers, got dtype ", text_of(name.get()),
          k == "O" ? " (ragged lists make such an array)" : "");
   }
   return r;
@@ -313,7 +313,7 @@ Tensor from_array(PyObject* o, Device* device, bool copy, const DType* dtype) {
     const Py_buffer& v = buffer.view;
     DType from;
     if (!dtype_of_format(v.format, v.itemsize, &from))
-      fail(PyExc_TypeError, "expected an array of bool, integers or floats, got buffer format \"", v.format, "\"");
+      fail(PyExc_TypeError, "expected an array of bool, integers, floats or complex numbers, got buffer format \"", v.format, "\"");
     if (r.dtype) from = *r.dtype;
     Ints shape, strides;
     bool strided_ok = true;

@@ -107,7 +107,7 @@ Tensor take(PyObject* capsule) {
          "; copy it to the host first");
   DType dtype;
   if (!dtype_from_abi(t.dtype, &dtype))
-    fail(PyExc_BufferError, "expected bool, integers or floats, got DLPack type code ", int(t.dtype.code), " of ",
+    fail(PyExc_BufferError, "expected bool, integers, floats or complex numbers, got DLPack type code ", int(t.dtype.code), " of ",
          int(t.dtype.bits), " bits");
   const std::span<const int64_t> shape(t.shape, size_t(t.ndim));
   const Ints strides =

@@ -78,8 +78,8 @@ def test_what_cannot_be_shared():
     a.flags.writeable = False
     with pytest.raises(ValueError, match="writable"):
         tg.from_numpy(a)
-    for bad in (np.array(["a"]), np.array([object()]), np.zeros(1, np.complex64), np.zeros(1, "M8[s]")):
-        with pytest.raises(TypeError, match="bool, integers or floats"):
+    for bad in (np.array(["a"]), np.array([object()]), np.zeros(1, "M8[s]"), np.zeros(1, np.clongdouble)):
+        with pytest.raises(TypeError, match="bool, integers, floats or complex numbers"):
             tg.from_numpy(bad)
     with pytest.raises(TypeError, match="NumPy array"):
         tg.from_numpy([1, 2])
@@ -173,9 +173,15 @@ def test_dlpack_life_and_errors():
         tg.from_dlpack(capsule)
     with pytest.raises(BufferError, match="strides"):
         tg.from_dlpack(np.arange(3)[::-1])
-    with pytest.raises(BufferError, match="bool, integers or floats"):
-        tg.from_dlpack(np.zeros(2, np.complex64))
     del capsule
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_complex_arrays_are_shared(dtype):
+    a = np.array([1 + 2j, 3 - 4j], dtype)
+    for t in (tg.from_numpy(a), tg.from_dlpack(a), tg.asarray(a)):
+        assert t.dtype.numpy == a.dtype and t.data_ptr() == a.ctypes.data and t.tolist() == [1 + 2j, 3 - 4j]
+        assert np.from_dlpack(t).ctypes.data == t.numpy().ctypes.data == a.ctypes.data
 
 
 def test_tensor_to_bytes_follows_the_order_of_elements():
