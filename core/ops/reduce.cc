@@ -24,10 +24,6 @@ Specs reduced(const Inference& c, DType t) {
 // With a dtype given x is cast first.
 constexpr const char* kDType = "the result's, to which x is cast first";
 Specs infer_sum(const Inference& c) { return reduced(c, cast_dtype(c, 2, sum_dtype(c.input(0).dtype))); }
-Specs infer_inexact(const Inference& c) {
-  check_type(is_inexact(c.input(0).dtype), c.name(), "floats (cast integers first)", c.input(0).dtype);
-  return reduced(c, c.input(0).dtype);
-}
 Specs infer_magnitude(const Inference& c) {
   check_type(is_inexact(c.input(0).dtype), c.name(), "floats (cast integers first)", c.input(0).dtype);
   return reduced(c, real_dtype(c.input(0).dtype));

@@ -69,19 +69,39 @@ Tensors linear_tangents(const Op& op, const Apart& x, std::span<const Attr> attr
   return sum;
 }
 
+// The derivative along t of a function that is not holomorphic, from grad's rule v, which is its transpose on pairs of reals: the
+// inner product <v(1), t> and, where the result is complex, <v(i), t> i.
+template <class Rule>
+Tensor real_linear(const Rule& v, const Tensor& t, const Tensor& output) {
+  const auto along = [&](const Arg& unit) {
+    const Tensor seed = tg::op<"full">({}, {output.shape(), 1.0, output.dtype()}, output.device());
+    const Tensor g = v(unit.kind == Arg::scalar ? tg::op<"mul">({seed, unit}) : seed);
+    return g.defined() ? tg::op<"real">({tg::op<"mul">({tg::op<"conj">({g}), t})}) : Tensor();
+  };
+  const Tensor re = along(Arg());
+  if (!re.defined() || !is_complex(output.dtype())) return re;
+  return tg::op<"complex">({re, along(Scalar::of_complex(0, 1))});
+}
+
 // Every element of an output depends on the elements at its place alone.
 Tensors map_tangents(const Op& op, const Apart& x, std::span<const Attr> attrs, std::span<const Tensor> outputs) {
   const AtHand saved(x.primals, outputs);
   Tensors sum(outputs.size());
   for (size_t j = 0; j < outputs.size(); ++j) {
-    if (!outputs[j].defined() || !is_floating(outputs[j].dtype())) continue;
+    if (!outputs[j].defined() || !is_inexact(outputs[j].dtype())) continue;
     for (size_t i = 0; i < x.tangents.size(); ++i) {
       if (!x.tangents[i].defined()) continue;
-      Tensors seeds(outputs.size());
-      seeds[j] = x.tangents[i].cast(outputs[j].dtype());
-      const Tensors g = op.grad(Backward{op, seeds, attrs, uint64_t(1) << i, saved});
-      if (i >= g.size() || !g[i].defined()) continue;
-      Tensor part = g[i].cast(outputs[j].dtype());
+      const auto rule = [&](const Tensor& seed) {
+        Tensors seeds(outputs.size());
+        seeds[j] = seed;
+        const Tensors g = op.grad(Backward{op, seeds, attrs, uint64_t(1) << i, saved});
+        return i < g.size() ? g[i] : Tensor();
+      };
+      const Tensor &t = x.tangents[i], &y = outputs[j];
+      const bool pairs = op.own_conj && (is_complex(t.dtype()) || is_complex(y.dtype()));
+      Tensor part = pairs ? real_linear(rule, t, y) : rule(t.cast(y.dtype()));
+      if (!part.defined()) continue;
+      part = part.cast(y.dtype());
       if (part.shape() != outputs[j].shape()) part = tg::op<"expand">({part}, {outputs[j].shape()});
       sum[j] = plus(sum[j], part);
     }
@@ -92,13 +112,15 @@ Tensors map_tangents(const Op& op, const Apart& x, std::span<const Attr> attrs, 
 // J t as the derivative of <J^T g, t> along g: grad's rule is linear in g.
 Tensors transposed_tangents(const Op& op, const Apart& x, std::span<const Attr> attrs, std::span<const Tensor> outputs) {
   const bool outer = grad_enabled();
+  // The engine transposes and conjugates; a rule that is written as for reals is only transposed.
+  const auto turned = [&](const Tensor& t) { return !op.own_conj && is_complex(t.dtype()) ? tg::op<"conj">({t}) : t; };
   const GradMode on(true);
   const LevelScope scope({Layer::traced});
   Tensors seeds(outputs.size()), pulled, directions;
   std::vector<size_t> from;
   uint64_t needs = 0;
   for (size_t j = 0; j < outputs.size(); ++j) {
-    if (!outputs[j].defined() || !is_floating(outputs[j].dtype())) continue;
+    if (!outputs[j].defined() || !is_inexact(outputs[j].dtype())) continue;
     seeds[j] = wrap_traced(scope.id, tg::op<"zeros_like">({outputs[j]}));
     seeds[j].impl()->requires_grad = true;
     from.push_back(j);
@@ -111,7 +133,7 @@ Tensors transposed_tangents(const Op& op, const Apart& x, std::span<const Attr> 
       Tensor back = g[i];
       if (back.shape() != x.primals[i].t.shape()) back = sum_to(back, x.primals[i].t.shape());
       pulled.push_back(back);
-      directions.push_back(x.tangents[i].cast(back.dtype()));
+      directions.push_back(turned(x.tangents[i].cast(back.dtype())));
     }
   Tensors out(outputs.size());
   if (pulled.empty()) return out;
@@ -120,12 +142,15 @@ Tensors transposed_tangents(const Op& op, const Apart& x, std::span<const Attr> 
   for (size_t j : from) ends.push_back(seeds[j]);
   const Tensors t = grad(pulled, ends, directions, false, true, true);
   for (size_t k = 0; k < from.size(); ++k)
-    if (t[k].defined()) out[from[k]] = outer || level_of(unwrap(scope.id, t[k])) ? unwrap(scope.id, t[k]) : shallow(unwrap(scope.id, t[k]));
+    if (t[k].defined()) {
+      const Tensor found = turned(unwrap(scope.id, t[k]));
+      out[from[k]] = outer || level_of(found) ? found : shallow(found);
+    }
   return out;
 }
 
-bool any_floating(std::span<const Tensor> tensors) {
-  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.defined() && is_floating(t.dtype()); });
+bool any_inexact(std::span<const Tensor> tensors) {
+  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.defined() && is_inexact(t.dtype()); });
 }
 
 Tensors with_tangents(const Level& level, Tensors values, const Tensors& tangents) {
@@ -146,7 +171,7 @@ const Tensor& held_tangent(const Tensor& t) {
 }
 
 void make_dual(uint64_t level, const Tensor& t, const char* op) {
-  if (level_of(t) == level || !is_floating(t.dtype())) return;
+  if (level_of(t) == level || !is_inexact(t.dtype())) return;
   if (t.impl()->autograd && t.impl()->autograd->base)
     raise(ErrorKind::runtime, "[", op, "] expected a tensor that is not a view of one without a tangent; clone it first");
   const Tensor inner = shallow(t);
@@ -155,7 +180,7 @@ void make_dual(uint64_t level, const Tensor& t, const char* op) {
 }
 
 Tensors call_forward(const Level& level, const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
-  if (op.view && level_of(inputs[0].t) == level.id && is_floating(inputs[0].t.dtype())) held_tangent(inputs[0].t);
+  if (op.view && level_of(inputs[0].t) == level.id && is_inexact(inputs[0].t.dtype())) held_tangent(inputs[0].t);
   const Apart x(level, inputs);
   const bool flows = x.any() && op.differentiable;
   const bool composite = flows && !op.jvp && !op.view && !(op.map && op.grad) && !is_linear(op, attrs) && op.decompose && !op.transposed;
@@ -163,21 +188,20 @@ Tensors call_forward(const Level& level, const Op& op, std::span<const Arg> inpu
     Tensors made = decompose_on(&level, op, inputs, attrs, device, wanted);
     // A decomposition of parts without derivatives, under an op that has one.
     const bool lost = op.grad && std::none_of(made.begin(), made.end(), [&](const Tensor& t) { return t.defined() && level_of(t) == level.id; });
-    if (!lost || !any_floating(made)) return made;
+    if (!lost || !any_inexact(made)) return made;
   }
   CreationScope none(nullptr);
   if (flows)  // rules look at hidden outputs too
     for (size_t i = 0; i < op.outputs.size(); ++i)
       if (op.outputs[i].hidden && !is_linear(op, attrs)) wanted |= uint64_t(1) << i;
   Tensors values = call(op, x.primals, attrs, device, wanted);
-  if (flows) check_real(op, values);
-  if (!flows || !any_floating(values)) return values;
+  if (!flows || !any_inexact(values)) return values;
   Tensors tangents;
   if (op.jvp) tangents = op.jvp(Forward{op, x.primals, x.tangents, values, attrs});
   else if (is_linear(op, attrs)) tangents = linear_tangents(op, x, attrs, device, wanted);
   else if (op.view) {
     std::vector<Arg> args = x.primals;
-    args[0] = x.tangents[0];
+    args[0] = is_complex(values[0].dtype()) && !is_complex(x.tangents[0].dtype()) ? x.tangents[0].contiguous() : x.tangents[0];
     tangents = call(op, args, attrs, device, wanted);
   } else if (op.map && op.grad) tangents = map_tangents(op, x, attrs, values);
   else if (op.grad) tangents = transposed_tangents(op, x, attrs, values);
@@ -221,7 +245,7 @@ void into_forward(const Level& level, const Op& op, std::span<const Arg> inputs,
       const Tensor into[] = {to};
       call_into(op_named<"copy">(), in, {}, into);
     };
-    if (is_floating(outs[i].dtype()) && (layer_of(outs[i])->tangent.defined() || (dual && made->tangent.defined())))
+    if (is_inexact(outs[i].dtype()) && (layer_of(outs[i])->tangent.defined() || (dual && made->tangent.defined())))
       write(held_tangent(outs[i]), dual && made->tangent.defined() ? made->tangent : tg::op<"zeros_like">({targets[i]}));
     write(targets[i], unwrap(level.id, fresh[i]));
   }

@@ -91,9 +91,8 @@ Tensors call_traced(const Level& level, const Op& op, std::span<const Arg> input
     CreationScope none(nullptr);
     results = call(op, inner, attrs, device, wanted);
   }
-  if (record) check_real(op, results);
   for (Tensor& t : results)
-    if (t.defined() && is_floating(t.dtype())) t = wrap_traced(level.id, t);
+    if (t.defined() && is_inexact(t.dtype())) t = wrap_traced(level.id, t);
   if (op.view)
     for (const Tensor& t : results)
       if (t.defined() && level_of(t) == level.id && level_of(inputs[0].t) == level.id && t.storage() == inputs[0].t.storage()) note_view(inputs[0].t, t);
@@ -119,13 +118,6 @@ void into_traced(const Level& level, const Op& op, std::span<const Arg> inputs, 
 }
 
 }  // namespace
-
-void check_real(const Op& op, std::span<const Tensor> results) {
-  for (const Tensor& t : results)
-    if (t.defined() && is_complex(t.dtype()))
-      raise(ErrorKind::type, "[", op.name, "] expected real numbers inside a function that tg.func differentiates, got ", long_name_of(t.dtype()),
-            "; use backward()");
-}
 
 // ---- levels ----------------------------------------------------------------------------------------------------------------
 
@@ -217,7 +209,7 @@ void raise_batched(const Tensor& t, const char* what) {
 }
 
 void make_traced(uint64_t level, const Tensor& t, const char* op) {
-  if (level_of(t) == level || !is_floating(t.dtype())) return;
+  if (level_of(t) == level || !is_inexact(t.dtype())) return;
   if (t.impl()->autograd && t.impl()->autograd->base)
     raise(ErrorKind::runtime, "[", op, "] expected a tensor that is not a view of one made outside of the differentiated function; clone it first");
   const Tensor inner = shallow(t);

@@ -56,7 +56,6 @@ void place_created(const Op& op, Tensors* results);
 struct NotBatchable {};
 
 // The calls of dispatch.
-void check_real(const Op& op, std::span<const Tensor> results);  // TypeError: complex tensors carry no derivative on a level
 bool drawn_on_level(const Op& op);  // takes random numbers inside vmap
 Tensors call_transformed(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device, uint64_t wanted);
 Tensors call_into_transformed(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs);

@@ -52,8 +52,8 @@ PyObject* wrap_on(PyObject*, PyObject* args) {  // (level, tensor, tangent or No
     if (!level || !is_tensor(tensor)) fail(PyExc_TypeError, "expected an open level and a Tensor");
     const Tensor t = tensor_of(tensor);
     if (level->kind == Layer::batched) return wrap(wrap_batched(id, t));
-    if (is_composed(t.dtype()))
-      fail(PyExc_TypeError, "expected real tensors to differentiate by, got ", long_name_of(t.dtype()), "; complex ones have backward()");
+    if (is_small_float(t.dtype()))
+      fail(PyExc_TypeError, "expected tensors to compute with, got ", long_name_of(t.dtype()), "; cast them first");
     if (level->kind == Layer::dual) {
       const Tensor d = tangent == Py_None ? Tensor() : tensor_of(tangent);
       check(!d.defined() || (d.shape() == t.shape() && d.dtype() == t.dtype() && d.device() == t.device()),
@@ -62,7 +62,7 @@ PyObject* wrap_on(PyObject*, PyObject* args) {  // (level, tensor, tangent or No
       return wrap(wrap_dual(id, t, d));
     }
     Tensor traced = wrap_traced(id, t);
-    traced.impl()->requires_grad = is_floating(t.dtype());
+    traced.impl()->requires_grad = is_inexact(t.dtype());
     return wrap(std::move(traced));
   });
 }

@@ -43,11 +43,6 @@ def ndimension(self: Tensor) -> int:
     return self.ndim
 
 
-def is_complex(self: Tensor) -> bool:
-    """Whether the dtype is complex."""
-    return self.dtype.name.startswith("complex")
-
-
 def is_signed(self: Tensor) -> bool:
     """Whether the dtype has negative numbers."""
     return not self.dtype.name.startswith(("uint", "bool"))

@@ -67,8 +67,8 @@ class _Pullback:
         leaves, self.spec = flatten(primals)
         _require_tensors(name, leaves, "primals")
         for x in leaves:
-            if not x.dtype.is_floating_point:
-                raise TypeError(f"[{name}] expected floating tensors to differentiate by, got {x.dtype}; cast them, or leave them out of argnums")
+            if not (x.dtype.is_floating_point or x.dtype.is_complex):
+                raise TypeError(f"[{name}] expected floating or complex tensors to differentiate by, got {x.dtype}; cast them, or leave them out of argnums")
         self.primals = leaves
         with _level("traced") as self.level, _recording() as self.grad_mode:
             self.inputs = [_core._wrap_on(self.level, x, None) for x in leaves]
@@ -190,6 +190,8 @@ def value_and_grad(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: 
             shapes = [y.shape for y in p.values]
             raise RuntimeError(f"[grad] expected a function that returns one tensor of one element, got shapes {shapes}; use jacrev or vjp")
         y = p.values[0]
+        if y.dtype.is_complex:
+            raise RuntimeError(f"[grad] expected a function that returns a real number, got {y.dtype}; take its real part or abs, or use vjp")
         gradients = unflatten(p([_core.ops["ones_like"](y)]), p.spec)
         value = unflatten(p.values, p.out_spec)
         return ((value, p.aux) if has_aux else value), (gradients[0] if isinstance(argnums, int) else gradients)
