@@ -116,7 +116,7 @@ void blend(OpBuilder o, Blend f) {
 
 TG_OPS(batched_products) {
   product(TG_OP(vecdot),
-          "Inner products over the last axes of x and y; the other axes broadcast. Errors: ValueError for last axes of "
+          "Inner products over the last axes of x (conjugate) and y; the other axes broadcast. Errors: ValueError for last axes of "
           "different sizes.",
           "[..., n]", "[..., n]")
       .attr("axis", AttrKind::integer, -1, "the axis, counted from the end")
@@ -138,7 +138,8 @@ TG_OPS(batched_products) {
         const auto last = [&](const Tensor& t) {
           return c.attr(0).integer() == -1 ? t : op<"movedim">({t}, {Ints{c.attr(0).integer()}, Ints{-1}});
         };
-        return Tensors{vector_product(last(c.input(0)), last(c.input(1)))};
+        const Tensor x = is_complex(c.input(0).dtype()) ? op<"conj">({c.input(0)}) : c.input(0);
+        return Tensors{vector_product(last(x), last(c.input(1)))};
       })
       .example(">>> tg.vecdot(tg.tensor([[1, 2], [3, 4]]), tg.tensor([1, 1])).tolist()\n[3, 7]");
 

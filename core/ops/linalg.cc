@@ -24,8 +24,8 @@ Tensors cholesky_of(const Call& c) {
   infer_now(c);
   const bool upper = c.attr(0).boolean();
   const Tensor a = work(c);
-  const Tensors r = ops<"leaf_cholesky">({upper ? mT(a) : a});
-  return {(upper ? mT(r[0]) : r[0]).cast(c.input(0).dtype()), r[1]};
+  const Tensors r = ops<"leaf_cholesky">({upper ? mH(a) : a});
+  return {(upper ? mH(r[0]) : r[0]).cast(c.input(0).dtype()), r[1]};
 }
 
 Tensors lu_of(const Call& c) {
@@ -60,7 +60,7 @@ OpBuilder linear_algebra(OpBuilder o, const char* doc) { return o.family("linear
 template <class S>
 Specs vector_of_sizes(const Inference& c, S size) {
   const Shape& a = matrices(c);
-  return one({c.input(0).dtype, with(batch_of(a), {size(a[a.size() - 2], a.back())})});
+  return one({real_dtype(c.input(0).dtype), with(batch_of(a), {size(a[a.size() - 2], a.back())})});
 }
 
 }  // namespace
@@ -75,7 +75,7 @@ TG_OPS(linalg) {
   linear_algebra(TG_OP(cholesky_ex).amp(Amp::f32),
                  "As cholesky, but a matrix that is not positive definite does not raise.")
       .input("a", kSquare)
-      .attr("upper", AttrKind::boolean, false, "U of A = U^T U instead, from the upper triangle")
+      .attr("upper", AttrKind::boolean, false, "U of A = U^H U instead, from the upper triangle")
       .output("L", "[..., n, n], zeros in the other triangle")
       .output("info", "i32[...]: 0, or the order of the leading minor that is not positive")
       .infer(cholesky_shape)
@@ -84,11 +84,11 @@ TG_OPS(linalg) {
       .example(">>> tg.cholesky_ex(tg.tensor([[1., 0.], [0., -1.]])).info.item()\n2");
   linear_algebra(
       TG_OP(cholesky).amp(Amp::f32),
-      "L of A = L L^T for symmetric positive-definite matrices; one triangle of A is looked at, the gradient is "
-      "symmetric. Errors: LinAlgError for a matrix that is not positive definite, ValueError for one that is "
+      "L of A = L L^H for Hermitian positive-definite matrices; one triangle of A is looked at, the gradient is "
+      "Hermitian. Errors: LinAlgError for a matrix that is not positive definite, ValueError for one that is "
       "not square.")
       .input("a", kSquare)
-      .attr("upper", AttrKind::boolean, false, "U of A = U^T U instead, from the upper triangle")
+      .attr("upper", AttrKind::boolean, false, "U of A = U^H U instead, from the upper triangle")
       .output("L", "[..., n, n], zeros in the other triangle")
       .infer([cholesky_shape](const Inference& c) { return one(cholesky_shape(c)[0]); })
       .decompose([](const Call& c) {
@@ -203,14 +203,14 @@ TG_OPS(linalg) {
         const Dim m = a[a.size() - 2], n = a.back(), k = smaller(m, n);
         const DType t = c.input(0).dtype;
         const Shape batch = batch_of(a);
-        return Specs{{t, with(batch, {m, full ? m : k})}, {t, with(batch, {k})}, {t, with(batch, {full ? n : k, n})}};
+        return Specs{{t, with(batch, {m, full ? m : k})}, {real_dtype(t), with(batch, {k})}, {t, with(batch, {full ? n : k, n})}};
       })
       .decompose([](const Call& c) {
         infer_now(c);
         const DType t = c.input(0).dtype();
         const Tensors r = svd_of(work(c), c.attr(0).boolean());
         check_info(c.op.name, r[3], not_converged);
-        return Tensors{r[0].cast(t), r[1].cast(t), r[2].cast(t)};
+        return Tensors{r[0].cast(t), r[1].cast(real_dtype(t)), r[2].cast(t)};
       })
       .example(">>> tg.svd(tg.tensor([[0., 2.], [3., 0.]])).S.tolist()\n[3.0, 2.0]");
   linear_algebra(TG_OP(svdvals).amp(Amp::f32),
@@ -223,13 +223,13 @@ TG_OPS(linalg) {
         const Arg a[] = {work(c)};
         const Tensors r = call(op_named<"leaf_svd">(), a);  // the vectors only where a gradient wants them
         check_info(c.op.name, r[3], not_converged);
-        return Tensors{r[1].cast(c.input(0).dtype())};
+        return Tensors{r[1].cast(real_dtype(c.input(0).dtype()))};
       })
       .example(">>> tg.svdvals(tg.tensor([[0., 2.], [3., 0.]])).tolist()\n[3.0, 2.0]");
 
   linear_algebra(
       TG_OP(eigh).amp(Amp::f32),
-      "A = V diag(w) V^T for symmetric matrices, of which one triangle is looked at; the signs of the vectors are "
+      "A = V diag(w) V^H for Hermitian matrices, of which one triangle is looked at; the signs of the vectors are "
       "not fixed. Gradients through V need distinct eigenvalues (else they are not finite) and a loss that does "
       "not depend on the signs. Errors: LinAlgError for matrices that are not finite.")
       .input("a", kSquare)
@@ -239,32 +239,32 @@ TG_OPS(linalg) {
       .infer([](const Inference& c) {
         const Shape& a = matrices(c, 0, true);
         upper_of(c.name(), c.attr(0));
-        return Specs{{c.input(0).dtype, batch_of(a, 1)}, c.input(0)};
+        return Specs{{real_dtype(c.input(0).dtype), batch_of(a, 1)}, c.input(0)};
       })
       .decompose([](const Call& c) {
         infer_now(c);
         const DType t = c.input(0).dtype();
         const Tensor a = work(c);
-        const Tensors r = ops<"leaf_eigh">({upper_of("eigh", c.attr(0)) ? mT(a) : a});
+        const Tensors r = ops<"leaf_eigh">({upper_of("eigh", c.attr(0)) ? mH(a) : a});
         check_info(c.op.name, r[2], not_converged);
-        return Tensors{r[0].cast(t), r[1].cast(t)};
+        return Tensors{r[0].cast(real_dtype(t)), r[1].cast(t)};
       })
       .example(">>> tg.eigh(tg.tensor([[3., 0.], [0., 2.]])).eigenvalues.tolist()\n[2.0, 3.0]");
-  linear_algebra(TG_OP(eigvalsh).amp(Amp::f32), "The eigenvalues of symmetric matrices, ascending; else as eigh.")
+  linear_algebra(TG_OP(eigvalsh).amp(Amp::f32), "The eigenvalues of Hermitian matrices, ascending; else as eigh.")
       .input("a", kSquare)
       .attr("UPLO", AttrKind::string, "L", "the triangle, 'L' or 'U'")
       .output("eigenvalues", "[..., n]")
       .infer([](const Inference& c) {
         upper_of(c.name(), c.attr(0));
-        return one({c.input(0).dtype, batch_of(matrices(c, 0, true), 1)});
+        return one({real_dtype(c.input(0).dtype), batch_of(matrices(c, 0, true), 1)});
       })
       .decompose([](const Call& c) {
         infer_now(c);
         const Tensor a = work(c);
-        const Arg in[] = {upper_of("eigvalsh", c.attr(0)) ? mT(a) : a};
+        const Arg in[] = {upper_of("eigvalsh", c.attr(0)) ? mH(a) : a};
         const Tensors r = call(op_named<"leaf_eigh">(), in);
         check_info(c.op.name, r[2], not_converged);
-        return Tensors{r[0].cast(c.input(0).dtype())};
+        return Tensors{r[0].cast(real_dtype(c.input(0).dtype()))};
       })
       .example(">>> tg.eigvalsh(tg.tensor([[3., 0.], [0., 2.]])).tolist()\n[2.0, 3.0]");
 }

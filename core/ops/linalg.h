@@ -8,10 +8,10 @@
 
 namespace tg::linalg {
 
-// Floating-point matrices (square ones) as input i; TypeError, ValueError.
+// Floating-point or complex matrices (square ones) as input i; TypeError, ValueError.
 inline const Shape& matrices(const Inference& c, size_t i = 0, bool square = false) {
   const TensorSpec& x = c.input(i);
-  check_type(is_floating(x.dtype), c.name(), "floats", x.dtype);
+  check_type(is_inexact(x.dtype), c.name(), "floats", x.dtype);
   c.check(x.shape.size() >= 2, "expected a matrix or a batch of them, got shape ", str(x.shape));
   c.check(!square || x.shape.back() == x.shape[x.shape.size() - 2], "expected square matrices, got shape ",
           str(x.shape));
@@ -32,6 +32,8 @@ inline Dim smaller(Dim a, Dim b) {
 
 inline Tensor matmul(const Tensor& a, const Tensor& b) { return op<"matmul">({a, b}); }
 inline Tensor mT(const Tensor& x) { return transpose(x); }
+inline Tensor conj(const Tensor& x) { return x.defined() && is_complex(x.dtype()) ? op<"conj">({x}) : x; }
+inline Tensor mH(const Tensor& x) { return conj(mT(x)); }
 inline Tensor add(const Tensor& a, const Tensor& b) { return !a.defined() ? b : !b.defined() ? a : op<"add">({a, b}); }
 inline Tensor sub(const Tensor& a, const Tensor& b) { return op<"sub">({a, b}); }
 inline Tensor mul(const Arg& a, const Arg& b) { return op<"mul">({a, b}); }
@@ -41,7 +43,7 @@ inline Tensor triu(const Tensor& x, int64_t k = 0) { return op<"triu">({x}, {k})
 inline Tensor diagonal(const Tensor& x) { return op<"diagonal">({x}, {0, -2, -1}); }
 inline Tensor row(const Tensor& x) { return op<"unsqueeze">({x}, {Ints{-2}}); }
 inline Tensor column(const Tensor& x) { return op<"unsqueeze">({x}, {Ints{-1}}); }
-inline Tensor symmetric(const Tensor& x) { return mul(add(x, mT(x)), 0.5); }
+inline Tensor hermitian(const Tensor& x) { return mul(add(x, mH(x)), 0.5); }
 inline Tensor eye(int64_t n, int64_t m, const Tensor& like) {
   return op<"eye">({}, {n, m, 0, like.dtype()}, like.device());
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The leaf ops: factorizations that do not decompose onto the floor, each a kernel row of its name without "leaf_"
-// (docs/design/004-linalg.md). They take f32 and f64, never fail on a matrix (info says which ones failed and how), and
+// (docs/design/004-linalg.md). They take f32, f64, c64 and c128, never fail on a matrix (info says which ones failed and how), and
 // have the gradients; the ops that people call are in linalg.cc.
 #include "linalg.h"
 
@@ -13,18 +13,18 @@ TensorSpec info_of(const Shape& batch) { return {DType::i32, batch}; }
 
 void check_leaf(const Inference& c, size_t i) {
   const DType t = c.input(i).dtype;
-  check_type(t == DType::f32 || t == DType::f64, c.name(), "float32 or float64", t);
+  check_type(real_dtype(t) == DType::f32 || real_dtype(t) == DType::f64, c.name(), "float32, float64 or complex numbers", t);
   check_type(t == c.input(0).dtype, c.name(), "operands of one dtype", t);
 }
 
-// Murray 2016, "Differentiation of the Cholesky decomposition": for A = L L^T, L^-T phi(L^T dL) L^-1, made symmetric;
+// Murray 2016, "Differentiation of the Cholesky decomposition": for A = L L^H, L^-H phi(L^H dL) L^-1, made Hermitian;
 // phi takes the lower triangle with half the diagonal.
 Tensors cholesky_gradient(const Backward& b) {
   const Tensor& l = b.output(0);
-  Tensor p = tril(matmul(mT(l), b.grad()));
+  Tensor p = tril(matmul(mH(l), b.grad()));
   p = sub(p, mul(op<"diagonal_backward">({diagonal(p)}, {p.shape(), 0, -2, -1}), 0.5));
-  const Tensor s = solve_triangular(mT(l), mT(solve_triangular(mT(l), mT(p), true)), true);
-  return {symmetric(s)};
+  const Tensor s = solve_triangular(mH(l), mH(solve_triangular(mH(l), mH(p), true)), true);
+  return {hermitian(s)};
 }
 
 // For P A = L U with A [m, n]: the square case is L^-T (tril(L^T dL, -1) + triu(dU U^T)) U^-T; the columns or rows
@@ -55,8 +55,8 @@ Tensors lu_gradient(const Backward& b) {
   return {take_rows(s, inverse_permutation(permutation))};
 }
 
-// Walter & Lehmann 2012, Seeger et al. 2017: for A = Q R with R square, (dQ + Q copyltu(R dR^T - dQ^T Q)) R^-T, where
-// copyltu mirrors the lower triangle. For a wide A = [X Y], R = [U V]: Q and U are X's, V = Q^T Y.
+// Walter & Lehmann 2012, Seeger et al. 2017: for A = Q R with R square, (dQ + Q copyltu(R dR^H - dQ^H Q)) R^-H, where
+// copyltu mirrors the lower triangle (of a real diagonal, as R's is real). For a wide A = [X Y], R = [U V]: Q and U are X's, V = Q^T Y.
 Tensors qr_gradient(const Backward& b) {
   const Tensor &q = b.output(0), &r = b.output(1);
   Tensor gq = b.grads[0], gr = b.grads[1];
@@ -73,17 +73,19 @@ Tensors qr_gradient(const Backward& b) {
       gu = slice(gr, -1, 0, k);
       const Tensor gv = slice(gr, -1, k, n), v = slice(r, -1, k, n);
       // Y = Q V + (I - Q Q^T) Y, and Q is square here: Y = Q V.
-      gq = add(gq, matmul(matmul(q, v), mT(gv)));
+      gq = add(gq, matmul(matmul(q, v), mH(gv)));
       y_gradient = matmul(q, gv);
     } else {
       y_gradient = op<"zeros_like">({slice(b.input(0), -1, k, n)});
     }
   }
   Tensor s;
-  if (gu.defined()) s = matmul(u, mT(gu));
-  if (gq.defined()) s = s.defined() ? sub(s, matmul(mT(gq), q)) : neg(matmul(mT(gq), q));
-  s = matmul(q, add(tril(s), mT(tril(s, -1))));
-  Tensor x_gradient = mT(solve_triangular(u, mT(add(s, gq)), true));
+  if (gu.defined()) s = matmul(u, mH(gu));
+  if (gq.defined()) s = s.defined() ? sub(s, matmul(mH(gq), q)) : neg(matmul(mH(gq), q));
+  const Tensor d = diagonal(s), straight = is_complex(s.dtype()) ? op<"real">({d}) : d;
+  s = add(add(tril(s, -1), mH(tril(s, -1))), op<"diagonal_backward">({straight}, {s.shape(), 0, -2, -1}));
+  s = matmul(q, s);
+  Tensor x_gradient = mH(solve_triangular(u, mH(add(s, gq)), true));
   return {wide ? op<"concat">({x_gradient, y_gradient}, {-1}) : x_gradient};
 }
 
@@ -95,7 +97,8 @@ Tensor inverse_gaps(const Tensor& x) {
 }
 
 // Townsend 2016, "Differentiating the singular value decomposition". With F = 1 / (s_j^2 - s_i^2):
-// U (F o skew(U^T dU) S + S F o skew(V^T dV) + ds) V^T + (I - U U^T) dU S^-1 V^T + U S^-1 dV^T (I - V V^T).
+// U (F o skew(U^H dU) S + S F o skew(V^H dV) + ds) V^H + (I - U U^H) dU S^-1 V^H + U S^-1 dV^H (I - V V^H); of complex
+// matrices also U (i Im diag(U^H dU) S^-1) V^H (Wan & Zhang 2019).
 Tensors svd_gradient(const Backward& b) {
   Tensor gu = b.grads[0], gvh = b.grads[2];
   const Tensor& gs = b.grads[1];
@@ -116,31 +119,35 @@ Tensors svd_gradient(const Backward& b) {
   const Tensor u = slice(b.output(0), -1, 0, k), s = b.output(1), vh = slice(b.output(2), -2, 0, k);
   if (!gu.defined() && !gvh.defined()) return {matmul(mul(u, row(gs)), vh)};
   const Tensor f = inverse_gaps(op<"square">({s}));
-  const auto skew = [](const Tensor& x) { return sub(x, mT(x)); };
+  const auto skew = [](const Tensor& x) { return sub(x, mH(x)); };
   Tensor inner, result;
-  if (gu.defined()) inner = mul(mul(skew(matmul(mT(u), gu)), f), row(s));
-  if (gvh.defined()) inner = add(inner, mul(column(s), mul(skew(matmul(vh, mT(gvh))), f)));
+  if (gu.defined()) inner = mul(mul(skew(matmul(mH(u), gu)), f), row(s));
+  if (gu.defined() && is_complex(u.dtype())) {
+    const Tensor turn = op<"div">({op<"imag">({diagonal(matmul(mH(u), gu))}), s});
+    inner = add(inner, op<"diagonal_backward">({op<"complex">({zeros_like(turn), turn})}, {inner.shape(), 0, -2, -1}));
+  }
+  if (gvh.defined()) inner = add(inner, mul(column(s), mul(skew(matmul(vh, mH(gvh))), f)));
   if (gs.defined()) inner = add(inner, op<"diagonal_backward">({gs}, {inner.shape(), 0, -2, -1}));
   result = matmul(matmul(u, inner), vh);
   if (gu.defined() && m > k) {
     const Tensor x = op<"div">({gu, row(s)});
-    result = add(result, matmul(sub(x, matmul(u, matmul(mT(u), x))), vh));
+    result = add(result, matmul(sub(x, matmul(u, matmul(mH(u), x))), vh));
   }
   if (gvh.defined() && n > k) {
     const Tensor x = op<"div">({gvh, column(s)});
-    result = add(result, matmul(u, sub(x, matmul(matmul(x, mT(vh)), vh))));
+    result = add(result, matmul(u, sub(x, matmul(matmul(x, mH(vh)), vh))));
   }
   return {result};
 }
 
-// Giles 2008: V (dw + V^T dV o 1 / (w_j - w_i)) V^T, made symmetric.
+// Giles 2008: V (dw + V^H dV o 1 / (w_j - w_i)) V^H, made Hermitian.
 Tensors eigh_gradient(const Backward& b) {
   const Tensor &gw = b.grads[0], &gv = b.grads[1];
   const Tensor &w = b.output(0), &v = b.output(1);
-  if (!gv.defined()) return {matmul(mul(v, row(gw)), mT(v))};
-  Tensor inner = mul(matmul(mT(v), gv), inverse_gaps(w));
+  if (!gv.defined()) return {matmul(mul(v, row(gw)), mH(v))};
+  Tensor inner = mul(matmul(mH(v), gv), inverse_gaps(w));
   if (gw.defined()) inner = add(inner, op<"diagonal_backward">({gw}, {inner.shape(), 0, -2, -1}));
-  return {symmetric(matmul(matmul(v, inner), mT(v)))};
+  return {hermitian(matmul(matmul(v, inner), mH(v)))};
 }
 
 Tensors triangular_gradient(const Backward& b) {
@@ -162,7 +169,7 @@ TG_OPS(linalg_leaves) {
       .kernel("cholesky")
       .internal()
       .family("leaf")
-      .doc("L of A = L L^T; only A's lower triangle is looked at.")
+      .doc("L of A = L L^H; only A's lower triangle is looked at.")
       .input("a", "[..., n, n]")
       .output("l", "lower triangular, zeros above")
       .output("info", "i32[...]: 0, or the order of the leading minor that is not positive")
@@ -172,6 +179,7 @@ TG_OPS(linalg_leaves) {
         return Specs{c.input(0), info_of(batch_of(a))};
       })
       .grad(cholesky_gradient)
+      .own_conj()
       .saves(0, 1)
       .batch_axes({})
       .bounds(4, "n, for L L^T relative to the trace of A");
@@ -206,7 +214,7 @@ TG_OPS(linalg_leaves) {
       .input("a", "[..., m, n]")
       .attr("complete", AttrKind::integer, 0, "1: Q is square")
       .output("q", "[..., m, k], k = min(m, n), complete: m")
-      .output("r", "[..., k, n], zeros below the diagonal")
+      .output("r", "[..., k, n], zeros below the diagonal, which is real")
       .infer([](const Inference& c) {
         const Shape& a = matrices(c);
         check_leaf(c, 0);
@@ -215,6 +223,7 @@ TG_OPS(linalg_leaves) {
         return Specs{{t, with(batch_of(a), {m, k})}, {t, with(batch_of(a), {k, n})}};
       })
       .grad(qr_gradient)
+      .own_conj()
       .saves(1, 3)
       .batch_axes({})
       .bounds(8, "m n, for Q R and Q^T Q relative to the norm of A");
@@ -238,11 +247,12 @@ TG_OPS(linalg_leaves) {
         const Shape batch = batch_of(a);
         const DType t = c.input(0).dtype;
         return Specs{{t, with(batch, {m, full ? m : k})},
-                     {t, with(batch, {k})},
+                     {real_dtype(t), with(batch, {k})},
                      {t, with(batch, {full ? n : k, n})},
                      info_of(batch)};
       })
       .grad(svd_gradient)
+      .own_conj()
       .saves(0, 7)
       .batch_axes({})
       .bounds(16, "m n, relative to the norm of A");
@@ -251,7 +261,7 @@ TG_OPS(linalg_leaves) {
       .kernel("eigh")
       .internal()
       .family("leaf")
-      .doc("A = V diag(w) V^T of symmetric matrices; only A's lower triangle is looked at.")
+      .doc("A = V diag(w) V^H of Hermitian matrices; only A's lower triangle is looked at.")
       .input("a", "[..., n, n]")
       .output("w", "[..., n], ascending")
       .hidden_output("v", "[..., n, n]: eigenvectors in columns")
@@ -259,9 +269,10 @@ TG_OPS(linalg_leaves) {
       .infer([](const Inference& c) {
         const Shape& a = matrices(c, 0, true);
         check_leaf(c, 0);
-        return Specs{{c.input(0).dtype, batch_of(a, 1)}, c.input(0), info_of(batch_of(a))};
+        return Specs{{real_dtype(c.input(0).dtype), batch_of(a, 1)}, c.input(0), info_of(batch_of(a))};
       })
       .grad(eigh_gradient)
+      .own_conj()
       .saves(0, 3)
       .batch_axes({})
       .bounds(16, "n, relative to the norm of A");

@@ -63,14 +63,14 @@ Tensor permutation_of(const Tensor& pivots, int64_t m) {
   return Tensor::from_host(order.data(), with(batch, {m}), DType::i64, pivots.device());
 }
 
-// The cofactors of singular matrices, too: det(U) det(Vh) U diag(products of the other singular values) Vh.
+// The cofactors of singular matrices, too: det(U) det(Vh) conj(U) diag(products of the other singular values) conj(Vh).
 Tensor cofactors(const Tensor& a) {
   const Tensors r = ops<"svd">({a}, {true});
   const int64_t n = a.size(-1);
   const Tensor on = op<"cast">({eye(n, n, a)}, {DType::boolean});
   const Tensor others = op<"prod">({op<"where">({on, 1.0, expand(row(r[1]), a.shape())})}, {Ints{-1}, false});
   const Tensor sign = mul(op<"det">({r[0]}), op<"det">({r[2]}));
-  return mul(column(column(sign)), matmul(mul(r[0], row(others)), r[2]));
+  return mul(column(column(sign)), matmul(mul(conj(r[0]), row(others)), conj(r[2])));
 }
 
 // (sign of the permutation, diagonal of U)
@@ -210,7 +210,7 @@ TG_OPS(linalg_solve) {
       .input("pivots", "i32[..., n]")
       .input("b", "[..., n, k] or [n]; left=False: [..., k, n]")
       .attr("left", AttrKind::boolean, true, "False: X A = B")
-      .attr("adjoint", AttrKind::boolean, false, "A^T instead of A")
+      .attr("adjoint", AttrKind::boolean, false, "A^H instead of A")
       .infer([](const Inference& c) {
         check_type(is_integer(c.input(1).dtype), c.name(), "integers as pivots", c.input(1).dtype);
         c.check(c.input(1).shape == batch_of(c.input(0).shape, 1), "expected pivots of shape ",
@@ -223,9 +223,10 @@ TG_OPS(linalg_solve) {
         const Tensor &lu = c.input(0), b = c.input(2);
         const Tensor order = permutation_of(c.input(1), lu.size(-1));
         return Tensors{solved(left ? lu : mT(lu), b, left, [&](const Tensor& f, const Tensor& b) {
-          if (!transposed) return with_lu(f, order, b);
-          // A^T = U^T L^T P
-          const Tensor y = solve_triangular(mT(f), solve_triangular(mT(f), b, false), true, true);
+          if (!transposed) return with_lu(c.attr(1).boolean() ? conj(f) : f, order, b);
+          // A^H = U^H L^H P, and of the transposed system A^T
+          const Tensor ft = c.attr(1).boolean() ? mH(f) : mT(f);
+          const Tensor y = solve_triangular(ft, solve_triangular(ft, b, false), true, true);
           return take_rows(y, inverse_permutation(order));
         })};
       })
@@ -246,15 +247,15 @@ TG_OPS(linalg_solve) {
   linear_algebra(TG_OP(cholesky_solve).amp(Amp::f32), "X of A X = B from the factor that cholesky gives.")
       .input("b", "[..., n, k] or [n]")
       .input("l", kSquare)
-      .attr("upper", AttrKind::boolean, false, "the factor is U of A = U^T U")
+      .attr("upper", AttrKind::boolean, false, "the factor is U of A = U^H U")
       .infer([](const Inference& c) {
         return one({c.input(1).dtype, system(c, 1, 0, true).x});
       })
       .decompose([](const Call& c) {
         infer_now(c);
         return Tensors{solved(c.input(1), c.input(0), true, [&](const Tensor& a, const Tensor& b) {
-          const Tensor l = c.attr(0).boolean() ? mT(a) : a;
-          return solve_triangular(mT(l), solve_triangular(l, b, false), true);
+          const Tensor l = c.attr(0).boolean() ? mH(a) : a;
+          return solve_triangular(mH(l), solve_triangular(l, b, false), true);
         })};
       })
       .function_only()
@@ -323,22 +324,32 @@ TG_OPS(linalg_solve) {
   linear_algebra(TG_OP(slogdet).amp(Amp::f32),
                  "Sign and logarithm of the magnitude of the determinant; 0 and -inf for singular matrices.")
       .input("a", kSquare)
-      .output("sign", "[...]: -1, 0 or 1; no gradient")
+      .output("sign", "[...]: -1, 0 or 1, no gradient; complex: on the unit circle or 0")
       .output("logabsdet", "[...]")
-      .infer([](const Inference& c) { return scalars(c, 2); })
+      .infer([](const Inference& c) {
+        Specs s = scalars(c, 2);
+        s[1].dtype = real_dtype(s[1].dtype);
+        return s;
+      })
       .decompose([](const Call& c) {
         infer_now(c);
         const DType t = c.input(0).dtype();
         const Tensors r = determinant_parts(c.input(0).cast(acc_dtype(t)));
         const Tensor sign = op<"prod">({op<"sign">({r[1]})}, {Ints{-1}, false});
         const Tensor log = op<"sum">({op<"log">({op<"abs">({r[1]})})}, {Ints{-1}, false});
-        return Tensors{mul(r[0], sign).cast(t), log.cast(t)};
+        return Tensors{mul(r[0], sign).cast(t), log.cast(real_dtype(t))};
       })
       .grad([](const Backward& b) {
-        if (!b.grad(1).defined()) return Tensors{Tensor()};
-        return Tensors{mul(each(b.grad(1)), mT(op<"inv_ex">({b.input(0)})))};
+        // d log|det| = Re t and d sign = i sign Im t with t = tr(A^-1 dA); the sign of real numbers does not move
+        Tensor g = b.grad(1);
+        if (b.grad(0).defined() && is_complex(b.grad(0).dtype())) {
+          const Tensor turn = op<"imag">({mul(b.grad(0), conj(b.output(0)))});
+          g = op<"complex">({g.defined() ? g : zeros_like(turn), turn});
+        }
+        return Tensors{g.defined() ? mul(each(g), mH(op<"inv_ex">({b.input(0)}))) : Tensor()};
       })
-      .saves(1, 0)
+      .own_conj()
+      .saves(1, 1)
       .example(">>> tg.slogdet(tg.tensor([[1., 0.], [0., -1.]])).sign.item()\n-1.0");
 
   linear_algebra(
@@ -348,7 +359,7 @@ TG_OPS(linalg_solve) {
       .input("a", "[..., m, n]")
       .optional_attr("atol", AttrKind::floating, "0 if not given")
       .optional_attr("rtol", AttrKind::floating, "max(m, n) * eps if atol is not given or 0, else 0")
-      .attr("hermitian", AttrKind::boolean, false, "A is symmetric: eigenvalues (of the lower triangle) instead")
+      .attr("hermitian", AttrKind::boolean, false, "A is Hermitian: eigenvalues (of the lower triangle) instead")
       .output("p", "[..., n, m]")
       .infer([](const Inference& c) {
         const Shape& a = matrices(c, 0, c.attr(2).boolean());
@@ -359,7 +370,7 @@ TG_OPS(linalg_solve) {
         const DType t = c.input(0).dtype();
         const Tensor a = c.input(0).cast(acc_dtype(t));
         if (a.numel() == 0) return Tensors{zeros(shape, t, a.device())};
-        const double eps = a.dtype() == DType::f64 ? 0x1p-52 : 0x1p-23;
+        const double eps = real_dtype(a.dtype()) == DType::f64 ? 0x1p-52 : 0x1p-23;
         const double atol = c.attr(0).given() ? c.attr(0).floating() : 0;
         const double rtol = c.attr(1).given() ? c.attr(1).floating()
                             : atol > 0        ? 0
@@ -367,10 +378,10 @@ TG_OPS(linalg_solve) {
         Tensor left, values, right;  // A^+ = left diag(1 / values) right
         if (c.attr(2).boolean()) {
           const Tensors r = ops<"eigh">({a});
-          left = r[1], values = r[0], right = mT(r[1]);
+          left = r[1], values = r[0], right = mH(r[1]);
         } else {
           const Tensors r = ops<"svd">({a}, {false});
-          left = mT(r[2]), values = r[1], right = mT(r[0]);
+          left = mH(r[2]), values = r[1], right = mH(r[0]);
         }
         const Tensor size = op<"abs">({values});
         const Tensor cut = op<"maximum">({mul(op<"max">({size}, {Ints{-1}, true}), rtol), atol});
@@ -380,12 +391,13 @@ TG_OPS(linalg_solve) {
       })
       .grad([](const Backward& b) {
         const Tensor &a = b.input(0), &p = b.output(), &g = b.grad();
-        const Tensor pt = mT(p), gt = mT(g);
+        const Tensor pt = mH(p), gt = mH(g);
         const Tensor x = matmul(gt, matmul(p, pt)), y = matmul(matmul(pt, p), gt);  // (I - A P) x, y (I - P A)
         Tensor s = neg(matmul(matmul(pt, g), pt));
         s = add(s, sub(x, matmul(a, matmul(p, x))));
         return Tensors{add(s, sub(y, matmul(matmul(y, p), a)))};
       })
+      .own_conj()
       .saves(1, 1)
       .example(">>> tg.pinv(tg.tensor([[2., 0.], [0., 0.]])).tolist()\n[[0.5, 0.0], [0.0, 0.0]]");
 

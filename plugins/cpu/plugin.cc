@@ -57,6 +57,7 @@ constexpr Family kFamilies[] = {
     {"svd", make_svd},
     {"eigh", make_eigh},
     {"triangular_solve", make_triangular_solve},
+    {"fft", make_fft},
 };
 
 std::unique_ptr<Plan> make_plan(void* instance, const tg_call& call) {

@@ -72,6 +72,7 @@ pi = 3.141592653589793
 e = 2.718281828459045
 newaxis = None
 double, half, long, short = _core.float64, _core.float16, _core.int64, _core.int16
+cfloat, cdouble = _core.complex64, _core.complex128
 _aliases.install(globals())
 _dynamic.install()
 _statistics.install()
@@ -170,8 +171,8 @@ def _at_exit() -> None:
 _atexit.register(_at_exit)
 
 _LAZY_MODULES = (
-    "amp", "array_api", "data", "distributions", "func", "jit", "library", "linalg", "metrics", "nn", "optim", "signal", "special", "testing", "train",
-    "utils",
+    "amp", "array_api", "data", "distributions", "fft", "func", "jit", "library", "linalg", "metrics", "nn", "optim", "signal", "special", "testing",
+    "train", "utils",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "ops": "library", "summary": "_summary",
                    "vmap": "func"}

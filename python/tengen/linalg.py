@@ -76,7 +76,7 @@ class LstsqResult(NamedTuple):
 def _matrices(name: str, x: Tensor) -> None:
     if x.ndim < 2:
         raise ValueError(f"[{name}] expected a matrix or a batch of them, got shape {tuple(x.shape)}")
-    if not x.dtype.is_floating_point:
+    if not (x.dtype.is_floating_point or x.dtype.is_complex):
         raise TypeError(f"[{name}] expected floats, got {x.dtype.name}")
 
 
@@ -287,9 +287,9 @@ def lstsq(a: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | Non
     x = _f["pinv"](a, rtol=rcond) @ columns
     s = _f["svdvals"](a.detach())
     rank = matrix_rank(a.detach(), rtol=rcond)
-    none = _core._empty((0,), a.dtype, a.device)
+    none = _core._empty((0,), s.dtype, a.device)
     full = m > n and driver != "gelsy" and bool((rank == n).all().item())
-    residuals = ((a @ x - columns) ** 2).sum(axis=-2) if full else none
+    residuals = (abs(a @ x - columns) ** 2).sum(axis=-2) if full else none
     if driver in ("gels", "gelsy"):
         s, rank = none, none.to(_core.int64) if driver == "gels" else rank
     return LstsqResult(x.squeeze(-1) if vector else x, residuals, rank, s)

@@ -14,6 +14,7 @@ std::unique_ptr<Plan> make_qr(Instance&, const tg_call&);
 std::unique_ptr<Plan> make_svd(Instance&, const tg_call&);
 std::unique_ptr<Plan> make_eigh(Instance&, const tg_call&);
 std::unique_ptr<Plan> make_triangular_solve(Instance&, const tg_call&);
+std::unique_ptr<Plan> make_fft(Instance&, const tg_call&);  // fft.cc: a leaf, too
 
 }  // namespace tg::cpu
 #endif  // TENGEN_PLUGINS_CPU_KERNELS_FACTORIZE_H_

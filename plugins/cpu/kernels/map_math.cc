@@ -111,7 +111,8 @@ struct Cos {
   template <class D, class V, class T = hn::TFromD<D>>
   static HWY_INLINE V eval(D d, V x) {
     const auto small = hn::Le(hn::Abs(x), hn::Set(d, T(39000)));
-    return patch(d, x, hn::Cos(d, hn::IfThenElseZero(small, x)), hn::Not(small), scalar_cos<T>);
+    const V y = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), hn::Set(d, T(1)), hn::Cos(d, hn::IfThenElseZero(small, x)));
+    return patch(d, x, y, hn::Not(small), scalar_cos<T>);
   }
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// cholesky: a[..., n, n] -> L with A = L L^T, info. The lower triangle of A is read; column by column.
+// cholesky: a[..., n, n] -> L with A = L L^H, info. The lower triangle of A is read; column by column.
 
 #include "matrices.h"
 
@@ -8,15 +8,16 @@ namespace tg::reference {
 namespace {
 
 // 0, or the order of the first leading minor that is not positive.
-int64_t factor(const Dense& a, Dense& l) {
+template <class S>
+int64_t factor(const Dense<S>& a, Dense<S>& l) {
   for (int64_t j = 0; j < a.n; ++j)
     for (int64_t i = j; i < a.n; ++i) {
-      double s = a(i, j);
-      for (int64_t k = 0; k < j; ++k) s -= l(i, k) * l(j, k);
+      S s = a(i, j);
+      for (int64_t k = 0; k < j; ++k) s -= l(i, k) * conj(l(j, k));
       if (i > j) {
         l(i, j) = s / l(j, j);
-      } else if (s > 0 && std::isfinite(s)) {
-        l(j, j) = std::sqrt(s);
+      } else if (std::real(s) > 0 && std::isfinite(std::real(s))) {
+        l(j, j) = std::sqrt(std::real(s));
       } else {
         return j + 1;
       }
@@ -30,8 +31,8 @@ class Cholesky : public plugin::Plan {
   Cholesky(const tg_host* host, const tg_call&) : host_(host) {}
   void run(const tg_run& run) override {
     each_matrix(host_, run, *run.inputs[0], [&](int64_t i) {
-      const Dense a = load<T>(*run.inputs[0], i);
-      Dense l(a.n, a.n);
+      const auto a = load<T>(*run.inputs[0], i);
+      Dense<work_t<T>> l(a.n, a.n);
       const int64_t info = factor(a, l);
       if (run.outputs[0]) store<T>(*run.outputs[0], i, l);
       store_info(run.outputs[1], i, info);

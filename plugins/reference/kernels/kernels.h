@@ -41,5 +41,6 @@ PlanPtr make_qr(const tg_host* host, const tg_call& call);                // qr.
 PlanPtr make_svd(const tg_host* host, const tg_call& call);               // svd.cc
 PlanPtr make_eigh(const tg_host* host, const tg_call& call);              // eigh.cc
 PlanPtr make_triangular_solve(const tg_host* host, const tg_call& call);  // triangular_solve.cc
+PlanPtr make_fft(const tg_host* host, const tg_call& call);               // fft.cc
 
 }  // namespace tg::reference

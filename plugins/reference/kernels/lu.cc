@@ -16,7 +16,7 @@ class Lu : public plugin::Plan {
   Lu(const tg_host* host, const tg_call&) : host_(host) {}
   void run(const tg_run& run) override {
     each_matrix(host_, run, *run.inputs[0], [&](int64_t i) {
-      Dense a = load<T>(*run.inputs[0], i);
+      auto a = load<T>(*run.inputs[0], i);
       std::vector<int64_t> pivots(size_t(std::min(a.m, a.n))), order(static_cast<size_t>(a.m));
       std::iota(order.begin(), order.end(), int64_t(0));
       const int64_t info = factor(a, pivots, order);
@@ -28,7 +28,7 @@ class Lu : public plugin::Plan {
   }
 
  private:
-  static int64_t factor(Dense& a, std::vector<int64_t>& pivots, std::vector<int64_t>& order) {
+  static int64_t factor(Dense<work_t<T>>& a, std::vector<int64_t>& pivots, std::vector<int64_t>& order) {
     int64_t info = 0;
     for (int64_t k = 0; k < std::min(a.m, a.n); ++k) {
       int64_t p = k;
@@ -39,12 +39,12 @@ class Lu : public plugin::Plan {
         std::swap(order[size_t(p)], order[size_t(k)]);
         for (int64_t j = 0; j < a.n; ++j) std::swap(a(p, j), a(k, j));
       }
-      if (a(k, k) == 0) {
+      if (a(k, k) == 0.0) {
         if (!info) info = k + 1;
         continue;
       }
       for (int64_t i = k + 1; i < a.m; ++i) {
-        const double f = a(i, k) /= a(k, k);
+        const auto f = a(i, k) /= a(k, k);
         for (int64_t j = k + 1; j < a.n; ++j) a(i, j) -= f * a(k, j);
       }
     }

@@ -31,10 +31,11 @@ PlanPtr make_plan(const tg_host* host, const tg_call& call) {
       {"svd", make_svd},
       {"eigh", make_eigh},
       {"triangular_solve", make_triangular_solve},
+      {"fft", make_fft},
   };
   for (const Family& family : kFamilies)
     if (std::strcmp(family.op, call.op) == 0) return family.make(host, call);
-  fail(TG_UNIMPLEMENTED, "[%s] the reference kernels are those of the floor's eleven ops and the six leaf ops",
+  fail(TG_UNIMPLEMENTED, "[%s] the reference kernels are those of the floor's eleven ops and the seven leaf ops",
        call.op);
 }
 

@@ -15,8 +15,8 @@ class TriangularSolve : public plugin::Plan {
       : host_(host), upper_(int_attr(call, 0, 0) != 0), unit_(int_attr(call, 1, 0) != 0) {}
   void run(const tg_run& run) override {
     each_matrix(host_, run, *run.inputs[0], [&](int64_t batch) {
-      const Dense a = load<T>(*run.inputs[0], batch);
-      Dense x = load<T>(*run.inputs[1], batch);
+      const auto a = load<T>(*run.inputs[0], batch);
+      auto x = load<T>(*run.inputs[1], batch);
       for (int64_t step = 0; step < a.n; ++step) {
         const int64_t i = upper_ ? a.n - 1 - step : step;
         const int64_t begin = upper_ ? i + 1 : 0, end = upper_ ? a.n : i;
