@@ -30,6 +30,9 @@ Z conj(Z x) { return {x.re, -x.im}; }
 Z times_i(Z x) { return {-x.im, x.re}; }
 Z over_i(Z x) { return {x.im, -x.re}; }
 Z one(Z like) { return {like.re.constant(1), like.re.constant(0)}; }
+Expr infinite(Expr x) { return abs(x) == INFINITY; }
+Expr finite(Expr x) { return abs(x) < INFINITY; }
+Expr cosine(Expr x) { return where(x == 0.0, 1.0, cos(x)); }
 Expr is_zero(Z x) { return (x.re == 0.0) & (x.im == 0.0); }
 
 // Smith's: divides by the larger part of y first, so that nothing overflows on the way.
@@ -48,15 +51,16 @@ Expr modulus(Z x) {
   return where((a == INFINITY) | (b == INFINITY), a.constant(INFINITY), y);
 }
 
+// Values at infinities and NaN are those of the array API standard (C99, annex G).
 Z exp(Z x) {  // exp(a) in two halves: it may overflow where exp(a) cos(b) does not
   const Expr h = exp(x.re * 0.5);
-  const Expr re = h * cos(x.im) * h, im = where(x.im == 0.0, x.im, h * sin(x.im) * h);
-  const Expr vanishes = x.re == -INFINITY;
-  return {where(vanishes, 0.0, re), where(vanishes, 0.0, im)};
+  const Expr re = h * cosine(x.im) * h, im = where(x.im == 0.0, x.im, h * sin(x.im) * h);
+  const Expr vanishes = x.re == -INFINITY, turns = (x.re == INFINITY) & !finite(x.im);
+  return {where(vanishes, 0.0, where(turns, INFINITY, re)), where(vanishes, 0.0, where(turns, NAN, im))};
 }
 Z expm1(Z x) {  // expm1(a) cos(b) - 2 sin(b / 2)^2
-  const Expr s = sin(x.im * 0.5);
-  return {x.re.emit(TG_MAP_EXPM1) * cos(x.im) - s * s * 2.0, exp(x).im};
+  const Expr s = sin(x.im * 0.5), re = x.re.emit(TG_MAP_EXPM1) * cos(x.im) - s * s * 2.0;
+  return {where(infinite(x.re) & !finite(x.im), where(x.re < 0.0, -1.0, x.re), re), exp(x).im};
 }
 
 // log|x|: near |x| = 1 by log1p of |x|^2 - 1, whose larger part is exact.
@@ -95,25 +99,40 @@ Expr asinh_real(Expr x) {  // log1p(a + a^2 / (1 + sqrt(1 + a^2))); log(2a) wher
   return odd(x, y);
 }
 
-Z sinh(Z x) { return {x.re.emit(TG_MAP_SINH) * cos(x.im), where(x.im == 0.0, x.im, x.re.emit(TG_MAP_COSH) * sin(x.im))}; }
+Z sinh(Z x) {
+  const Expr turns = !finite(x.im) & ((x.re == 0.0) | infinite(x.re));
+  const Expr re = where(turns, x.re, x.re.emit(TG_MAP_SINH) * cosine(x.im));
+  return {re, where(x.im == 0.0, x.im, x.re.emit(TG_MAP_COSH) * sin(x.im))};
+}
 Z cosh(Z x) {
-  const Expr im = x.re.emit(TG_MAP_SINH) * sin(x.im);
-  return {x.re.emit(TG_MAP_COSH) * cos(x.im), where((x.im == 0.0) | (x.re == 0.0), x.re * x.im, im)};
+  const Expr im = x.re.emit(TG_MAP_SINH) * sin(x.im), product = x.re * x.im;
+  const Expr flat = where(finite(x.re), product, where(x.re < 0.0, -x.im, x.im)), upright = where(finite(x.im), product, x.re);
+  const Expr re = where(infinite(x.re) & !finite(x.im), INFINITY, x.re.emit(TG_MAP_COSH) * cosine(x.im));
+  return {re, where(x.im == 0.0, flat, where(x.re == 0.0, upright, im))};
 }
 // Kahan's, with t = tan(b), s = sinh(a); beyond |a| = 20 the real part is 1 to rounding.
 Z tanh(Z x) {
   const Expr far = 20.0 <= abs(x.re), a = where(far, 0.0, x.re), t = x.im.emit(TG_MAP_TAN), beta = t * t + 1.0;
   const Expr s = a.emit(TG_MAP_SINH), rho = sqrt(s * s + 1.0), d = beta * s * s + 1.0;
   const Expr decay = exp(abs(x.re) * -2.0) * sin(x.im) * cos(x.im) * 4.0;
-  return where(far, Z{with_sign(x.re.constant(1), x.re), where(x.im == 0.0, x.im, decay)}, Z{beta * rho * s / d, t / d});
+  const Expr re = where(far, with_sign(x.re.constant(1), x.re), beta * rho * s / d), im = where(far, decay, t / d);
+  return {where(finite(x.im) | infinite(x.re), re, where(x.re == 0.0, x.re, NAN)),
+          where(x.im == 0.0, x.im, where(infinite(x.re), with_sign(x.im.constant(0), x.im), im))};
 }
+// Kahan's. Beyond finite numbers: the angle, and an infinity.
 Z asin(Z x) {
-  const Z l = sqrt(one(x) - x), r = sqrt(one(x) + x);
-  return {atan2(x.re, (l * r).re), asinh_real((conj(l) * r).im)};
+  const Z l = sqrt(Z{1.0 - x.re, -x.im}), r = sqrt(Z{x.re + 1.0, x.im});
+  const Expr any = infinite(x.re) | infinite(x.im), re = where(any, with_sign(atan2(abs(x.re), abs(x.im)), x.re), atan2(x.re, (l * r).re));
+  const Expr nan = is_nan(x.re) | is_nan(x.im);
+  return {where(nan, where((x.re == 0.0), x.re, NAN), re),
+          where(any, with_sign(x.im.constant(INFINITY), x.im), asinh_real((conj(l) * r).im))};
 }
 Z acos(Z x) {
-  const Z l = sqrt(one(x) - x), r = sqrt(one(x) + x);
-  return {atan2(l.re, r.re) * 2.0, asinh_real((conj(r) * l).im)};
+  const Z l = sqrt(Z{1.0 - x.re, -x.im}), r = sqrt(Z{x.re + 1.0, x.im});
+  const Expr any = infinite(x.re) | infinite(x.im), re = where(any, atan2(abs(x.im), x.re), atan2(l.re, r.re) * 2.0);
+  const Expr nan = is_nan(x.re) | is_nan(x.im);
+  return {where(nan, where(x.re == 0.0, re.constant(std::numbers::pi / 2), NAN), re),
+          where(any, with_sign(x.im.constant(INFINITY), -x.im), asinh_real((conj(r) * l).im))};
 }
 // log1p(4a / ((1 - a)^2 + b^2)) / 4 and the angle of (1 - a)(1 + a) - b^2 + 2bi, for a >= 0; 1 / x where squares overflow.
 Z atanh(Z x) {
@@ -121,7 +140,9 @@ Z atanh(Z x) {
   const Expr p = where(far, 0.0, a), q = where(far, 0.0, b), d = p.constant(1) - p;
   const Expr re = log1p(p * 4.0 / (d * d + q * q)) * 0.25, im = atan2(q * 2.0, d * (p + 1.0) - q * q) * 0.5;
   const Z inverse = one(x) / Z{a, b};
-  return {with_sign(where(far, inverse.re, re), x.re), with_sign(where(far, x.re.constant(std::numbers::pi / 2), im), x.im)};
+  const Expr any = infinite(a) | infinite(b), quarter = x.re.constant(std::numbers::pi / 2);
+  return {with_sign(where(any | (a == 0.0), 0.0, where(far, inverse.re, re)), x.re),
+          with_sign(where(any & !is_nan(b), quarter, where(is_nan(b), b, where(far, quarter, im))), x.im)};
 }
 
 Z pow(Z x, Z y) {  // exp(y log x); 1 for y = 0, and 0 for x = 0 with Re y > 0
@@ -189,7 +210,7 @@ V emit_composed(MapBuilder& b, int opcode, V v) {
     case TG_MAP_ABS: return modulus(x).v;
     case TG_MAP_SIGN: {  // x / |x|, halved where |x| would overflow
       const Expr m = modulus(x);
-      return where(is_zero(x), x, Z{x.re / m, x.im / m}).value();
+      return where(is_zero(x), one(x) - one(x), Z{x.re / m, x.im / m}).value();
     }
     case TG_MAP_SQRT: return sqrt(x).value();
     case TG_MAP_RSQRT: return (one(x) / sqrt(x)).value();

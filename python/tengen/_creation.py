@@ -273,7 +273,7 @@ def _leaves(x: Any) -> Any:
 
 
 class finfo:
-    """Limits of a floating-point dtype: eps, max, min, tiny, bits.
+    """Limits of a floating-point dtype (of a complex one: its parts'): eps, max, min, tiny, bits, and the dtype.
 
     >>> tg.finfo(tg.float32).bits
     32
@@ -281,6 +281,8 @@ class finfo:
 
     def __init__(self, dtype: Any = None) -> None:
         self.dtype = _core.dtype(dtype or _core.float32)
+        if self.dtype.is_complex:
+            self.dtype = _core.float64 if self.dtype is _core.complex128 else _core.float32
         if not self.dtype.is_floating_point:
             raise TypeError(f"finfo() expected a floating-point dtype, got {self.dtype}; use iinfo()")
         fraction, exponent = {"float64": (52, 1024), "float32": (23, 128), "float16": (10, 16), "bfloat16": (7, 128)}[self.dtype.name]

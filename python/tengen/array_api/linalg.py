@@ -70,8 +70,15 @@ def outer(x1: tg.Tensor, x2: tg.Tensor, /) -> tg.Tensor:
 
 
 def pinv(x: tg.Tensor, /, *, rtol: Any = None) -> tg.Tensor:
-    """The pseudo-inverse."""
-    return _l.pinv(x) if rtol is None else _l.pinv(x, rtol=rtol)
+    """The pseudo-inverse; rtol may be one per matrix."""
+    if not isinstance(rtol, tg.Tensor):
+        return _l.pinv(x, rtol=rtol)
+    u, s, vh = _l.svd(x, False)
+    if s.shape[-1] == 0:
+        return x.mH.clone()
+    kept = s > tg.unsqueeze(rtol, -1) * tg.max(s, -1, True)
+    inverse = tg.where(kept, 1 / tg.where(kept, s, 1), 0)
+    return (vh.mH * tg.unsqueeze(inverse, -2)) @ u.mH
 
 
 def qr(x: tg.Tensor, /, *, mode: str = "reduced") -> Any:
