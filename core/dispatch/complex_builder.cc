@@ -100,7 +100,7 @@ Expr asinh_real(Expr x) {  // log1p(a + a^2 / (1 + sqrt(1 + a^2))); log(2a) wher
 }
 
 Z sinh(Z x) {
-  const Expr turns = !finite(x.im) & ((x.re == 0.0) | infinite(x.re));
+  const Expr turns = ((x.re == 0.0) | infinite(x.re)) & (!finite(x.im));
   const Expr re = where(turns, x.re, x.re.emit(TG_MAP_SINH) * cosine(x.im));
   return {re, where(x.im == 0.0, x.im, x.re.emit(TG_MAP_COSH) * sin(x.im))};
 }
