@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import collections
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,26 +52,6 @@ def table(groups: dict) -> str:
     return "\n".join(lines)
 
 
-# Where the suite looks up the widest complex dtype while it is imported.
-WIDEST = {
-    "dtype_helpers.py": ("[(dt, dtype_nbits[dt]) for dt in complex_dtypes]", "[(dt, dtype_nbits[dt]) for dt in complex_dtypes] or [(None, 0)]"),
-    "test_signatures.py": ("dh.dtype_to_name[dh.widest_complex_dtype]", '"complex128"'),
-}
-
-
-def without_complex(suite: Path, folder: str) -> Path:
-    """A copy of the suite that can be collected without a complex dtype."""
-    copy = Path(folder) / "suite"
-    shutil.copytree(suite, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", "__pycache__", ".hypothesis"))
-    for name, (old, new) in WIDEST.items():
-        file = copy / "array_api_tests" / name
-        text = file.read_text()
-        if old not in text:
-            raise SystemExit(f"{name} of this suite is not known here; use a Tengen with complex dtypes")
-        file.write_text(text.replace(old, new))
-    return copy
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", required=True, type=Path, help="checkout of data-apis/array-api-tests")
@@ -92,15 +71,11 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        suite = args.suite
-        if not hasattr(tengen, "complex64"):
-            suite = without_complex(suite, folder)
-            env["ARRAY_API_TESTS_SKIP_DTYPES"] = "complex64,complex128"
         subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--disable-deadline", "--derandomize",
              f"--max-examples={args.max_examples}", f"--skips-file={HERE / 'array_api_skips.txt'}", f"--junitxml={report}",
              "--tb=short", *(args.rest or ["array_api_tests"])],
-            cwd=suite, env=env, check=False)
+            cwd=args.suite, env=env, check=False)
         groups, failed, reasons = counts_of(report)
     print(table(groups))
     print("\nSkipped:", *(f"{n} x {why}" for why, n in reasons.most_common()), sep="\n  ")
