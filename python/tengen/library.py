@@ -13,7 +13,7 @@
 >>> tg.ops.docs.scaled(tg.tensor([1.0])).tolist()
 [2.0]
 
-load() adds ops that are written in C++ (docs/design/009-custom-ops-cpp.md). Custom ops have no kernels in plugins yet.
+load() adds ops that are written in C++ (docs/design/011-custom-ops-cpp.md). Custom ops have no kernels in plugins yet.
 """
 from __future__ import annotations
 
