@@ -188,7 +188,9 @@ def collect_all() -> dict:
     running = {}
     for plugin in PLUGINS:
         alone = {} if plugin == "chaos" else {"TENGEN_PLUGIN": f"only:{plugin}"}
-        env = {k: v for k, v in os.environ.items() if not k.startswith("TENGEN_") or k == "TENGEN_DEBUG"} | alone | {"TENGEN_FALLBACK": "allow"}
+        env = {k: v for k, v in os.environ.items() if not k.startswith("TENGEN_") or k == "TENGEN_DEBUG"}
+        # What oneDNN takes depends on the processor: the page is of one kind, wherever it is made.
+        env |= alone | {"TENGEN_FALLBACK": "allow", "ONEDNN_MAX_CPU_ISA": "AVX2"}
         running[plugin] = subprocess.Popen([sys.executable, __file__, "--collect", plugin], env=env, stdout=subprocess.PIPE, text=True)
     answers = {}
     for plugin, process in running.items():
@@ -222,7 +224,8 @@ the op's. Gradients, second gradients (2nd), forward mode (jvp) and vmap: ✓ wo
 op on all three plugins, and is tested in f64 against finite differences, reverse mode, and a loop; · does not apply: no gradient (integer results, steps of
 constants, random numbers without parameters), nothing to map; a number: see the notes at the end.
 
-The `cpu` column is with the system's LAPACK; without it `reference` brings the kernels of linear algebra.
+The `cpu` column is of a processor with AVX2, where oneDNN takes float32 alone (with AVX-512 it takes bfloat16, too), and with the system's
+LAPACK; without it `reference` brings the kernels of linear algebra.
 """
 
 
