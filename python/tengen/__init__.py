@@ -183,7 +183,8 @@ _TYPED = "write tg.tensor(data, dtype=tg.{})"
 _ELSEWHERE = {
     "cuda": "tg.devices() lists the devices of all kinds, tg.default_device() is the best one, tg.synchronize(), tg.memory_stats() and tg.Stream "
             "take any",
-    "backends": "tg.devices() lists what there is", "Size": "shapes are tuples", "jit": "there is no compiler yet; models run as they are", "compile": "there is no compiler yet; models run as they are",
+    "backends": "tg.devices() lists what there is", "Size": "shapes are tuples",
+    **dict.fromkeys(("jit", "compile"), "there is no compiler yet; models run as they are"),
     "FloatTensor": _TYPED.format("float32"), "DoubleTensor": _TYPED.format("float64"), "HalfTensor": _TYPED.format("float16"),
     "LongTensor": _TYPED.format("int64"), "IntTensor": _TYPED.format("int32"), "ByteTensor": _TYPED.format("uint8"),
     "BoolTensor": _TYPED.format("bool"), "put_along_axis": "write tg.scatter(x, axis, index, values)",

@@ -11,6 +11,9 @@ from . import _core
 
 def main() -> int:
     """Runs the command that the extension holds (tools/tengen) on the arguments of this process; its exit code."""
+    if not hasattr(_core, "_command"):
+        print("tengen: expected an extension with the command in it, got one that was built with TENGEN_TOOLS=OFF", file=sys.stderr)
+        return 127
     for name in ("SIGINT", "SIGPIPE"):  # a command ends like one; Python would keep them for itself
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)

@@ -4,7 +4,7 @@
 
     python tests/bench/run.py                  the quick rows, about a minute
     python tests/bench/run.py --full           also trains: digits from five seeds, MNIST where TENGEN_DATA is set
-    python tests/bench/run.py --only add,conv  rows whose key contains a word
+    python tests/bench/run.py --only add,conv  rows whose key contains a word; limit (also in --full): steps under memory limits
     python tests/bench/run.py --wheel FILE     also the size of a wheel;  --json: for programs
 
 The best of many timings is what counts: on a shared machine it repeats, the mean does not; the median beside it shows
@@ -248,6 +248,42 @@ class Bench:
         later = made[-1] - made[0]
         self.row("plans", "plans created after the first step", str(later), f"{made[0]} in and before it", "0", later == 0)
 
+    def limit(self) -> None:
+        """Steps of two deep nets under memory limits, beside the same step without one."""
+        import numpy as np
+
+        import tengen as tg
+        from tengen import nn
+
+        def conv_block(i: int) -> list:
+            return [nn.Conv2d(3 if i == 0 else 16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()]
+
+        dense = nn.Sequential(*(layer for _ in range(40) for layer in (nn.Linear(128, 128), nn.Tanh())))
+        conv = nn.Sequential(*(layer for i in range(40) for layer in conv_block(i)))
+        rng = np.random.default_rng(0)
+        for key, what, net, shape in (("dense", "40 linear layers, 4096 x 128", dense, (4096, 128)),
+                                      ("conv", "40 convolutions with batch norm, 16 x 3 x 32 x 32", conv, (16, 3, 32, 32))):
+            x = tg.tensor(rng.random(shape, dtype=np.float32))
+
+            def step(net: object = net, x: object = x) -> float:
+                start = now()
+                net(x).mean().backward()
+                net.zero_grad()
+                return now() - start
+
+            step()
+            tg.reset_peak_memory_stats()
+            base, free = tg.memory_stats()["current"], min(step() for _ in range(self.rounds))
+            peak = tg.memory_stats()["peak"]
+            for percent in (70, 50, 30, 20):
+                with tg.set_memory_limit(base + (peak - base) * percent // 100):
+                    step()
+                    before = tg.memory_stats()["rematerialised"]
+                    limited = min(step() for _ in range(self.rounds))
+                    again = (tg.memory_stats()["rematerialised"] - before) // self.rounds
+                self.row(f"limit_{key}_{percent}", f"{what}: limit of {percent} % of the peak", f"{limited / free:.2f} x the time",
+                         f"{again} calls ran again", "", None, ratio=limited / free, again=again)
+
     def quickstart(self, *arguments: str) -> tuple[float, float]:
         """(accuracy in percent, seconds of training) of one run of the package's quickstart."""
         with tempfile.TemporaryDirectory() as out:
@@ -326,11 +362,13 @@ def main() -> int:
     pin(options.threads)
     bench = Bench(options)
     parts = {"add": bench.add, "import": bench.import_time, "matmul": bench.matmul, "conv": bench.conv, "plans": bench.plans}
+    words = [w for w in options.only.split(",") if w]
+    if options.full or "limit" in words:
+        parts["limit"] = bench.limit
     if options.full:
         parts |= {"digits": bench.digits, "mnist": bench.mnist}
     if options.wheel:
         parts["wheel"] = bench.wheel
-    words = [w for w in options.only.split(",") if w]
     if words and not any(w in name for w in words for name in parts):
         parser.error(f"--only {options.only}: expected some of {', '.join(parts)}")
     for name, part in parts.items():
