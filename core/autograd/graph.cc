@@ -19,6 +19,7 @@ std::atomic<bool> g_anomaly_on{false};
 std::mutex g_anomaly_mutex;
 std::shared_ptr<const Anomaly> g_anomaly;
 std::string g_first_bad;  // the first recorded call that made NaN or inf out of finite numbers
+bool g_reported = false;  // a loss is reported once for each time that the mode is switched on
 
 void note_anomaly(Node* node, std::span<const Arg> inputs, std::span<const Tensor> outputs) {
   const auto mode = anomaly();
@@ -41,6 +42,7 @@ void set_anomaly(std::shared_ptr<const Anomaly> anomaly) {
   g_anomaly_on = anomaly != nullptr;
   g_anomaly = std::move(anomaly);
   g_first_bad.clear();
+  g_reported = false;
 }
 std::shared_ptr<const Anomaly> anomaly() {
   if (!g_anomaly_on.load(std::memory_order_relaxed)) return nullptr;
@@ -60,7 +62,8 @@ void report_loss(const Tensor& loss) {
   std::string first;
   {
     std::lock_guard lock(g_anomaly_mutex);
-    first = std::exchange(g_first_bad, {});
+    if (std::exchange(g_reported, true)) return;
+    first = g_first_bad;
   }
   mode->report(detail::concat("the loss has NaN or inf", first.empty() ? "; no recorded op made it out of finite numbers" : "; first made by " + first));
 }

@@ -39,7 +39,8 @@ def _set(on: bool) -> None:
 
 class detect_anomaly:
     """While it is on, a backward pass that makes NaN or inf out of finite numbers raises, and says which forward line
-    called the op; a loss with NaN or inf is reported once (RuntimeWarning), with the first op that made it. Slow: every
+    called the op; the first loss with NaN or inf is reported (RuntimeWarning), with the first op that made it; later ones are not, until
+    the mode is switched on anew. Slow: every
     recorded result is looked at.
 
     >>> x = tg.tensor([0.0], requires_grad=True)
