@@ -150,7 +150,8 @@ RECORDS["mode"] = Record(
     lambda rng: [
         Case((rng.integers(0, 4, (5, 9)),), a, smooth=False) for a in ({}, {"axis": 0}, {"axis": 1, "keepdims": True})
     ]
-    + [Case((np.array([[3.0], [4.0]]),), {"axis": 1})],
+    + [Case((np.array([[3.0], [4.0]]),), {"axis": 1})]
+    + [Case((rng.permutation(np.arange(15.0)).reshape(3, 5),), a) for a in ({}, {"axis": 0})],  # no ties: the least of all, smooth
     REAL,
     (0,),
     bad=(WRONG_AXIS, NOTHING),

@@ -69,10 +69,12 @@ def test_forward_mode(name):
     """<w, J v> in forward mode and in reverse mode."""
     skipped(name, "jvp")
     record = RECORDS[name]
+    checked = set()
     for device, case in devices_and_cases(name, 6):
         inputs, leaves = differentiable(case, record, device)
         if not leaves or any(t.numel() == 0 for t in leaves):
             continue
+        checked.add(device)
         rng = seed(name + "forward")
         directions = [tensor(rng.uniform(-1, 1, tuple(t.shape)), "float64", device) for t in leaves]
 
@@ -100,6 +102,7 @@ def test_forward_mode(name):
         assert any(abs(f - r) <= 1e-9 * (1 + size) or np.isnan([f, r]).all() for f, r, size in (everywhere, finite)), (
             f"{name}{case.attrs} {device}: forward mode {everywhere[0]}, reverse mode {everywhere[1]}"
         )
+    assert checked == set(DEVICES), f"{name}: no case has leaves on {sorted(set(DEVICES) - checked)}"
 
 
 def rows_of(case: Case, dtype: str) -> list[Case]:
@@ -139,7 +142,9 @@ def test_vmap(name):
     skipped(name, "vmap")
     if draws(name):
         pytest.skip("never: random numbers differ; tests/python/test_vmap.py")
-    dtype = work_dtype(name)
+    if not TABLE[name]["inputs"]:
+        pytest.skip("never: nothing to map")
+    dtype, checked = work_dtype(name), set()
     for device, case in devices_and_cases(name, 4):
         if not any(isinstance(x, (np.ndarray, list)) for x in case.inputs):
             continue
@@ -150,6 +155,7 @@ def test_vmap(name):
             if not any(d is not None and d != [] for d in dims):
                 continue
             run = lambda *x: call(name, list(x), case, device)  # noqa: E731
+            checked.add(device)
             got = flat(func.vmap(run, dims)(*args))
             singles = [[x if i in chosen else rows[0][i] for i, x in enumerate(row)] for row in rows]
             expected = [flat(run(*one)) for one in singles]
@@ -161,6 +167,7 @@ def test_vmap(name):
                     scale = np.max(np.abs(e[np.isfinite(e)]), initial=0) if e.dtype.kind == "f" else 0
                     tolerance = 1e-10 if dtype == "float64" else 1e-5
                     np.testing.assert_allclose(v, e, rtol=tolerance, atol=tolerance * scale, err_msg=f"{name}{case.attrs} {device}, mapped {chosen}")
+    assert checked == set(DEVICES), f"{name}: no case has tensors to map on {sorted(set(DEVICES) - checked)}"
 
 
 @pytest.mark.parametrize("name", [n for n, op in sorted(TABLE.items()) if op["kernel"] and op["decomposes"] and not op["map"] and RECORDS.get(n) and RECORDS[n].oracle])
@@ -217,20 +224,23 @@ def test_in_place(name):
     """x.op_(...) gives what x.op(...) gives, in a strided x whose neighbours stay."""
     skipped(name, "in_place")
     record = RECORDS[name]
-    dtype = record.dtypes[0]
+    dtype, checked = record.dtypes[0], set()
     for device, case in devices_and_cases(name, 2):
         inputs = tensors_of(case, dtype, device)
         if not isinstance(inputs[0], tg.Tensor):
             continue
         expected = call(name, inputs, case, device)[0]
-        if expected.dtype != inputs[0].dtype or expected.shape != inputs[0].shape:
+        if expected.shape != inputs[0].shape:
             continue
+        checked.add(device)
+        expected = expected.to(inputs[0].dtype)  # x keeps its dtype: a comparison writes 0 and 1
         wide = tg.stack([inputs[0], inputs[0]], inputs[0].ndim)
         x = wide.select(inputs[0].ndim, 1)
         method = getattr(x, name + "_")
         assert method(*inputs[1:], **attrs_of(case)) is x
         np.testing.assert_array_equal(numpy_of(x), numpy_of(expected))
         np.testing.assert_array_equal(numpy_of(wide.select(inputs[0].ndim, 0)), numpy_of(inputs[0]))
+    assert checked == set(DEVICES), f"{name}: no case gives what x could hold on {sorted(set(DEVICES) - checked)}"
 
 
 @pytest.mark.parametrize("name", [p for p in ELEMENTWISE if TABLE[p.values[0]]["map"]])
