@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -19,6 +20,7 @@ constexpr uint64_t kMaxTable = 256u << 20;  // symbols or their names
 constexpr uint64_t kMaxManifest = 16u << 20;
 constexpr uint64_t kMaxSections = 1u << 20;
 constexpr size_t kMaxExports = 4096;
+constexpr size_t kMaxNeeded = 256;
 
 class File {
  public:
@@ -105,6 +107,26 @@ void read_exports(const File& file, const Fields& f, const std::vector<Section>&
   }
 }
 
+// DT_NEEDED and the search path of the library's own (DT_RUNPATH, or the older DT_RPATH).
+void read_dynamic(const File& file, const Fields& f, const std::vector<Section>& sections, const Section& table,
+                  ElfInfo& info) {
+  if (table.link >= sections.size())
+    throw std::runtime_error("is not a well-formed ELF file: no names for its dependencies");
+  const Section& strings = sections[table.link];
+  const std::string entries = file.read(table.offset, table.size, kMaxTable, "dynamic section");
+  const std::string names = file.read(strings.offset, strings.size, kMaxTable, "names of its dependencies");
+  const size_t word = f.wide ? 8 : 4;
+  for (size_t at = 0; at + 2 * word <= entries.size(); at += 2 * word) {
+    const uint64_t tag = f.number(entries, at, word);
+    if (tag == DT_NULL) break;
+    if (tag != DT_NEEDED && tag != DT_RUNPATH && tag != DT_RPATH) continue;
+    const std::string_view name = name_at(names, f.number(entries, at + word, word));
+    if (name.empty() || info.needed.size() >= kMaxNeeded) continue;
+    if (tag == DT_NEEDED) info.needed.emplace_back(name);
+    else info.runpath = name;
+  }
+}
+
 }  // namespace
 
 ElfInfo read_elf(const std::filesystem::path& path) {
@@ -158,10 +180,43 @@ ElfInfo read_elf(const std::filesystem::path& path) {
     names = file.read(sections[names_index].offset, sections[names_index].size, kMaxTable, "section names");
   for (const Section& s : sections) {
     if (s.type == SHT_DYNSYM && !info.has_symbols) read_exports(file, f, sections, s, info);
+    if (s.type == SHT_DYNAMIC && info.needed.empty()) read_dynamic(file, f, sections, s, info);
     if (s.type != SHT_NOBITS && name_at(names, s.name) == "tg_manifest" && !info.manifest)
       info.manifest = file.read(s.offset, s.size, kMaxManifest, "section tg_manifest");
   }
   return info;
+}
+
+std::vector<std::filesystem::path> origin_dependencies(const std::filesystem::path& library) {
+  namespace fs = std::filesystem;
+  std::vector<fs::path> out, todo{library};
+  while (!todo.empty()) {
+    const fs::path file = todo.back();
+    todo.pop_back();
+    ElfInfo info;
+    try {
+      info = read_elf(file);
+    } catch (const std::exception&) {
+      continue;  // the dynamic loader will say what is wrong with it
+    }
+    for (const std::string& name : info.needed) {
+      for (std::string place : split(info.runpath, ':')) {
+        for (const char* origin : {"$ORIGIN", "${ORIGIN}"}) {
+          if (place.starts_with(origin)) place.replace(0, std::strlen(origin), file.parent_path().string());
+        }
+        std::error_code error;
+        const fs::path found = fs::canonical(fs::path(place) / name, error);
+        if (error || place.empty() || place[0] != '/') continue;
+        if (found != library && std::find(out.begin(), out.end(), found) == out.end() && out.size() < kMaxNeeded) {
+          out.push_back(found);
+          todo.push_back(found);
+        }
+        break;  // the loader takes the first, too
+      }
+    }
+  }
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 std::string machine_name(uint16_t machine) {

@@ -134,9 +134,10 @@ LoadedPlugin* Registry::load_locked(Candidate& c, const tg_host* host) {
   struct stat before, after;
   if (!identify(c.library, before)) return refuse(Status::kLoadFailed, "the library has gone since it was found");
 
-  const ProbeResult probed = probe(c.library, probe_);
-  if (!probed.safe) return refuse(Status::kProbeFailed, "tried in a subprocess, it " + probed.failure);
-  if (!probed.refusal.empty()) return refuse(Status::kLoadFailed, probed.refusal);
+  ProbeResult probed = probe(c.library, probe_);
+  probed.open_error.clear();  // what open says today is for open to say
+  take_verdict(c, probed);
+  if (!c.usable()) return nullptr;
 
   auto plugin = std::make_unique<LoadedPlugin>();
   plugin->library = c.library;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tries a plugin in a subprocess before it is let into this one, and remembers the answer by the library's hash. A
-// plugin that crashes, exits or hangs in query, open or shutdown thus costs one line in a table.
+// Tries a plugin in a subprocess before it is let into this one, and remembers the answer by the hash of the library and
+// of the libraries that it brings along. A plugin that crashes, exits or hangs in query, open or shutdown thus costs one line in a table.
 //
 // The subprocess is tengen-probe. Where that program is not found a forked child does the same; it inherits locks and
 // thread pools of this process, so a plugin that works may appear to hang there: install tengen-probe.
@@ -34,7 +34,7 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kMaxReport = 1u << 20;
 constexpr size_t kKeptOutput = 300;
 constexpr int64_t kBelieveFailures = 24 * 3600;  // seconds; a hang may have been the machine's fault
-constexpr int kCacheFormat = 1;
+constexpr int kCacheFormat = 2;
 constexpr int kReportFd = 3;
 
 // ---- the subprocess
@@ -212,17 +212,29 @@ ProbeResult interpret(const Finished& f, double timeout, bool* cacheable) {
 // ---- the cache
 // --------------------------------------------------------------------------------------------------------
 
-struct FileStamp {
-  int64_t size = 0, mtime_ns = 0, ctime_ns = 0;
-  uint64_t inode = 0;
-  bool operator==(const FileStamp&) const = default;
-};
+// What tells cheaply that a library and those that it brings along are the files that they were.
+std::optional<json> stamp_of(const fs::path& library) {
+  json out = json::array();
+  std::vector<fs::path> files = origin_dependencies(library);
+  files.insert(files.begin(), library);
+  for (const fs::path& file : files) {
+    struct stat st;
+    if (stat(file.c_str(), &st) != 0) return std::nullopt;
+    const auto ns = [](const timespec& t) { return int64_t(t.tv_sec) * 1000000000 + t.tv_nsec; };
+    out.push_back({{"file", file.string()},
+                   {"size", int64_t(st.st_size)},
+                   {"mtime_ns", ns(st.st_mtim)},
+                   {"ctime_ns", ns(st.st_ctim)},
+                   {"inode", uint64_t(st.st_ino)}});
+  }
+  return out;
+}
 
-std::optional<FileStamp> stamp_of(const fs::path& file) {
-  struct stat st;
-  if (stat(file.c_str(), &st) != 0) return std::nullopt;
-  const auto ns = [](const timespec& t) { return int64_t(t.tv_sec) * 1000000000 + t.tv_nsec; };
-  return FileStamp{st.st_size, ns(st.st_mtim), ns(st.st_ctim), st.st_ino};
+// Of the contents of the files of a stamp.
+std::string hash_of(const json& stamp) {
+  std::string all;
+  for (const json& file : stamp) all += sha256_file(file.at("file").get<std::string>());
+  return stamp.size() == 1 ? all : sha256_hex(all);
 }
 
 json to_json(const ProbeResult& r) {
@@ -266,33 +278,31 @@ class Cache {
   }
 
   // The hash is computed only when the stamp differs (a copied or touched file).
-  std::optional<ProbeResult> find(const fs::path& library, const FileStamp& stamp, std::string& hash) {
+  std::optional<ProbeResult> find(const fs::path& library, const json& stamp, std::string& hash) {
     try {
       const auto it = root_["entries"].find(library.string());
       if (it == root_["entries"].end()) return std::nullopt;
       const json& e = *it;
-      const FileStamp old{e.at("size"), e.at("mtime_ns"), e.at("ctime_ns"), e.at("inode")};
-      if (!(old == stamp)) {
-        if (old.size != stamp.size) return std::nullopt;
-        hash = sha256_file(library);
+      const bool same = e.at("files") == stamp;
+      if (!same) {
+        hash = hash_of(stamp);
         if (e.at("sha256") != hash) return std::nullopt;
       }
       ProbeResult r = from_json(e.at("result"));
       if (!r.safe && std::time(nullptr) - e.at("time").get<int64_t>() > kBelieveFailures) return std::nullopt;
-      if (!(old == stamp)) store(library, stamp, hash, r);
+      if (!same) store(library, stamp, hash, r, e.at("time").get<int64_t>());
       return r;
     } catch (const std::exception&) {
       return std::nullopt;
     }
   }
 
-  void store(const fs::path& library, const FileStamp& stamp, std::string hash, const ProbeResult& result) {
+  void store(const fs::path& library, const json& stamp, std::string hash, const ProbeResult& result, int64_t when) {
     if (file_.empty()) return;
     try {
-      if (hash.empty()) hash = sha256_file(library);
+      if (hash.empty()) hash = hash_of(stamp);
       root_["entries"][library.string()] = {
-          {"size", stamp.size}, {"mtime_ns", stamp.mtime_ns}, {"ctime_ns", stamp.ctime_ns}, {"inode", stamp.inode},
-          {"sha256", hash},     {"time", std::time(nullptr)}, {"result", to_json(result)}};
+          {"files", stamp}, {"sha256", hash}, {"time", when}, {"result", to_json(result)}};
       write();
     } catch (const std::exception&) {
     }
@@ -397,8 +407,27 @@ ProbeResult probe(const fs::path& library, const ProbeOptions& options) {
     result.failure = std::string("could not be tried: ") + e.what() + "; TENGEN_PROBE=never loads plugins untried";
   }
   result.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  if (cacheable) cache.store(library, *stamp, hash, result);
+  if (cacheable) cache.store(library, *stamp, hash, result, std::time(nullptr));
   return result;
+}
+
+std::optional<ProbeResult> known_verdict(const fs::path& library, const ProbeOptions& options) {
+  if (options.policy == ProbePolicy::kNever) return std::nullopt;  // then nothing is tried before it is loaded
+  const auto stamp = stamp_of(library);
+  if (!stamp) return std::nullopt;
+  const std::lock_guard lock(cache_mutex());
+  std::string hash;
+  return Cache(options.cache).find(library, *stamp, hash);
+}
+
+void take_verdict(Candidate& c, const ProbeResult& verdict) {
+  if (!verdict.safe) {
+    c.status = Status::kProbeFailed;
+    c.reason = "tried in a subprocess, it " + verdict.failure;
+  } else if (!verdict.refusal.empty() || !verdict.open_error.empty()) {
+    c.status = Status::kLoadFailed;
+    c.reason = verdict.refusal.empty() ? verdict.open_error : verdict.refusal;
+  }
 }
 
 }  // namespace tg::registry

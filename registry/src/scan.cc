@@ -63,16 +63,29 @@ std::string plugin_of_manifest(const std::string& file) {
 }
 
 // A sentence if someone but the owner and his group could replace what lies at `path`.
-std::string writable_by_others(const fs::path& path) {
+std::string writable_by_others(const fs::path& path, bool sticky_counts = true) {
   struct stat st;
   if (stat(path.c_str(), &st) != 0) return format("%s cannot be examined (%s)", path.c_str(), std::strerror(errno));
-  if (st.st_mode & S_IWOTH) {
+  if ((st.st_mode & S_IWOTH) && (sticky_counts || !(st.st_mode & S_ISVTX))) {
     return format(
         "%s is writable by every user of this machine (mode %03o), so it may hold anybody's code; run "
         "chmod o-w %s if it is yours",
         path.c_str(), unsigned(st.st_mode & 0777), path.c_str());
   }
   return "";
+}
+
+// The same of a file and of every directory above it: who may rename a directory replaces all that is in it. Higher up a
+// sticky directory (/tmp) will do, because there nobody moves what is another's; beside the file it will not, because
+// there anybody may add one.
+std::string replaceable_by_others(const fs::path& file) {
+  if (std::string why = writable_by_others(file); !why.empty()) return why;
+  bool beside = true;
+  for (fs::path dir = file.parent_path();; dir = dir.parent_path()) {
+    if (std::string why = writable_by_others(dir, beside); !why.empty()) return why;
+    if (dir == dir.parent_path()) return "";
+    beside = false;
+  }
 }
 
 class Checker {
@@ -111,8 +124,11 @@ class Checker {
           format("it exports %zu symbols; a plugin should export tg_plugin_query alone", elf.exports.size()));
     }
 
-    for (const fs::path& p : {c_.library, c_.library.parent_path(), as_found_.parent_path()}) {
-      const std::string why = writable_by_others(p);
+    std::vector<fs::path> files{c_.library, as_found_};
+    if (!c_.manifest_file.empty()) files.insert(files.end(), {c_.manifest_file, fs::canonical(c_.manifest_file)});
+    for (fs::path& dependency : origin_dependencies(c_.library)) files.push_back(std::move(dependency));
+    for (const fs::path& file : files) {
+      const std::string why = replaceable_by_others(file);
       if (!why.empty()) return refuse(Status::kUnsafe, why);
     }
     const std::string abi = abi_refusal(c_.manifest->abi_min, c_.manifest->abi_max);

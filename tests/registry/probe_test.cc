@@ -146,6 +146,49 @@ TEST(ProbeCache, RemembersByContent) {
   EXPECT_TRUE(probe(test_library("t_crash_open"), never).safe) << "never: the user's word";
 }
 
+TEST(ProbeCache, RemembersByWhatThePluginBringsAlong) {
+  TempDir dir;
+  const fs::path library = install("t_companion", dir / "p"), companion = dir / "p/libtg_companion.so";
+  fs::copy_file(fs::path(TEST_PLUGIN_DIR) / "libtg_companion.so", companion);
+  const ProbeOptions o = probe_program(dir / "probe.json");
+  EXPECT_FALSE(known_verdict(library, o)) << "never tried";
+  const ProbeResult first = probe(library, o);
+  EXPECT_TRUE(first.safe && first.refusal.empty() && !first.cached) << first.failure << first.refusal;
+  ASSERT_TRUE(known_verdict(library, o));
+  EXPECT_TRUE(known_verdict(library, o)->safe);
+  std::string bytes = read_file(companion);
+  bytes[bytes.size() - 1] ^= 1;  // of the section headers' last field: still a library
+  fs::remove(companion);
+  write_file(companion, bytes);
+  EXPECT_FALSE(known_verdict(library, o)) << "another companion";
+  EXPECT_FALSE(probe(library, o).cached);
+  EXPECT_TRUE(probe(library, o).cached);
+}
+
+TEST(ProbeCache, VerdictsAreKnownWithoutAnotherTry) {
+  TempDir dir;
+  ProbeOptions o = probe_program(dir / "probe.json", 0.5);
+  for (const char* name : {"t_crash_query", "t_hang_open", "t_null_query", "t_good"}) probe(test_library(name), o);
+  o.executable = "/nonexistent/tengen-probe";  // nothing may be run from here on
+  const std::pair<const char*, const char*> cases[] = {{"t_crash_query", "in query"},
+                                                       {"t_hang_open", "did not return from open"},
+                                                       {"t_null_query", "returned no table"}};
+  for (const auto& [name, reason] : cases) {
+    Candidate c = scan(only({test_library(name)}))[0];
+    ASSERT_TRUE(c.usable()) << c.reason;
+    const auto verdict = known_verdict(c.library, o);
+    ASSERT_TRUE(verdict) << name;
+    take_verdict(c, *verdict);
+    EXPECT_FALSE(c.usable()) << name;
+    EXPECT_NE(c.reason.find(reason), std::string::npos) << name << ": " << c.reason;
+  }
+  Candidate good = scan(only({test_library("t_good")}))[0];
+  take_verdict(good, known_verdict(good.library, o).value());
+  EXPECT_EQ(good.status, Status::kFound);
+  o.policy = ProbePolicy::kNever;
+  EXPECT_FALSE(known_verdict(test_library("t_crash_query"), o)) << "it would be loaded untried";
+}
+
 TEST(ProbeCache, FailuresAreBelievedForADay) {
   TempDir dir;
   const fs::path cache = dir / "probe.json";

@@ -219,6 +219,20 @@ TEST(Scan, Refusals) {
        "is writable by every user"},
       {"directory writable by others", [](auto& dir, auto&) { chmod(dir.c_str(), 0777); }, Status::kUnsafe,
        "is writable by every user"},
+      {"manifest writable by others", [](auto& dir, auto&) { chmod((dir / "t_good.plugin.json").c_str(), 0646); },
+       Status::kUnsafe, "t_good.plugin.json is writable by every user"},
+      {"a directory above writable by others", [](auto& dir, auto&) { chmod(dir.parent_path().c_str(), 0777); },
+       Status::kUnsafe, "above is writable by every user"},
+      {"a sticky directory writable by others", [](auto& dir, auto&) { chmod(dir.c_str(), 01777); }, Status::kUnsafe,
+       "is writable by every user"},
+      {"manifest linked from a directory writable by others",
+       [](auto& dir, auto&) {
+         fs::create_directory(dir / "open");
+         fs::rename(dir / "t_good.plugin.json", dir / "open/x.json");
+         fs::create_symlink(dir / "open/x.json", dir / "t_good.plugin.json");
+         chmod((dir / "open").c_str(), 0777);
+       },
+       Status::kUnsafe, "open is writable by every user"},
       {"link out of a directory writable by others",
        [](auto& dir, auto& so) {
          fs::create_directory(dir / "real");
@@ -230,15 +244,39 @@ TEST(Scan, Refusals) {
   };
   for (const Case& c : cases) {
     TempDir dir;
-    const fs::path place = dir / "p";
+    const fs::path place = dir / "above/p";
     const fs::path library = install("t_good", place);
     c.damage(place, library);
     const auto found = scan(only({place}));
-    chmod(place.c_str(), 0755);
+    for (const char* d : {"above", "above/p"}) chmod((dir / d).c_str(), 0755);
     ASSERT_EQ(found.size(), 1u) << c.why;
     EXPECT_EQ(found[0].status, c.status) << c.why << ": " << to_string(found[0].status) << ": " << found[0].reason;
     EXPECT_NE(found[0].reason.find(c.reason), std::string::npos) << c.why << ": " << found[0].reason;
   }
+}
+
+TEST(Scan, AStickyDirectoryHigherUpWillDo) {
+  TempDir dir;
+  install("t_good", dir / "above/p");
+  chmod((dir / "above").c_str(), 01777);
+  const auto found = scan(only({dir / "above/p"}));
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_TRUE(found[0].usable()) << found[0].reason;
+}
+
+TEST(Scan, WhatAPluginBringsAlongCounts) {
+  TempDir dir;
+  install("t_companion", dir / "p");
+  fs::copy_file(fs::path(TEST_PLUGIN_DIR) / "libtg_companion.so", dir / "p/libtg_companion.so");
+  const fs::path companion = dir / "p/libtg_companion.so";
+  EXPECT_EQ(origin_dependencies(dir / "p/libtengen_t_companion.so"), std::vector<fs::path>{companion});
+  EXPECT_TRUE(origin_dependencies(install("t_good", dir / "q")).empty());
+  chmod(companion.c_str(), 0755);
+  EXPECT_EQ(scan(only({dir / "p"}))[0].reason, "");
+  chmod(companion.c_str(), 0757);
+  const auto found = scan(only({dir / "p"}));
+  EXPECT_EQ(found[0].status, Status::kUnsafe);
+  EXPECT_NE(found[0].reason.find("libtg_companion.so is writable"), std::string::npos) << found[0].reason;
 }
 
 TEST(Scan, CpuFeaturesOfOtherArchitecturesDoNotMatter) {

@@ -126,9 +126,13 @@ struct ElfInfo {
   bool has_symbols = false;             // a dynamic symbol table was found
   std::vector<std::string> exports;     // defined global dynamic symbols (at most 4096 of them are kept)
   std::optional<std::string> manifest;  // section tg_manifest
+  std::vector<std::string> needed;      // libraries that it names (DT_NEEDED)
+  std::string runpath;                  // where it wants them looked for: "$ORIGIN/../lib"
 };
 // Bounds-checked; throws std::runtime_error with a sentence on anything that is not a well-formed ELF file.
 ElfInfo read_elf(const std::filesystem::path& file);
+// The libraries that a plugin brings along: what it (and they) need and its own search path finds. Links are resolved.
+std::vector<std::filesystem::path> origin_dependencies(const std::filesystem::path& library);
 std::string machine_name(uint16_t e_machine);
 uint16_t native_machine();
 
@@ -154,7 +158,7 @@ enum class Status {
   kBadManifest,  // none, or not valid, or beside and embedded differ
   kWrongAbi,
   kMissingCpu,
-  kUnsafe,       // the file or its directory is writable by others
+  kUnsafe,       // one of its files, or a directory above them, is writable by others
   kProbeFailed,  // crashed, hung or exited in the subprocess
   kLoadFailed,   // dlopen, query, table or open
   kClosed,       // shut down
@@ -219,6 +223,10 @@ struct ProbeResult {
   double seconds = 0;
 };
 ProbeResult probe(const std::filesystem::path& library, const ProbeOptions& options);
+// What an earlier probe of this very library said, if the cache has it and it is still believed; runs nothing.
+std::optional<ProbeResult> known_verdict(const std::filesystem::path& library, const ProbeOptions& options);
+// A probe's verdict becomes the candidate's, as loading would make it.
+void take_verdict(Candidate& candidate, const ProbeResult& verdict);
 // What tengen-probe runs: writes one JSON object to `fd`, stage by stage. Returns the exit status.
 int probe_child(const char* library, int fd);
 

@@ -36,6 +36,9 @@ static const tg_kernel_api kernels = {
     .plan_destroy = plan_destroy,
 };
 
+#ifdef CASE_devices_b /* another provider of the same kind */
+#define CASE_devices
+#endif
 #if defined(CASE_devices) || defined(CASE_no_device_functions)
 static int32_t device_count(void* instance, uint32_t* count, tg_error* error) {
   (void)instance, (void)error;
@@ -68,6 +71,10 @@ static const tg_device_api devices = {
     .struct_size = sizeof(tg_device_api), .device_count = device_count, .device_info = device_info};
 #endif
 
+#ifdef CASE_companion
+extern int tg_companion(void);
+#endif
+
 static int state;
 static int32_t open_plugin(uint32_t abi, const tg_host* host, void** instance, tg_error* error) {
   (void)abi, (void)host, (void)error;
@@ -82,6 +89,8 @@ static int32_t open_plugin(uint32_t abi, const tg_host* host, void** instance, t
   error->code = TG_UNAVAILABLE;
   strcpy(error->message, "no toy driver on this machine");
   return TG_UNAVAILABLE;
+#elif defined(CASE_companion)
+  if (tg_companion() != 42) return TG_INTERNAL;
 #elif defined(CASE_noisy)
   for (int i = 0; i < 100000; ++i) printf("{\"done\":true} noise %d\n", i);
   fflush(stdout);
