@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What happens when a device has no kernel for a primitive: the call runs in host memory, with copies, and is counted. It is
-// never silent: policy error | warn | allow (TENGEN_FALLBACK), and a table at exit.
+// never silent: under each policy but error (TENGEN_FALLBACK) a table follows at exit; warn also says so at the first call.
+#include <tengen/plugins.h>
+
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +19,7 @@ struct State {
   std::mutex mutex;
   FallbackPolicy policy = FallbackPolicy::warn;
   std::map<std::pair<std::string, std::string>, FallbackRow> rows;
+  bool printed = false;
   State() {
     const char* v = std::getenv("TENGEN_FALLBACK");
     if (!v) return;
@@ -38,6 +42,22 @@ std::vector<FallbackRow> fallback_table() {
   std::vector<FallbackRow> out;
   for (auto& [key, row] : state().rows) out.push_back(row);
   return out;
+}
+
+void print_fallbacks() {
+  if (forked()) return;  // the rows are the parent's
+  std::vector<FallbackRow> rows = fallback_table();
+  {
+    std::lock_guard lock(state().mutex);
+    if (rows.empty() || state().printed) return;
+    state().printed = true;
+  }
+  std::sort(rows.begin(), rows.end(), [](const FallbackRow& a, const FallbackRow& b) { return a.ms > b.ms; });
+  std::fprintf(stderr, "tengen: these ran in host memory because their device has no kernel for them:\n  %-24s %-16s %8s %10s %10s\n",
+               "op", "device", "calls", "MB copied", "ms");
+  for (const FallbackRow& r : rows)
+    std::fprintf(stderr, "  %-24s %-16s %8llu %10.2f %10.2f\n", r.op.c_str(), r.device.c_str(), (unsigned long long)r.count,
+                 double(r.bytes) / 1e6, r.ms);
 }
 
 Tensors call_fallback(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
@@ -90,6 +110,8 @@ Tensors call_fallback(const Op& op, std::span<const Arg> inputs, std::span<const
     ++row.count;
     row.bytes += bytes;
     row.ms += ms;
+    // Also for programs that never call shutdown().
+    if (static bool registered = false; !registered) registered = std::atexit(print_fallbacks) == 0;
   }
   if (first && policy == FallbackPolicy::warn)
     std::fprintf(stderr, "tengen warning: [%s] %s has no kernel for %s: it runs in host memory, with copies (a table follows at exit)\n",

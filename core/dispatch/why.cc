@@ -7,8 +7,24 @@
 #include "dispatch/call.h"
 
 namespace tg {
+namespace {
 
-Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> attrs, Device* device) {
+// Why the chosen one ranks first.
+void explain(std::vector<WhyCandidate>& candidates, const Op& op, Device* device) {
+  for (WhyCandidate& c : candidates)
+    if (c.chosen)
+      for (const auto& [plugin, reason] : device->kernels(op.map ? "map" : op.kernel).ranks)
+        if (plugin->name == c.plugin) c.reason += " (" + reason + ")";
+}
+
+Why explained(Why w, const Op& op, Device* device) {
+  explain(w.candidates, op, device);
+  for (WhyStep& s : w.steps)
+    if (const Op* o = find_op(s.op)) explain(s.candidates, *o, device);
+  return w;
+}
+
+Why find_out(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> attrs, Device* device) {
   Why out;
   out.op = op.name;
   out.device = device->name;
@@ -64,6 +80,12 @@ Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> 
   set_trace(old);
   if (!out.steps.empty() && out.steps[0].op == op.name && out.steps[0].how == "decomposition") out.steps.erase(out.steps.begin());
   return out;
+}
+
+}  // namespace
+
+Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> attrs, Device* device) {
+  return explained(find_out(op, inputs, attrs, device), op, device);
 }
 
 std::string kernel_name_problem(std::string_view op) {

@@ -121,13 +121,15 @@ const KernelSet& Device::kernels(const std::string& op) {
   auto& slot = kernels_[op];
   if (slot) return *slot;
   slot = std::make_unique<KernelSet>();
-  std::vector<std::pair<registry::LoadedPlugin*, std::string>> left_out;
-  for (registry::LoadedPlugin* plugin : Runtime::get().providers_for(*this, &left_out)) {
+  for (const Runtime::Place& place : Runtime::get().ranking(*this, op)) {
+    const registry::LoadedPlugin* plugin = place.plugin;
     if (!plugin->brings_kernels()) continue;
+    slot->ranks[plugin] = place.reason;
     for (uint32_t i : plugin->rows_for(op)) {
       const registry::Row& row = plugin->rows[i];
       RowRef ref{plugin, &row, i, provider == plugin};
       std::string why = domain_refusal(*this, *plugin, row);
+      if (why.empty() && place.left_out) why = place.reason;
       if (why.empty()) why = feature_refusal(*this, row);
       if (!why.empty()) {
         slot->unusable.emplace_back(ref, why);
@@ -138,12 +140,6 @@ const KernelSet& Device::kernels(const std::string& op) {
       slot->bakes_strides |= row.row.bake_strides != 0;
     }
   }
-  for (const auto& [plugin, why] : left_out)
-    if (plugin->brings_kernels())
-      for (uint32_t i : plugin->rows_for(op)) {
-        const std::string elsewhere = domain_refusal(*this, *plugin, plugin->rows[i]);
-        slot->unusable.emplace_back(RowRef{plugin, &plugin->rows[i], i, provider == plugin}, elsewhere.empty() ? why : elsewhere);
-      }
   return *slot;
 }
 

@@ -117,6 +117,7 @@ struct RowRef {
 struct KernelSet {              // the rows of one op name on one device, best plugin and score first
   std::vector<RowRef> rows;
   std::vector<std::pair<RowRef, std::string>> unusable;  // with reasons
+  std::map<const registry::LoadedPlugin*, std::string> ranks;  // why a plugin has its place
   bool bakes_dims = false, bakes_strides = false;
 };
 
@@ -173,10 +174,15 @@ class Runtime {
   void set_default(Device* d) { default_ = d; }
   std::string default_reason();
   void end();
-  // Plugins that may serve a device, best first. `left_out`: those that the user's TENGEN_PLUGIN=only:... keeps out, each
-  // with a sentence.
-  std::vector<registry::LoadedPlugin*> providers_for(
-      const Device& device, std::vector<std::pair<registry::LoadedPlugin*, std::string>>* left_out = nullptr);
+  // Plugins that may serve a device, best first, each with the reason for its place; those that TENGEN_PLUGIN=only:...
+  // keeps out come last. `op`: rows of this op are asked for ("": of any).
+  struct Place {
+    registry::LoadedPlugin* plugin;
+    std::string reason;
+    bool left_out;
+  };
+  std::vector<Place> ranking(const Device& device, const std::string& op = "");
+  std::vector<registry::LoadedPlugin*> providers_for(const Device& device);  // those that are not left out
 
  private:
   Runtime();

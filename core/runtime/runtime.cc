@@ -2,6 +2,7 @@
 // The process: plugins found and loaded, devices listed, one chosen.
 #include "runtime/device.h"
 
+#include <tengen/plugins.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@ constexpr const char* kHostKind = "cpu";
 struct Settings {
   registry::ScanOptions scan;
   std::string probe;
+  PluginPolicy policy;
 };
 Settings& settings() {
   static Settings s;
@@ -71,6 +73,8 @@ Runtime::Runtime() : registry([] {
   for (const std::string& pin : pinned.names)
     if (!registry.find(pin))
       std::fprintf(stderr, "tengen warning: TENGEN_PLUGIN names %s, which is not loaded; see `tengen plugins`\n", pin.c_str());
+  for (const std::string& name : settings().policy.prefer)
+    if (debug_enabled() && !registry.find(name)) debug_line("the plugin policy prefers " + name + ", which is not loaded");
   ranked = providers_for(*host);
   std::string names;
   for (auto* p : ranked)
@@ -143,28 +147,49 @@ void Runtime::add_devices(registry::LoadedPlugin* plugin) {
   }
 }
 
-std::vector<registry::LoadedPlugin*> Runtime::providers_for(
-    const Device& device, std::vector<std::pair<registry::LoadedPlugin*, std::string>>* left_out) {
-  std::vector<registry::LoadedPlugin*> loaded = registry.loaded();
-  std::vector<registry::Provider> providers;
-  for (auto* p : loaded) providers.push_back({p->name, p->manifest.fallback && p != device.provider});
+namespace {
+
+registry::RankPolicy rank_policy() {
   registry::RankPolicy policy;
   registry::Pin pin = registry::pin_from_environment();
   policy.pin = std::move(pin.names);
   policy.only = pin.only;
+  policy.prefer = settings().policy.prefer;
+  return policy;
+}
+
+}  // namespace
+
+std::vector<Runtime::Place> Runtime::ranking(const Device& device, const std::string& op) {
+  std::vector<registry::LoadedPlugin*> loaded = registry.loaded();
+  std::vector<registry::Provider> providers;
+  for (auto* p : loaded) providers.push_back({p->name, p->manifest.fallback && p != device.provider});
+  registry::RankPolicy policy = rank_policy();
   policy.device_provider = device.provider ? device.provider->name : "";
+  const auto& measured = settings().policy.measured_ns;
+  if (const auto here = measured.find(device.name); here != measured.end())
+    if (const auto figures = here->second.find(op); figures != here->second.end())
+      policy.measured = [&map = figures->second](const std::string& plugin) -> std::optional<double> {
+        const auto it = map.find(plugin);
+        return it == map.end() ? std::nullopt : std::optional(it->second);
+      };
+  std::vector<Place> out;
+  for (auto& r : registry::rank(providers, policy)) out.push_back({loaded[r.index], std::move(r.reason), r.left_out});
+  return out;
+}
+
+std::vector<registry::LoadedPlugin*> Runtime::providers_for(const Device& device) {
   std::vector<registry::LoadedPlugin*> out;
-  for (const auto& r : registry::rank(providers, policy)) {
-    if (!r.left_out) out.push_back(loaded[r.index]);
-    else if (left_out) left_out->emplace_back(loaded[r.index], r.reason);
-  }
+  for (const Place& p : ranking(device))
+    if (!p.left_out) out.push_back(p.plugin);
   return out;
 }
 
 Device* Runtime::find(std::string_view name) {
   const std::string text(name);
   for (auto& d : devices)
-    if (d->name == text || (text == d->kind && d->name == d->kind + ":0")) {
+    if (d->name == text || (text == d->kind && d->name == d->kind + ":0") ||
+        text == d->kind + "@" + d->provider_name + d->name.substr(d->name.rfind(':'))) {  // also the first provider's
       if (!d->usable) raise(ErrorKind::value, "device ", d->name, " is not usable: ", d->reason);
       return d.get();
     }
@@ -181,11 +206,22 @@ Device* Runtime::pick_default(std::string* reason) {
     *reason = d->name + ": pinned by TENGEN_DEVICE";
     return d;
   }
+  std::vector<Device*> able;
+  std::vector<registry::Provider> providers;
   for (auto& d : devices)
     if (!d->host && d->usable && !d->fallback) {
-      *reason = d->name + ": an accelerator, driven by plugin " + d->provider_name;
-      return d.get();
+      able.push_back(d.get());
+      providers.push_back({d->provider_name, false});
     }
+  if (!able.empty()) {  // several devices of one plugin rank alike and stay in its order
+    registry::RankPolicy policy = rank_policy();
+    policy.only = false;  // devices that it leaves without kernels are not usable, and so not here
+    const registry::Ranked best = registry::rank(providers, policy)[0];
+    Device* d = able[best.index];
+    *reason = d->name + ": an accelerator, driven by plugin " + d->provider_name;
+    if (able.size() > 1) *reason += "; the first of " + std::to_string(able.size()) + " (" + best.reason + ")";
+    return d;
+  }
   *reason = host->name + ": no accelerator is usable here; " + host->reason;
   return host;
 }
@@ -206,6 +242,7 @@ void Runtime::end() {
   if (ended_) return;
   ended_ = true;
   if (forked()) return;
+  print_fallbacks();
   for (auto& d : devices)
     if (!d->host) {
       try {
@@ -250,6 +287,10 @@ void add_plugin_path(const std::string& path) {
   check(!g_started, "[add_plugin_path] expected a call before the first use of a device");
   settings().scan.paths.push_back(path);
 }
+void set_plugin_policy(PluginPolicy policy) {
+  check(!g_started, "[set_plugin_policy] expected a call before the first use of a device");
+  settings().policy = std::move(policy);
+}
 void set_probe_path(const std::string& executable) { settings().probe = executable; }
 void shutdown() {
   if (g_started) g_runtime->end();
@@ -270,14 +311,21 @@ std::string quote(const std::string& s) {
 }
 }  // namespace
 
+std::vector<PluginInfo> plugins() {
+  std::vector<PluginInfo> out;
+  for (const auto& c : Runtime::get().registry.candidates())
+    out.push_back({c.name, c.library.string(), registry::to_string(c.status), c.usable(), c.reason,
+                   c.manifest ? c.manifest->vendor : "", c.manifest ? c.manifest->version : ""});
+  return out;
+}
+
 std::string plugins_json() {
   std::string out = "[";
-  for (const auto& c : Runtime::get().registry.candidates()) {
+  for (const PluginInfo& p : plugins()) {
     if (out.size() > 1) out += ",";
-    out += "{\"name\":" + quote(c.name) + ",\"library\":" + quote(c.library.string()) +
-           ",\"status\":" + quote(registry::to_string(c.status)) + ",\"usable\":" + (c.usable() ? "true" : "false") +
-           ",\"reason\":" + quote(c.reason) + ",\"vendor\":" + quote(c.manifest ? c.manifest->vendor : "") +
-           ",\"version\":" + quote(c.manifest ? c.manifest->version : "") + "}";
+    out += "{\"name\":" + quote(p.name) + ",\"library\":" + quote(p.library) + ",\"status\":" + quote(p.status) +
+           ",\"usable\":" + (p.usable ? "true" : "false") + ",\"reason\":" + quote(p.reason) +
+           ",\"vendor\":" + quote(p.vendor) + ",\"version\":" + quote(p.version) + "}";
   }
   return out + "]";
 }

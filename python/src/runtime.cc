@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 #include <tengen/einsum.h>
 #include <tengen/memory_limit.h>
+#include <tengen/plugins.h>
 #include <tengen/random.h>
 
 #include <unordered_map>
@@ -300,7 +301,7 @@ void add_dispatch(pb::module_& m) {
   m.def(
       "set_fallback_policy", [](const std::string& p) { checked([&] { set_fallback_policy(policy_of(p)); }); },
       pb::arg("policy"),
-      "What happens when a device lacks a primitive: \"error\", \"warn\" (once, and a table at exit) or \"allow\".");
+      "What happens when a device lacks a primitive: \"error\", \"warn\" (at its first call, and a table at exit) or \"allow\" (the table alone).");
   m.def(
       "get_fallback_policy",
       [] {
@@ -356,6 +357,15 @@ void add_dispatch(pb::module_& m) {
   m.def(
       "add_plugin_path", [](const std::string& p) { checked([&] { add_plugin_path(p); }); }, pb::arg("path"),
       "Searches a directory for plugins ahead of all others; call it before the first use of a device.");
+  m.def(
+      "set_plugin_policy",
+      [](const std::vector<std::string>& prefer, const decltype(PluginPolicy::measured_ns)& measured_ns) {
+        checked([&] { set_plugin_policy({prefer, measured_ns}); });
+      },
+      pb::arg("prefer") = std::vector<std::string>(), pb::arg("measured_ns") = decltype(PluginPolicy::measured_ns)(),
+      "Which plugins the application wants asked first, behind the user's own TENGEN_PLUGIN: names, best first, and measured times "
+      "({\"cpu:0\": {\"softmax\": {\"cpu\": 900.0}}}: device, op of the kernel rows, plugin, nanoseconds). Call it before the first use of a "
+      "device.");
   m.def("_set_probe_path", [](const std::string& p) { checked([&] { set_probe_path(p); }); });
   m.def("_shutdown", [] { checked([] { released([] { shutdown(); }); }); });
 }

@@ -161,14 +161,7 @@ def set_printoptions(precision: int | None = None, threshold: int | None = None,
     _repr.set_printoptions(precision, threshold, edgeitems, linewidth, sci_mode)
 
 
-def _at_exit() -> None:
-    from . import _plugins
-
-    _plugins.print_fallbacks()
-    _core._shutdown()
-
-
-_atexit.register(_at_exit)
+_atexit.register(_core._shutdown)
 
 _LAZY_MODULES = (
     "amp", "array_api", "data", "distributions", "fft", "func", "jit", "library", "linalg", "metrics", "nn", "optim", "signal", "special", "testing",

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 
-from . import _core
+from . import _core, _plugins
+
+
+def _say(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def main() -> int:
@@ -18,7 +23,12 @@ def main() -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     here = os.path.dirname(os.path.abspath(__file__))
-    return _core._command(["tengen", *sys.argv[1:]], [os.path.join(here, "plugins")], os.path.join(here, "bin", "tengen-probe"))
+    with warnings.catch_warnings():
+        warnings.showwarning = _say
+        warnings.simplefilter("always")
+        # In the order in which the package itself searches (tengen/__init__.py, _plugins.py).
+        places = [os.path.join(here, "plugins"), *_plugins.installed_directories()]
+    return _core._command(["tengen", *sys.argv[1:]], places, os.path.join(here, "bin", "tengen-probe"))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ usage: check_command.py TENGEN TEST_PLUGIN_DIR
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,7 @@ class Command(unittest.TestCase):
         rows = {r["name"]: r for r in self.json("plugins", TENGEN_PLUGIN_PATH=PLUGINS)}
         self.assertEqual(rows["t_good"]["status"], "found")
         self.assertEqual(rows["t_crash_query"]["status"], "found", "listing runs no plugin code")
+        self.assertFalse(rows["t_crash_query"]["tried"])
         self.assertTrue(rows["t_good"]["usable"])
         self.assertEqual(rows["t_good"]["kernels"], 3)
         self.assertEqual(rows["t_devices"]["devices"], ["toy"])
@@ -61,6 +63,57 @@ class Command(unittest.TestCase):
         lines = text.splitlines()
         self.assertTrue(lines[0].startswith("NAME"))
         self.assertEqual(lines[0].index("STATUS"), next(li for li in lines if li.startswith("t_good ")).index("found"))
+
+    def place(self, *names):
+        """A directory with these test plugins."""
+        place = tempfile.mkdtemp(dir=self.home.name)
+        for name in names:
+            for file in (f"libtengen_{name}.so", f"{name}.plugin.json"):
+                shutil.copy(os.path.join(PLUGINS, file), place)
+        return place
+
+    def test_what_a_refused_load_found_is_remembered(self):
+        place = self.place("t_good", "t_crash_query", "t_hang_open", "t_open_fails")
+        env = {"TENGEN_PLUGIN_PATH": place, "TENGEN_PROBE_TIMEOUT": "2"}
+        self.run_tengen("plugins", **env)
+        self.assertIn("not been tried on this machine yet", self.err)
+        self.json("devices", **env)  # loads, and so tries
+        rows = {r["name"]: r for r in self.json("plugins", **env)}
+        self.assertEqual(rows["t_crash_query"]["status"], "probe failed")
+        self.assertIn("signal 11", rows["t_crash_query"]["reason"])
+        self.assertIn("did not return from open within 2 s", rows["t_hang_open"]["reason"])
+        self.assertFalse(rows["t_crash_query"]["usable"] or rows["t_hang_open"]["usable"])
+        self.assertTrue(rows["t_good"]["usable"] and rows["t_good"]["tried"])
+        text = self.run_tengen("plugins", "t_crash_query", code=1, **env)
+        self.assertIn("signal 11", text)
+        rows = self.json("kernels", "--plugin", "t_crash_query", code=1, **env)
+        self.assertEqual(rows, [])
+        problems = {r["text"].split(" ")[0]: r["text"] for r in self.json("doctor", code=1, **env) if r["result"] == "wrong"}
+        self.assertIn("signal 11", problems["t_crash_query"])
+        self.assertIn("did not return", problems["t_hang_open"])
+        self.assertIn("no toy driver", problems["t_open_fails"])
+        self.assertNotIn("t_good", problems)
+        rows = self.json("doctor", code=1, TENGEN_PLUGIN_PATH=self.place("t_crash_open"))  # found by doctor's own loading
+        self.assertTrue([r for r in rows if r["result"] == "wrong" and "t_crash_open" in r["text"]])
+
+    def test_devices_rank_by_their_plugins(self):
+        env = {"TENGEN_PLUGIN_PATH": self.place("t_devices", "t_devices_b")}
+
+        def default(**more):
+            rows = self.json("devices", **env, **more)
+            self.assertEqual({r["name"] for r in rows if r["kind"] == "toy"},
+                             {"toy:0", "toy:1", "toy@t_devices_b:0", "toy@t_devices_b:1"})
+            return [r["name"] for r in rows if r["default"]]
+        self.assertEqual(default(), ["toy:0"])
+        self.assertIn("the first of 4 (by name)", self.run_tengen("devices", **env))
+        self.assertEqual(default(TENGEN_PLUGIN="t_devices_b"), ["toy@t_devices_b:0"])
+        self.assertIn("pinned by the user", self.run_tengen("devices", TENGEN_PLUGIN="t_devices_b", **env))
+        self.assertEqual(default(TENGEN_DEVICE="toy@t_devices:1"), ["toy:1"], "the first provider's have the long name, too")
+        self.assertEqual(default(TENGEN_DEVICE="toy@t_devices_b:1"), ["toy@t_devices_b:1"])
+        self.assertEqual(default(TENGEN_DEVICE="toy"), ["toy:0"])
+        self.run_tengen("devices", TENGEN_DEVICE="toy@t_devices_c:0", code=2, **env)
+        for name in ("toy:0", "toy@t_devices_b:1", "cpu:0"):
+            self.assertIn(name, self.err)
 
     def test_plugins_probe(self):
         rows = {r["name"]: r for r in self.json("plugins", "--probe", TENGEN_PLUGIN_PATH=PLUGINS, TENGEN_PROBE_TIMEOUT="2")}
@@ -225,7 +278,6 @@ class Command(unittest.TestCase):
         self.assertNotIn("wrong", [r["result"] for r in rows])
         self.assertIn("all is well", self.run_tengen("doctor"))
         self.assertIn("nobody", self.run_tengen("doctor", code=1, TENGEN_PLUGIN="nobody"))
-        self.assertIn("t_crash_query", self.run_tengen("plugins", TENGEN_PLUGIN_PATH=PLUGINS))
 
 
 if __name__ == "__main__":

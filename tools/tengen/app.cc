@@ -29,6 +29,16 @@ registry::ScanOptions scan_options() {
   return o;
 }
 
+std::vector<registry::Candidate> list_plugins() {
+  const auto probing = probe_options();
+  std::vector<registry::Candidate> found = registry::scan(scan_options());
+  for (auto& c : found) {
+    if (!c.usable()) continue;
+    if (const auto verdict = registry::known_verdict(c.library, probing)) registry::take_verdict(c, *verdict);
+  }
+  return found;
+}
+
 void prepare_core() {
   for (const auto& dir : g_place.plugin_dirs) add_plugin_directory(dir);
 }
@@ -80,7 +90,7 @@ int run(int argc, const char* const* argv, Place place) {
   };
 
   PluginsOptions plugins;
-  CLI::App* sub = add("plugins", "Plugins found, and why some cannot be used. Loads nothing.");
+  CLI::App* sub = add("plugins", "Plugins found, and why some cannot be used, as far as is known without loading any.");
   sub->add_option("name", plugins.name, "show everything about this one");
   sub->add_flag("--probe", plugins.probe, "also try each in a subprocess");
   sub->callback([&] { chosen = [&](const Context& c) { return run_plugins(c, plugins); }; });

@@ -32,6 +32,8 @@ int run(int argc, const char* const* argv, Place place);
 // How to look for plugins and how to try them, here.
 registry::ScanOptions scan_options();
 registry::ProbeOptions probe_options();
+// What the search finds, with what earlier probes said of it. Runs no plugin code.
+std::vector<registry::Candidate> list_plugins();
 // What the author of a plugin should hear about its manifest: rows that no call asks for. One sentence each.
 std::vector<std::string> manifest_problems(const registry::Candidate& c);
 // Prints them on stderr, once each.

@@ -2,6 +2,7 @@
 // tengen doctor: checks the installation, line by line. Exit code 1: something must be put right.
 #include <fcntl.h>
 #include <tengen/op.h>
+#include <tengen/plugins.h>
 #include <tengen/runtime.h>
 #include <unistd.h>
 
@@ -37,15 +38,21 @@ std::string joined(const std::vector<std::string>& list, const char* separator =
   return out;
 }
 
-void check_plugins(Report& r) {
+// What loading said of a plugin is the last word.
+void check_plugins(Report& r, const std::vector<PluginInfo>& loaded) {
   std::vector<std::string> usable;
-  for (const auto& c : registry::scan(scan_options())) {
-    if (c.usable()) {
+  for (const auto& c : list_plugins()) {
+    std::string status = registry::to_string(c.status), reason = c.reason;
+    bool fine = c.usable();
+    for (const PluginInfo& p : loaded) {
+      if (fine && !p.usable && p.library == c.library.string()) fine = false, status = p.status, reason = p.reason;
+    }
+    if (fine) {
       usable.push_back(c.name);
       for (const auto& note : c.notes) r.attend("plugin", c.name + ": " + note);
       for (const auto& problem : manifest_problems(c)) r.attend("plugin", c.name + ": " + problem);
     } else if (c.status != registry::Status::kShadowed) {
-      r.fail("plugin", c.name + " (" + registry::to_string(c.status) + "): " + c.reason);
+      r.fail("plugin", c.name + " (" + status + "): " + reason);
     }
   }
   if (usable.empty())
@@ -152,10 +159,13 @@ int run_doctor(const Context& context) {
   r.ok("cpu", std::string(registry::cpu_architecture()) + ": " + joined(registry::cpu_features()));
   check_environment(r);
   check_probe(r);
-  check_plugins(r);
+  std::vector<PluginInfo> loaded;
   try {
+    loaded = plugins();
+    check_plugins(r, loaded);
     check_runtime(r);
   } catch (const std::exception& e) {
+    if (loaded.empty()) check_plugins(r, {});
     r.fail("runtime", e.what());
   }
   r.table().print(context);

@@ -81,7 +81,7 @@ int run_kernels(const Context& context, const KernelsOptions& options) {
                {"deterministic", ""},
                {"remarks", "REMARKS"}});
   bool plugin_met = options.plugin.empty();
-  const auto candidates = registry::scan(scan_options());
+  const auto candidates = list_plugins();
   for (const auto& c : candidates) {
     if (!options.plugin.empty() && c.name != options.plugin) continue;
     if (!c.usable()) {

@@ -121,7 +121,7 @@ void details(const Context& c, const Op& op) {
 
   const std::string rows_of = op.map ? "map" : op.kernel;
   Table table({{"plugin", "PLUGIN"}, {"kernel", "KERNEL"}, {"dtypes", "DTYPES"}, {"domain", "DOMAIN"}});
-  for (const auto& p : registry::scan(scan_options())) {
+  for (const auto& p : list_plugins()) {
     if (!p.usable() || rows_of.empty()) continue;
     for (const auto& r : p.manifest->kernels) {
       if (r.op == rows_of) table.row({p.name, r.name, r.dtypes, r.domain.empty() ? "own" : r.domain});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// tengen plugins [NAME] [--probe]: what the search finds. Exit code 1 where nothing is usable.
+// tengen plugins [NAME] [--probe]: what the search finds, and what earlier probes said of it. Exit code 1 where nothing is usable.
 #include <cstdio>
 #include <map>
 #include <set>
@@ -31,20 +31,6 @@ std::vector<std::string> device_kinds(const Candidate& c) {
 std::string abi_range(const registry::Manifest& m) {
   return m.abi_min == m.abi_max ? registry::abi_text(m.abi_min)
                                 : registry::abi_text(m.abi_min) + "-" + registry::abi_text(m.abi_max);
-}
-
-// A probe's verdict becomes the candidate's, as loading would do it.
-void try_out(Candidate& c, const registry::ProbeOptions& options, std::vector<registry::ProbedDevice>* devices) {
-  if (!c.usable()) return;
-  const auto result = registry::probe(c.library, options);
-  *devices = result.devices;
-  if (!result.safe) {
-    c.status = Status::kProbeFailed;
-    c.reason = "tried in a subprocess, it " + result.failure;
-  } else if (!result.refusal.empty() || !result.open_error.empty()) {
-    c.status = Status::kLoadFailed;
-    c.reason = result.refusal.empty() ? result.open_error : result.refusal;
-  }
 }
 
 std::string manifest_json(const Candidate& c) {
@@ -133,13 +119,25 @@ int run_plugins(const Context& context, const PluginsOptions& options) {
                {"notes", ""},
                {"manifest", ""},
                {"probed", ""},
+               {"tried", ""},
                {"where", "LIBRARY OR REASON"}});
   bool any_usable = false, met = false;
+  int untried = 0;
   std::vector<Candidate> candidates = registry::scan(scan_options());
   for (Candidate& c : candidates) {
     if (!options.name.empty() && c.name != options.name) continue;
     std::vector<registry::ProbedDevice> devices;
-    if (options.probe) try_out(c, probing, &devices);
+    bool tried = false;
+    if (c.usable()) {  // what an earlier probe said is known without running anything
+      const auto verdict = options.probe ? std::optional(registry::probe(c.library, probing))
+                                         : registry::known_verdict(c.library, probing);
+      tried = verdict.has_value();
+      untried += !tried;
+      if (verdict) {
+        devices = verdict->devices;
+        registry::take_verdict(c, *verdict);
+      }
+    }
     any_usable |= c.usable();
     for (auto& problem : manifest_problems(c)) c.notes.push_back(std::move(problem));
     if (!options.name.empty() && !context.json) {
@@ -158,12 +156,16 @@ int run_plugins(const Context& context, const PluginsOptions& options) {
                words(device_kinds(c)), registry::to_string(c.source),
                Cell("", Style::kPlain, c.usable() ? "true" : "false"), c.reason, c.library.string(), words(c.notes),
                Cell("", Style::kPlain, manifest_json(c)), Cell("", Style::kPlain, found + "]"),
+               Cell("", Style::kPlain, tried ? "true" : "false"),
                c.usable() ? dim(c.library.string()) : Cell(c.reason)});
   }
   if (context.json || options.name.empty()) table.print(context);
   if (!context.json && options.name.empty()) {
     std::fflush(stdout);
     for (const Candidate& c : candidates) warn_of_manifest(context, c);
+    if (untried)
+      std::fprintf(stderr, "%s\n", wrap(context, std::to_string(untried) + (untried == 1 ? " plugin has" : " plugins have") +
+          " not been tried on this machine yet; `tengen plugins --probe` tries them in a subprocess, as does their first use", 2).c_str());
   }
   if (!met && !context.json) {
     std::fprintf(stderr, "%s\n",
