@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plugin binaries of earlier stages (tests/abi/golden) under the host of today: each still trains, or is refused with a
-reason that names the ABI. Nothing but the stored plugins is visible to the host in these runs."""
+reason that names the ABI. Nothing but the stored plugins is visible to the host in these runs. And the other way round: the
+small host of each stage still runs the plugins of today."""
 from __future__ import annotations
 
 import hashlib
@@ -134,3 +135,22 @@ def test_a_stored_plugin_trains_or_says_which_abi_it_needs(stage, library, bare_
     assert outcome["fallbacks"] == 0
     assert outcome["device"].startswith(SETTINGS[name]["TENGEN_DEVICE"])
     assert f"-> {name}/" in result.stderr, "expected TENGEN_DEBUG to name this plugin's kernels"
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=label)
+def test_a_stored_host_runs_the_plugins_of_today(stage):
+    if stage.name != platform.machine():
+        pytest.skip(f"never: this binary is for {stage.name}, this machine is {platform.machine()}")
+    plugins = sorted((Path(tg.__file__).parent / "plugins").glob("libtengen_*.so"))
+    assert plugins
+    built_for = re.search(r"kernel ABI (\d+)\.(\d+)", (stage / "SHA256SUMS").read_text())
+    same = built_for[1] != "0" or tuple(map(int, built_for.groups())) == host_abi()  # before 1.0 the minors must agree
+    for library in plugins:
+        done = subprocess.run([stage / "tengen_host", library], capture_output=True, text=True, timeout=60, check=False)
+        if same:
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert re.fullmatch(r"\w+ [\d.]+, ABI [\d.]+: .*: right\n", done.stdout), done.stdout
+            assert "matmul" in done.stdout and "reduce" in done.stdout, done.stdout
+        else:
+            assert done.returncode == 3, done.stdout + done.stderr
+            assert "refused" in done.stdout and "ABI" in done.stdout

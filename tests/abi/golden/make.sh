@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds the plugins of this day and stores them for later hosts to load:
+# Builds the plugins of this day and stores them for later hosts to load, and a small host for later plugins:
 #   tests/abi/golden/make.sh NAME [BUILD]      into tests/abi/golden/NAME/<machine>, built in BUILD (default: a temporary one)
 # NAME is the release, or the stage: 0.1.0. What is stored is never rebuilt: a new stage gets a new name. `reference` and
 # `chaos` are built for size, `tiny` as its vendor would build it; all are stripped.
@@ -32,17 +32,20 @@ cmake -S "$here/../outside" -B "$work/tiny" -G Ninja -DCMAKE_BUILD_TYPE=Release 
 cmake --build "$work/tiny" -j "$jobs"
 
 mkdir -p "$out"
+"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -I "$top/kernel_api/include" "$here/../host/host.c" -o "$out/tengen_host" -ldl
+strip "$out/tengen_host"
 for library in "$work"/tree/lib/tengen/plugins/libtengen_{reference,chaos}.so "$work/tiny/libtengen_tiny.so"; do
   name=$(basename "$library" .so)
   strip -o "$out/$name.so" "$library"
   cp "$(dirname "$library")/${name#libtengen_}.plugin.json" "$out"
 done
 chmod 644 "$out"/*
+chmod 755 "$out/tengen_host"
 cd "$out"
 {
   echo "# Tengen $1, kernel ABI $(awk '/define TG_ABI_M(AJOR|INOR) /{gsub("u", "", $3); v = v sep $3; sep = "."} END{print v}' \
     "$top/kernel_api/include/tengen/kernel_api.h"), $(date -u +%F), $(c++ --version | head -1)"
-  sha256sum ./*.so ./*.json
+  sha256sum ./*.so ./tengen_host ./*.json
 } > SHA256SUMS
 sha256sum --quiet -c SHA256SUMS
 du -ch ./* | tail -1
