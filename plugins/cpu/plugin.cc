@@ -50,6 +50,7 @@ constexpr Family kFamilies[] = {
     {"softmax_backward", make_softmax_backward},
     {"log_softmax", make_softmax},
     {"log_softmax_backward", make_softmax_backward},
+    {"nms_keep", make_nms_keep},
     // leaf ops
     {"cholesky", make_cholesky},
     {"lu", make_lu},

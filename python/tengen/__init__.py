@@ -165,7 +165,7 @@ _atexit.register(_core._shutdown)
 
 _LAZY_MODULES = (
     "amp", "array_api", "data", "distributions", "fft", "func", "jit", "library", "linalg", "metrics", "nn", "optim", "signal", "special", "testing",
-    "train", "utils",
+    "train", "utils", "vision",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "ops": "library", "summary": "_summary",
                    "vmap": "func"}

@@ -50,6 +50,7 @@ std::unique_ptr<Plan> make_attention(Instance&, const tg_call&);
 std::unique_ptr<Plan> make_attention_backward(Instance&, const tg_call&);
 std::unique_ptr<Plan> make_softmax(Instance&, const tg_call&);           // and log_softmax
 std::unique_ptr<Plan> make_softmax_backward(Instance&, const tg_call&);  // and log_softmax_backward
+std::unique_ptr<Plan> make_nms_keep(Instance&, const tg_call&);
 
 }  // namespace tg::cpu
 #endif  // TENGEN_PLUGINS_CPU_KERNELS_H_
