@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recording: nodes, edges, saved tensors, in-place changes.
+#include <unordered_set>
 #include <algorithm>
 #include <mutex>
 
@@ -233,6 +234,7 @@ class OpNode final : public Node, private Backward::SavedValues {
     return result;
   }
 
+  bool released() const override { return freed_; }
   void release_saved() override {
     freed_ = true;
     for (Input& in : inputs_)
@@ -471,6 +473,22 @@ void check_stale(const Tensor& t, const char* op) {
   const uint32_t now = meta.base->autograd ? meta.base->autograd->history : 0;
   if (now != meta.base_history)
     raise(ErrorKind::runtime, "[", op, "] expected a current view, got one whose base was changed in place after it was made; make the view again");
+}
+
+bool backward_done(const Tensor& t) {
+  std::vector<const Node*> open;
+  std::unordered_set<const Node*> seen;
+  const auto visit = [&](const Ref<Node>& n) {
+    if (n && seen.insert(n.get()).second) open.push_back(n.get());
+  };
+  visit(edge_of(t).node);
+  while (!open.empty()) {
+    const Node* n = open.back();
+    open.pop_back();
+    if (n->released()) return true;
+    for (const Edge& e : n->edges) visit(e.node);
+  }
+  return false;
 }
 
 void check_writable(const char* op, const Tensor& t) {

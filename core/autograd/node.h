@@ -20,6 +20,7 @@ class Node {
   // One per edge; undefined: none. grads may be undefined where nothing flowed back.
   virtual Tensors backward(std::span<const Tensor> grads) = 0;
   virtual void release_saved() {}  // frees what was saved; a later backward raises
+  virtual bool released() const { return false; }
   virtual size_t n_outputs() const { return 1; }
 
   void retain() { refs_.fetch_add(1, std::memory_order_relaxed); }
@@ -81,6 +82,7 @@ bool check_in_place(const Op* op, const Tensor& t, bool any_input_needs_grad);
 void check_writable(const char* op, const Tensor& t);  // RuntimeError for an expanded tensor
 void note_view(const Tensor& base, const Tensor& view);
 void check_stale(const Tensor& t, const char* op);
+bool backward_done(const Tensor& t);  // some node behind t has freed what it saved
 
 Tensor scalar_tensor(const Scalar& s, DType dtype, Device* device);  // 0-d, not recorded; s fits dtype
 // Another handle of the same value on the same levels, without history.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One call: check, infer, find the plan, allocate, launch, record.
 #include "dispatch/call.h"
+#include "dispatch/capture.h"
 
 #include <tengen/autocast.h>
 #include <tengen/call_log.h>
@@ -262,9 +263,23 @@ Tensors decompose(const Op& op, std::span<const Tensor> inputs, std::span<const 
   return results;
 }
 
+Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
+                    Device* device, uint64_t wanted);
+
 }  // namespace
 
 Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
+                    Device* device, uint64_t wanted) {
+  Capture* capture = capturing();
+  if (!capture) [[likely]] return kernel_call(op, inputs, attrs, outs, device, wanted);
+  const CapturedCall call(capture);
+  Tensors results = kernel_call(op, inputs, attrs, outs, device, wanted);
+  if (call.outermost()) capture->called(op, inputs, attrs, outs, results, device);
+  return results;
+}
+
+namespace {
+Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                     Device* device, uint64_t wanted) {
   const Tensors in = as_tensors(op, inputs, device);
   if (op.view) {
@@ -430,6 +445,8 @@ Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const A
     use.record(op, std::vector<Arg>(in.begin(), in.end()), attrs, results, device, wanted);
   return results;
 }
+
+}  // namespace
 
 Tensors remat::replay(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs, Device* device, uint64_t wanted) {
   GradMode off(false);

@@ -2,6 +2,7 @@
 // Elementwise calls: the shortest way from operands to a kernel. One plan serves all shapes of a rank; scalars are run
 // attributes.
 #include "dispatch/call.h"
+#include "dispatch/capture.h"
 #include "runtime/remat.h"
 
 namespace tg {
@@ -175,7 +176,7 @@ void run_stages(const MapPlan& plan, const tg_tensor* const* in, size_t n_in, st
 
 bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
   const size_t n = inputs.size();
-  if (n == 0 || n > size_t(kFrontArgs) || n != op.inputs.size() || !op.attrs.empty() || tracing() || remat::active()) return false;
+  if (n == 0 || n > size_t(kFrontArgs) || n != op.inputs.size() || !op.attrs.empty() || tracing() || remat::active() || capturing()) return false;
   const TensorImpl* lead = nullptr;
   const tg_tensor* in[kFrontArgs];
   size_t n_in = 0;
@@ -219,9 +220,20 @@ Tensors run_map(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, 
                 std::span<const Tensor> outs, const Ints& shape, const Tensor& lead, bool uniform, remat::Use& use);
 Tensors run_composed(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, std::span<const Tensor> outs,
                      const Ints& shape, Device* device, remat::Use& use);
+Tensors map_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs, Device* device);
 }  // namespace
 
 Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs, Device* device) {
+  Capture* capture = capturing();
+  if (!capture) [[likely]] return map_call(op, inputs, attrs, outs, device);
+  const CapturedCall call(capture);
+  Tensors results = map_call(op, inputs, attrs, outs, device);
+  if (call.outermost()) capture->called(op, inputs, attrs, outs, results, device);
+  return results;
+}
+
+namespace {
+Tensors map_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs, Device* device) {
   const size_t n = inputs.size();
   if (n > size_t(kMaxArgs) || n < size_t(op.required_inputs()) || n > op.inputs.size())
     raise(ErrorKind::type, "[", op.name, "] expected ", op.inputs.size(), " inputs, got ", n);
@@ -299,8 +311,6 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
   if (use.on() && outs.empty()) [[unlikely]] use.record(op, inputs, attrs, results, device, ~uint64_t(0));
   return results;
 }
-
-namespace {
 
 // Complex operands become two strided real ones each, 8-bit floats bytes; so do the results.
 Tensors run_composed(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, std::span<const Tensor> outs,

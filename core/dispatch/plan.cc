@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "dispatch/capture.h"
 #include "dispatch/map_program.h"
 
 namespace tg {
@@ -26,47 +27,61 @@ KernelPlan::~KernelPlan() {
 }
 
 void KernelPlan::run(const Args& a) const {
+  if (Capture* capture = capturing()) [[unlikely]] return capture->launch(*this, a);
   tg_run run;
-  run.launch_id = next_launch_id();
-  run.stream = nullptr;
-  run.native_stream = nullptr;
   run.inputs = a.inputs;
   run.outputs = a.outputs;
   run.attrs = a.attrs;
   run.inputs_present = a.present;
   run.outputs_wanted = a.wanted;
-  run.workspace = nullptr;
-  run.workspace_offset = 0;
-  run.workspace_bytes = 0;
   run.n_inputs = a.n_inputs;
   run.n_outputs = a.n_outputs;
   run.n_attrs = a.n_attrs;
-  run.threads = num_threads();
   run.reserved[0] = run.reserved[1] = 0;
-  tg_error error;  // written by the plugin on failure only
-  error.message[0] = 0;
-  error.launch_id = 0;
+  run.workspace = nullptr;
+  run.workspace_offset = 0;
+  run.workspace_bytes = 0;
   Ref<Storage> workspace;
-  if (api_->plan_workspace) {
-    uint64_t bytes = 0;
-    if (const int32_t status = api_->plan_workspace(plan_, &run, &bytes, &error); status != TG_OK) fail(status, &error);
-    if (bytes) {
+  if (api_->plan_workspace)
+    if (const uint64_t bytes = this->workspace(&run)) {
       workspace = Storage::allocate(device, bytes);
       run.workspace = workspace->data();
       run.workspace_bytes = bytes;
     }
-  }
+  launch(&run);
+}
+
+uint64_t KernelPlan::workspace(tg_run* run) const {
+  if (!api_->plan_workspace) return 0;
+  run->launch_id = 0;
+  run->stream = run->native_stream = nullptr;
+  run->threads = num_threads();
+  tg_error error;  // written by the plugin on failure only
+  error.message[0] = 0;
+  error.launch_id = 0;
+  uint64_t bytes = 0;
+  if (const int32_t status = api_->plan_workspace(plan_, run, &bytes, &error); status != TG_OK) fail(status, &error);
+  return bytes;
+}
+
+void KernelPlan::launch(tg_run* run) const {
+  run->launch_id = next_launch_id();
+  run->threads = num_threads();
+  tg_error error;
+  error.message[0] = 0;
+  error.launch_id = 0;
   int32_t status;
   if (device->host) [[likely]] {
-    status = api_->plan_run(plan_, &run, &error);
+    run->stream = run->native_stream = nullptr;
+    status = api_->plan_run(plan_, run, &error);
   } else {
     device->check_usable();
-    note_launch(run.launch_id, op);
+    note_launch(run->launch_id, op);
     Stream* stream = current_stream(device);
-    run.stream = row.native ? stream->handle : nullptr;
-    run.native_stream = stream->native;
+    run->stream = row.native ? stream->handle : nullptr;
+    run->native_stream = stream->native;
     std::lock_guard lock(stream->mutex);
-    status = api_->plan_run(plan_, &run, &error);
+    status = api_->plan_run(plan_, run, &error);
   }
   reset_scratch();
   if (status != TG_OK) [[unlikely]] fail(status, &error);

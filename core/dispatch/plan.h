@@ -15,7 +15,7 @@ namespace tg {
 inline constexpr int kMaxArgs = 40;
 
 // One kernel, ready to run any number of times, from any thread.
-class KernelPlan {
+class KernelPlan : public std::enable_shared_from_this<KernelPlan> {
  public:
   KernelPlan(RowRef row, Device* device, const char* op, void* plan);
   ~KernelPlan();
@@ -30,7 +30,10 @@ class KernelPlan {
     uint32_t n_inputs, n_outputs, n_attrs;
     uint64_t present, wanted;
   };
-  void run(const Args& args) const;
+  void run(const Args& args) const;  // or tells the thread's capture
+  // The same in parts, for programs that keep the block: bytes of workspace, and the launch.
+  uint64_t workspace(tg_run* run) const;
+  void launch(tg_run* run) const;
 
  private:
   [[noreturn]] void fail(int32_t status, tg_error* error) const;

@@ -85,6 +85,20 @@ S with_axes(const S& s, const Ints& axes, typename std::decay<decltype(s[0])>::t
   return out;
 }
 
+// Elements of x's memory, counted from x's first; ValueError outside of it.
+Tensor strided(const Tensor& x, const Ints& shape, const Ints& strides, int64_t offset) {
+  const uint64_t size = uint64_t(size_of(x.dtype()));
+  int64_t last = offset;
+  for (size_t i = 0; i < shape.size(); ++i) last = checked_add(last, checked_mul(std::max<int64_t>(shape[i] - 1, 0), strides[i]));
+  const uint64_t start = x.impl()->desc.byte_offset / size;
+  check(shape.size() == strides.size() && int64_t(start) + offset >= 0 && (numel(shape) == 0 || (start + uint64_t(last) + 1) * size <= x.storage()->bytes()),
+        "[as_strided] expected a view within the tensor's memory, got shape ", str(shape), ", strides ", str(strides), " and offset ", offset);
+  return x.alias(shape, strides, (start + uint64_t(offset)) * size);
+}
+bool same_memory(const Tensor& a, const Tensor& b) {
+  return a.storage() == b.storage() && a.impl()->desc.byte_offset == b.impl()->desc.byte_offset && a.strides() == b.strides();
+}
+
 }  // namespace
 
 TG_OPS(views) {
@@ -171,6 +185,39 @@ TG_OPS(views) {
       })
       .bounds(0, "exact")
       .example(">>> tg.expand(tg.tensor([[1], [2]]), (2, 3)).tolist()\n[[1, 1, 1], [2, 2, 2]]");
+
+  TG_OP(as_strided)
+      .internal()
+      .family("shape")
+      .doc("Any view of x's memory, from x's first element on. For static graphs.")
+      .input("x", "any tensor")
+      .attr("shape", AttrKind::ints, "sizes")
+      .attr("strides", AttrKind::ints, "in elements")
+      .attr("offset", AttrKind::integer, 0, "in elements")
+      .infer([](const Inference& c) { return one({c.input(0).dtype, symbolic(c.attr(0).ints())}); })
+      .view([](const Call& c) { return Tensors{strided(c.input(0), c.attr(0).ints(), c.attr(1).ints(), c.attr(2).integer())}; })
+      .no_grad()
+      .bounds(0, "exact");
+
+  TG_OP(as_strided_update)
+      .internal()
+      .family("shape")
+      .doc("x with the elements of a view of it replaced. For static graphs.")
+      .input("x", "any tensor")
+      .input("value", "of the view's shape, and x's dtype")
+      .attr("shape", AttrKind::ints, "the view's sizes")
+      .attr("strides", AttrKind::ints, "in elements")
+      .attr("offset", AttrKind::integer, 0, "in elements")
+      .infer([](const Inference& c) { return one(c.input(0)); })
+      .decompose([](const Call& c) {
+        const bool in_place = !c.outs.empty() && c.outs[0].defined();
+        const Tensor y = in_place ? c.outs[0] : op<"copy">({c.input(0)});
+        if (in_place && !same_memory(y, c.input(0))) copy_into(y, c.input(0));
+        copy_into(strided(y, c.attr(0).ints(), c.attr(1).ints(), c.attr(2).integer()), c.input(1));
+        return Tensors{y};
+      })
+      .no_grad()
+      .bounds(0, "exact");
 
   TG_OP(squeeze)
       .family("shape")

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstdlib>
 
+#include "runtime/unbacked.h"
 #include "runtime/remat.h"
 
 namespace tg {
@@ -254,9 +255,17 @@ void Allocator::adopt(Storage* s, Storage* from) {
   extra(from).streams.clear();
 }
 
+void Allocator::adopt_memory(Storage* s, Ref<Storage> from) {
+  s->data_ = from->data_;
+  s->stream_ = from->stream_;
+  s->extra_->deleter = [](void* memory) { static_cast<Storage*>(memory)->release(); };
+  s->extra_->context = from.detach();
+}
+
 // ---- Storage -----------------------------------------------------------------------------------------------------------
 
 Ref<Storage> Storage::allocate(Device* device, uint64_t bytes) {
+  if (making_unbacked()) [[unlikely]] return unbacked_storage(device, bytes);
   Stream* stream = device->host ? nullptr : current_stream(device);
   return Ref<Storage>::adopt(device->allocator.allocate(bytes, stream));
 }

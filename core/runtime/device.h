@@ -43,6 +43,7 @@ class Allocator {
   void evict(Storage* storage);                      // gives its memory back
   static void adopt(Storage* storage, Storage* from);  // takes the memory of another one of its size
   void release(Storage* storage);                    // the end of it
+  static void adopt_memory(Storage* storage, Ref<Storage> from);  // becomes a storage with from's memory, which it keeps
 
  private:
   struct Pending {  // freed while other streams may still use it

@@ -4,6 +4,7 @@
 
 #include "runtime/cell.h"
 #include "runtime/exports.h"
+#include "runtime/unbacked.h"
 
 namespace tg {
 namespace remat {
@@ -167,6 +168,7 @@ void record(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs, 
 }
 
 void expose(const TensorImpl* impl) {
+  check_backed(Tensor(Ref<TensorImpl>(const_cast<TensorImpl*>(impl))), "the memory");
   const Lock lock;
   Storage* s = impl->storage.get();
   if (find_cell(s)) {

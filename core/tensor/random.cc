@@ -3,11 +3,13 @@
 #include <tengen/random.h>
 
 #include <mutex>
+#include <utility>
 
 namespace tg {
 namespace {
 std::mutex g_mutex;
 PhiloxSlice g_state{0, 0};
+thread_local PhiloxSlice* t_source = nullptr;
 }  // namespace
 
 void manual_seed(int64_t seed) {
@@ -19,11 +21,16 @@ int64_t initial_seed() {
   return g_state.seed;
 }
 PhiloxSlice take_random(int64_t n_words) {
+  const auto from = [&](PhiloxSlice& state) {
+    const PhiloxSlice slice = state;
+    state.offset += (n_words + 3) / 4;
+    return slice;
+  };
+  if (t_source) return from(*t_source);
   std::lock_guard lock(g_mutex);
-  const PhiloxSlice slice = g_state;
-  g_state.offset += (n_words + 3) / 4;
-  return slice;
+  return from(g_state);
 }
+PhiloxSlice* redirect_random(PhiloxSlice* source) { return std::exchange(t_source, source); }
 void set_random_state(PhiloxSlice state) {
   std::lock_guard lock(g_mutex);
   g_state = state;

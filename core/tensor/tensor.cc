@@ -9,6 +9,7 @@
 #include "autograd/node.h"
 #include "runtime/device.h"
 #include "runtime/remat.h"
+#include "runtime/unbacked.h"
 
 namespace tg {
 namespace {
@@ -94,9 +95,13 @@ bool Tensor::is_contiguous() const {
 }
 
 Tensor Tensor::from_host(const void* data, std::span<const int64_t> shape, DType dtype, Device* device) {
-  Tensor on_host = empty(shape, dtype, host_device());
-  if (on_host.nbytes()) std::memcpy(on_host.storage()->data(), data, on_host.nbytes());
-  return device->host ? on_host : transfer(on_host, device, true);
+  const bool constant = making_unbacked();
+  UnbackedScope off(false);
+  Tensor made = empty(shape, dtype, host_device());
+  if (made.nbytes()) std::memcpy(made.storage()->data(), data, made.nbytes());
+  if (!device->host) made = transfer(made, device, true);
+  if (constant) note_constant(made.storage());
+  return made;
 }
 
 Tensor copy_to_device(const Tensor& t, Device* device) { return transfer(t, device, false); }
@@ -109,6 +114,8 @@ Tensor transfer(const Tensor& t, Device* device, bool fresh) {
   if (from == device) return t;
   if (!from->host && !device->host) return transfer(transfer(t, host_device(), false), device, true);
   const Tensor src = t.contiguous();
+  check_backed(src, "a copy on another device");
+  const UnbackedScope memory(false);
   Tensor dst = Tensor::empty(src.shape(), src.dtype(), device);
   const uint64_t bytes = src.nbytes();
   if (bytes == 0) return dst;
@@ -146,6 +153,7 @@ Tensor transfer(const Tensor& t, Device* device, bool fresh) {
 
 void Tensor::to_host(void* out) const {
   check_concrete(*this, "reading");
+  check_backed(*this, "the value");
   const uint64_t bytes = nbytes();
   if (bytes == 0) return;
   GradMode off(false);

@@ -78,6 +78,7 @@ class PythonNode final : public Node {
   std::string name() const override { return name_; }
   size_t n_outputs() const override { return n_outputs_; }
   void release_saved() override { backward_.reset(); }
+  bool released() const override { return !backward_; }
 
   Tensors backward(std::span<const Tensor> grads) override {
     if (!backward_)

@@ -5,6 +5,8 @@
 
 #include "call.h"
 
+#include "runtime/unbacked.h"
+
 namespace tg::py {
 namespace {
 
@@ -120,7 +122,7 @@ PyObject* full(PyObject*, PyObject* const* args, Py_ssize_t n) {
     if (s.kind == Scalar::complex && !is_complex(t))
       fail(PyExc_TypeError, "expected a real number to fill a tensor of ", long_name_of(t), " with, got a complex one");
     check_fits("full", s, t);
-    if (is_host(device) && numel(shape) < 4096) {
+    if (is_host(device) && numel(shape) < 4096 && !making_unbacked()) {
       for (int64_t d : shape) check(d >= 0, "[full] expected sizes of 0 or more, got shape ", str(shape));
       const Tensor y = Tensor::empty(shape, t, device);
       char bits[16];

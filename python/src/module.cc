@@ -33,6 +33,7 @@ PYBIND11_MODULE(_core, m) {
     add_custom(module);
     add_autograd_hooks(module);
     add_dlpack(module);
+    add_jit(module);
     add_runtime(module);
     add_command(module);
   } catch (...) {

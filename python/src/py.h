@@ -174,6 +174,7 @@ void add_transform(PyObject* module);
 void add_custom(PyObject* module);
 void add_autograd_hooks(PyObject* module);
 void add_dlpack(PyObject* module);
+void add_jit(PyObject* module);      // pybind11
 void add_runtime(PyObject* module);  // pybind11
 void add_command(PyObject* module);  // pybind11
 

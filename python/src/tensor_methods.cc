@@ -5,6 +5,7 @@
 
 #include "autograd/node.h"
 #include "call.h"
+#include "graph/recorder.h"
 #include "runtime/exports.h"
 
 namespace tg::py {
@@ -40,6 +41,8 @@ PyObject* get_grad(PyObject* self, void*) {
 }
 int set_grad(PyObject* self, PyObject* value, void*) {
   return guarded_int([&] {
+    if (Capture* c = capturing()) [[unlikely]]
+      if (auto* recorder = dynamic_cast<Recorder*>(c)) recorder->gradient_dropped(tensor_of(self));
     if (!value || value == Py_None) {
       if (impl_of(self)->autograd) tensor_of(self).set_grad(Tensor());
       return;

@@ -164,11 +164,11 @@ def set_printoptions(precision: int | None = None, threshold: int | None = None,
 _atexit.register(_core._shutdown)
 
 _LAZY_MODULES = (
-    "amp", "array_api", "data", "distributions", "fft", "func", "jit", "library", "linalg", "metrics", "nn", "optim", "signal", "special", "testing",
+    "amp", "array_api", "data", "distributions", "fft", "func", "library", "linalg", "metrics", "nn", "optim", "signal", "special", "testing",
     "train", "utils", "vision",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "ops": "library", "summary": "_summary",
-                   "vmap": "func"}
+                   "vmap": "func", "jit": "_jit"}
 
 
 # What PyTorch has by these names, and where it is here.
@@ -177,7 +177,7 @@ _ELSEWHERE = {
     "cuda": "tg.devices() lists the devices of all kinds, tg.default_device() is the best one, tg.synchronize(), tg.memory_stats() and tg.Stream "
             "take any",
     "backends": "tg.devices() lists what there is", "Size": "shapes are tuples",
-    **dict.fromkeys(("jit", "compile"), "there is no compiler yet; models run as they are"),
+    "compile": "tg.jit(f) makes a static graph of a function or module",
     "FloatTensor": _TYPED.format("float32"), "DoubleTensor": _TYPED.format("float64"), "HalfTensor": _TYPED.format("float16"),
     "LongTensor": _TYPED.format("int64"), "IntTensor": _TYPED.format("int32"), "ByteTensor": _TYPED.format("uint8"),
     "BoolTensor": _TYPED.format("bool"), "put_along_axis": "write tg.scatter(x, axis, index, values)",

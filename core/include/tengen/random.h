@@ -15,5 +15,7 @@ int64_t initial_seed();
 PhiloxSlice take_random(int64_t n_words);  // reserves ceil(n/4) blocks
 void set_random_state(PhiloxSlice state);
 PhiloxSlice random_state();
+// From now on this thread draws from *source, not from the generator; NULL: from the generator. Returns what was before.
+PhiloxSlice* redirect_random(PhiloxSlice* source);
 
 }  // namespace tg

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from typing import Any
 
 import tengen as tg
 from tengen._core import call_into
+from tengen._tracing import tracing
 from tengen.nn.module import RemovableHandle
 
 
@@ -142,7 +144,7 @@ class Optimizer:
 
         `numbers(what _advance gave)` are run attributes: floats, always, so that no step needs a new plan.
         """
-        batches: dict[Any, tuple[list, list]] = {}
+        batches: dict[Any, tuple[list, list, list]] = {}
         mastered = []
         for p in parameters:
             state = self.state[p]
@@ -156,14 +158,27 @@ class Optimizer:
                 if target is None:
                     target = state["master_param"] = p.detach().to(tg.float32)
                 mastered.append((p, target))
-            tensors, outs = batches.setdefault((p.device, key), ([], []))
+            tensors, outs, owners = batches.setdefault((p.device, key), ([], [], []))
             values = [state[name] for name in names]
             tensors += (target, p.grad, *values)
             outs += (target, *values)
-        for (_, key), (tensors, outs) in batches.items():
-            call_into(op, tuple(tensors), (*map(float, numbers(key)), *map(bool, flags)), tuple(outs))
+            owners.append(p)
+        for (_, key), (tensors, outs, owners) in batches.items():
+            now = tuple(map(float, numbers(key)))
+            trace = tracing()
+            if trace is not None:  # a static graph asks for the numbers of every step
+                trace.host_call(partial(self._next_numbers, owners, group, numbers), now)
+            call_into(op, tuple(tensors), (*now, *map(bool, flags)), tuple(outs))
         for p, master in mastered:
             p.copy_(master)
+
+    def _next_numbers(self, parameters: list[Any], group: dict[str, Any],
+                      numbers: Callable[[Any], tuple[float, ...]]) -> tuple[float, ...]:
+        keys = {self._advance(self.state[p], group) for p in parameters}
+        if len(keys) != 1:
+            raise RuntimeError(f"[{type(self).__name__}.step] expected the parameters of one group to have made equally many steps, "
+                               f"as when the step was traced, got {sorted(map(str, keys))}")
+        return numbers(keys.pop())
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients, or fills them with zeros."""
