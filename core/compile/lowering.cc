@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a graph to a program: every node's call is made as eager code would make it, while this thread captures; what would
 // have been launched becomes a step.
+#include <algorithm>
 #include <unordered_map>
 
 #include "compile/program.h"
@@ -52,8 +53,8 @@ class Lowering final : public Capture {
 // ---- what is alive -----------------------------------------------------------------------------------------------------
 
 void Lowering::measure_lives() {
-  updated_.assign(graph_.inputs.size(), false);
-  for (const GraphUpdate& u : graph_.updates) updated_[u.input] = true;
+  for (const auto& in : graph_.inputs)
+    updated_.push_back(std::any_of(graph_.updates.begin(), graph_.updates.end(), [&](const GraphUpdate& u) { return u.input == in.get(); }));
   for (const auto& in : graph_.inputs) roots_[in->value.get()] = in->value.get();
   size_t at = 0;
   for (const auto& n : graph_.nodes) {
@@ -106,6 +107,7 @@ void Lowering::add_node(const GraphNode& node, size_t at) {
   if (node.host_call >= 0 && size_t(node.host_call) < numbers_.size())
     for (size_t i = 0; i < numbers_[size_t(node.host_call)].size(); ++i) attrs[i] = numbers_[size_t(node.host_call)][i];
   const size_t from = program_->steps.size();
+  if (node.random_at >= 0) set_random_position(node.random_at);
   heard_.clear();
   Tensors results = make_call(node, attrs, outs);
   std::deque<Step> steps = std::move(heard_);
@@ -145,13 +147,13 @@ bool Lowering::find_numbers(const GraphNode& node, const Attrs& attrs, std::span
     after[i] = 1.0 + double(i + 1) / 64 + std::abs(before[i]);  // exact in every floating dtype that matters, and all different
     other[i] = after[i];
   }
-  const int64_t drawn = random_drawn();
+  const int64_t drawn = random_position();
   const size_t patches = program_->patches.size();
   heard_.clear();
   make_call(node, other, outs);
   const std::deque<Step> again = std::move(heard_);
   program_->patches.resize(patches);
-  if (random_drawn() != drawn || again.size() != program_->steps.size() - from) return false;
+  if (random_position() != drawn || again.size() != program_->steps.size() - from) return false;
   std::vector<Patch> found;
   for (size_t k = 0; k < again.size(); ++k) {
     const Step &a = program_->steps[from + k], &b = again[k];
@@ -270,7 +272,7 @@ void Lowering::add_updates() {
   for (const GraphUpdate& u : graph_.updates) values.push_back(tensor(u.value));
   const auto overwritten = [&](const Tensor& t, size_t own) {
     for (size_t k = 0; k < graph_.updates.size(); ++k) {
-      const GraphValue* v = graph_.inputs[graph_.updates[k].input]->value.get();
+      const GraphValue* v = graph_.updates[k].input->value.get();
       if (k != own && tensor(v).storage() == t.storage() && !same_place(values[k], tensor(v))) return true;
     }
     return false;
@@ -281,7 +283,7 @@ void Lowering::add_updates() {
   for (const GraphValue* v : graph_.outputs)
     if (overwritten(tensor(v), ~size_t(0)) ) tensor(v) = op<"copy">({tensor(v)});
   for (size_t k = 0; k < values.size(); ++k) {
-    const Tensor& state = tensor(graph_.inputs[graph_.updates[k].input]->value.get());
+    const Tensor& state = tensor(graph_.updates[k].input->value.get());
     if (!same_place(values[k], state)) write_into(state, values[k]);
   }
   for (Step& s : heard_) program_->steps.push_back(std::move(s));
@@ -346,7 +348,7 @@ std::unique_ptr<Program> Lowering::run() {
     if (g.value) program_->gradients.push_back(result_of(tensor(g.value)));
     else program_->gradients.push_back({}), program_->gradients.back().defined = false;
   }
-  program_->random_blocks = random_drawn();
+  program_->random_blocks = graph_.random_blocks;
   program_->host_calls = graph_.host_calls;
   program_->finish();
   return std::move(program_);

@@ -67,6 +67,11 @@ struct ResultView {
 class PlannedProgram final : public Program {
  public:
   Results run(std::span<const Tensor> arguments, std::span<const std::vector<double>> numbers) override;
+  std::vector<Ints> output_strides() const override {
+    std::vector<Ints> all;
+    for (const ResultView& v : outputs) all.push_back(v.strides);
+    return all;
+  }
   uint64_t arena_bytes() const override { return arena_size; }
   uint64_t result_bytes() const override;
   size_t launches() const override;

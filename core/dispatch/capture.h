@@ -21,13 +21,16 @@ class Capture {
   // Calls that draw random numbers see this seed, and count from 0: where the generator is when the captured work runs. In
   // run attributes the counter stands behind the seed.
   static constexpr int64_t kSeed = 0x5eed'7e57'ca97'0001;
-  int64_t random_drawn() const { return random_.offset; }  // blocks of four words
+  int64_t random_position() const { return random_.offset; }  // in blocks of four words
+  int64_t random_before() const { return before_; }           // the call at hand
+  void set_random_position(int64_t blocks) { random_.offset = blocks; }
 
  private:
   friend class CapturedCall;
   friend class CaptureScope;
   int depth_ = 0;
   PhiloxSlice random_{kSeed, 0};
+  int64_t before_ = 0;
 
  protected:
   UnbackedLog log_;
@@ -58,7 +61,9 @@ class CaptureScope {
 // One call on the plain layer; the outermost is told.
 class CapturedCall {
  public:
-  explicit CapturedCall(Capture* c) : capture_(c) { ++c->depth_; }
+  explicit CapturedCall(Capture* c) : capture_(c) {
+    if (++c->depth_ == 1) c->before_ = c->random_.offset;
+  }
   ~CapturedCall() { --capture_->depth_; }
   CapturedCall(const CapturedCall&) = delete;
   CapturedCall& operator=(const CapturedCall&) = delete;

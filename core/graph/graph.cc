@@ -2,6 +2,7 @@
 // Building, copying, changing and checking graphs.
 #include <tengen/graph.h>
 
+#include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -74,6 +75,7 @@ std::unique_ptr<Graph> Graph::clone() const {
   std::unordered_map<const GraphValue*, GraphValue*> to{{nullptr, nullptr}};
   g->name = name;
   g->host_calls = host_calls;
+  g->random_blocks = random_blocks;
   g->next_ = next_;
   for (const auto& in : inputs) {
     GraphInput& made = g->add_input(in->kind, in->value->name, in->value->dtype, in->value->shape, in->strides, in->device);
@@ -87,6 +89,7 @@ std::unique_ptr<Graph> Graph::clone() const {
     made->attrs = n->attrs;
     made->device = n->device;
     made->host_call = n->host_call;
+    made->random_at = n->random_at;
     made->inputs = n->inputs;
     for (GraphOperand& o : made->inputs) o.value = to.at(o.value);
     for (const GraphValue* v : n->into) made->into.push_back(to.at(v));
@@ -99,7 +102,11 @@ std::unique_ptr<Graph> Graph::clone() const {
     g->nodes.push_back(std::move(made));
   }
   for (const GraphValue* v : outputs) g->outputs.push_back(to.at(v));
-  for (const GraphUpdate& u : updates) g->updates.push_back({u.input, to.at(u.value)});
+  for (const GraphUpdate& u : updates) {
+    size_t i = 0;
+    while (inputs[i].get() != u.input) ++i;
+    g->updates.push_back({g->inputs[i].get(), to.at(u.value)});
+  }
   for (const GraphGradient& d : gradients) g->gradients.push_back({d.leaf, to.at(d.value)});
   return g;
 }
@@ -113,6 +120,8 @@ std::pair<std::unique_ptr<Graph>, std::unique_ptr<Graph>> Graph::cut(size_t n, s
   first->nodes.resize(n);
   first->outputs.resize(n_outputs);
   first->gradients.clear();
+  size_t seen = 0;
+  std::erase_if(first->inputs, [&](const auto& in) { return in->kind == GraphInput::argument && seen++ >= n_arguments; });
   std::unordered_set<std::string> have;
   for (const auto& in : first->inputs) have.insert(in->value->name), by_name[in->value->name] = in->value.get();
   for (const auto& node : first->nodes)
@@ -155,6 +164,7 @@ std::pair<std::unique_ptr<Graph>, std::unique_ptr<Graph>> Graph::cut(size_t n, s
   }
   for (GraphValue*& v : second->outputs) v = pass(v);
   for (auto& in : own) second->inputs.push_back(std::move(in));
+  second->random_blocks = 0;  // the first part has taken them
   second->updates.clear();
   second->gradients.clear();
   return {std::move(first), std::move(second)};
@@ -243,9 +253,9 @@ void Graph::verify() const {
   for (const GraphGradient& g : gradients)
     if (g.value) use(g.value, nullptr);
   for (const GraphUpdate& u : updates) {
-    must(u.input < inputs.size() && inputs[u.input]->kind != GraphInput::constant, nullptr, "updates of states and arguments");
+    must(std::any_of(inputs.begin(), inputs.end(), [&](const auto& in) { return in.get() == u.input && in->kind != GraphInput::constant; }), nullptr, "updates of states and arguments");
     use(u.value, nullptr);
-    const GraphValue& s = *inputs[u.input]->value;
+    const GraphValue& s = *u.input->value;
     must(s.dtype == u.value->dtype && s.shape == u.value->shape, nullptr, "the update of %", s.name, " to be ", spec_text(s.dtype, s.shape),
          ", got ", spec_text(u.value->dtype, u.value->shape));
   }

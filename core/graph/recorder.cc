@@ -205,9 +205,12 @@ void Recorder::called(const Op& op, std::span<const Arg> inputs, std::span<const
     else if (results[i].defined() && !known(results[i])) specs.push_back(std::pair(results[i].dtype(), results[i].shape()));
     else specs.push_back({});
   }
+  for (size_t i = 0; i < results.size() && !device; ++i)
+    if (results[i].defined()) device = results[i].device();
   GraphNode& n = graph_->add_node(op, std::move(operands), complete_attrs(op, attrs), std::move(specs), device);
   if (writes) n.into = std::move(into);
   n.host_call = host;
+  if (random_position() != random_before()) n.random_at = random_before();
   for (size_t i = 0; i < results.size(); ++i) {
     if (!n.outputs[i]) continue;
     if (i < outs.size() && outs[i].defined()) {
@@ -222,6 +225,7 @@ void Recorder::called(const Op& op, std::span<const Arg> inputs, std::span<const
 void Recorder::launch(const KernelPlan&, const KernelPlan::Args&) {}
 
 std::unique_ptr<Graph> Recorder::finish(std::span<const Tensor> outputs) {
+  graph_->random_blocks = random_position();
   for (const Tensor& t : outputs) graph_->outputs.push_back(value_of(t));
   // Gradients left behind.
   for (size_t i = 0; i < leaves_.size(); ++i) {
@@ -230,13 +234,15 @@ std::unique_ptr<Graph> Recorder::finish(std::span<const Tensor> outputs) {
     if (g.defined() && buffers_.count(g.storage().get()) && is_unbacked(g)) graph_->gradients.push_back({l.tensor, value_of(g)});
     else if (!g.defined() && l.dropped) graph_->gradients.push_back({l.tensor, nullptr});
   }
+  std::vector<Buffer*> found(graph_->inputs.size(), nullptr);
   for (const auto& [storage, b] : buffers_)
-    if (b->input >= 0 && b->written && graph_->inputs[size_t(b->input)]->kind != GraphInput::constant)
-      graph_->updates.push_back({size_t(b->input), value_at(*b, b->base_key)});
+    if (b->input >= 0) found[size_t(b->input)] = b.get();
+  for (Buffer* b : found)
+    if (b && b->written && graph_->inputs[size_t(b->input)]->kind != GraphInput::constant)
+      graph_->updates.push_back({graph_->inputs[size_t(b->input)].get(), value_at(*b, b->base_key)});
   for (const auto& [storage, b] : buffers_)
     if (b->input < 0) bases_.emplace_back(b->base, value_at(*b, b->base_key));
   buffers_.clear();
-  std::sort(graph_->updates.begin(), graph_->updates.end(), [](const GraphUpdate& a, const GraphUpdate& b) { return a.input < b.input; });
   return std::move(graph_);
 }
 
@@ -283,7 +289,7 @@ size_t Recorder::keep_survivors(Graph* graph) {
       if (t.storage() == base.storage()) t.impl()->desc.data = base.storage()->data();
     GraphInput& in = graph->add_input(GraphInput::state, "made" + std::to_string(n++), base.dtype(), base.shape(), base.strides(), base.device());
     in.bound = Tensor(base.ref());
-    graph->updates.push_back({graph->inputs.size() - 1, value});
+    graph->updates.push_back({&in, value});
   }
   kept_.clear();
   bases_.clear();

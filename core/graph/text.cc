@@ -103,12 +103,14 @@ std::string Graph::text() const {
       if (!equal(n->attrs[i], n->op->attrs[i].default_value))
         s += (std::exchange(first, false) ? "" : ", ") + n->op->attrs[i].name + "=" + attr_text(n->attrs[i]);
     s += ")";
+    if (n->random_at >= 0) s += " random=" + std::to_string(n->random_at);
     if (n->host_call >= 0) s += " host=" + std::to_string(n->host_call);
     if (!n->into.empty()) s += " into " + list_text(n->into, [](const GraphValue* v) { return v ? "%" + v->name : std::string("_"); }, "(", ")");
     s += "\n";
   }
+  if (random_blocks) s += "  random " + std::to_string(random_blocks) + "\n";
   if (!outputs.empty()) s += "  return " + list_text(outputs, [](const GraphValue* v) { return "%" + v->name; }, "", "") + "\n";
-  for (const GraphUpdate& u : updates) s += "  update %" + inputs[u.input]->value->name + " = %" + u.value->name + "\n";
+  for (const GraphUpdate& u : updates) s += "  update %" + u.input->value->name + " = %" + u.value->name + "\n";
   for (const GraphGradient& g : gradients) {
     std::string leaf = "?";
     for (const auto& in : inputs)
@@ -274,6 +276,10 @@ class Parser {
   }
   void statement() {
     if (accept("state")) return input(GraphInput::state);
+    if (accept("random")) {
+      g_->random_blocks = integer();
+      return;
+    }
     if (accept("constant")) return input(GraphInput::constant);
     if (accept("return")) {
       do g_->outputs.push_back(value());
@@ -286,7 +292,7 @@ class Parser {
       size_t i = 0;
       while (i < g_->inputs.size() && g_->inputs[i]->value.get() != target) ++i;
       if (i == g_->inputs.size()) fail("a state to update, not %" + target->name);
-      g_->updates.push_back({i, value()});
+      g_->updates.push_back({g_->inputs[i].get(), value()});
       return;
     }
     node();
@@ -319,6 +325,7 @@ class Parser {
     std::vector<std::optional<std::pair<DType, Ints>>> specs;
     for (const auto& r : results) specs.push_back(r ? std::optional(std::pair(r->dtype, r->shape)) : std::nullopt);
     GraphNode& n = g_->add_node(op, std::move(inputs), std::move(attrs), std::move(specs), default_device());
+    if (accept("random=")) n.random_at = integer();
     if (accept("host=")) {
       n.host_call = int(integer());
       g_->host_calls = std::max(g_->host_calls, size_t(n.host_call) + 1);

@@ -92,6 +92,10 @@ void add_jit(PyObject* module) {
           if (in->kind == GraphInput::state && in->bound.defined()) d[pb::str(in->value->name)] = out(in->bound);
         return d;
       })
+      .def("take_strides", [](Graph& g, PyProgram& p, size_t from, size_t n) {
+        const auto strides = p.program->output_strides();
+        for (size_t i = 0; i < n; ++i) g.inputs.at(i)->strides = strides.at(from + i);
+      }, "The first n arguments have the strides of results of a program, from one on.")
       .def_property_readonly("n_outputs", [](const Graph& g) { return g.outputs.size(); })
       .def("cut", [](const Graph& g, size_t n, size_t n_arguments, size_t n_outputs) {
         size_t saved = 0;

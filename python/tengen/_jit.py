@@ -33,6 +33,7 @@ from ._tracing import set_tracing, tracing
 __all__ = ["Jitted", "jit", "trace"]
 
 LEVELS = ("O0", "O1", "O2")
+_TENSOR = object()  # where a result is a tensor
 
 
 def _state_of(found: dict[int, tuple[str, Any]], name: str, value: Any) -> None:
@@ -106,7 +107,7 @@ class _Specialised:
                 del args, kwargs
                 results, self.out_tree = _tree.flatten(result)
                 del result
-                self.plain = [None if isinstance(r, Tensor) else r for r in results]
+                self.plain = [_TENSOR if isinstance(r, Tensor) else r for r in results]
                 outputs = [r for r in results if isinstance(r, Tensor)]
                 del results
                 self.boundary = trace.calls
@@ -147,6 +148,7 @@ class _Specialised:
         self.program = _core._Program(self.graph, self.first_numbers)
         self.backward_program = None
         if self.backward_graph is not None:
+            self.backward_graph.take_strides(self.program, self.n_outputs, self.saved)
             if self.level != "O0":
                 self.backward_graph = _optimised(self.backward_graph, self.level)
             self.backward_program = _core._Program(self.backward_graph)
@@ -182,7 +184,7 @@ class _Specialised:
             outputs = _Joined.apply(self, tensors, *sources)
             outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
         it = iter(outputs)
-        results = [next(it) if p is None else p for p in self.plain] if outputs else self.plain
+        results = [next(it) if p is _TENSOR else p for p in self.plain]
         return _tree.unflatten(results, self.out_tree)
 
 

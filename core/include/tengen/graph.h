@@ -43,6 +43,7 @@ struct GraphNode {
   std::vector<std::unique_ptr<GraphValue>> outputs;  // NULL: not wanted
   std::vector<GraphValue*> into;  // by output: whose memory the call writes over, or NULL; empty: nobody's
   Device* device = nullptr;
+  int64_t random_at = -1;  // it draws random numbers: from here on, in blocks after where the generator is when a run begins
   int host_call = -1;  // the first attributes are numbers that this host call gives anew in every run
   uint64_t wanted() const;
 };
@@ -58,7 +59,7 @@ struct GraphInput {
 
 // What holds after a run besides the results.
 struct GraphUpdate {
-  size_t input;       // a state, whose memory gets
+  GraphInput* input;  // a state or an argument, whose memory gets
   GraphValue* value;  // this
 };
 struct GraphGradient {
@@ -75,6 +76,7 @@ class Graph {
   std::vector<GraphUpdate> updates;
   std::vector<GraphGradient> gradients;
   size_t host_calls = 0;
+  int64_t random_blocks = 0;  // that a run takes from the generator
 
   GraphInput& add_input(GraphInput::Kind kind, std::string name, DType dtype, const Ints& shape, const Ints& strides, Device* device);
   // Before `where` (default: at the end). Results are inferred by whoever calls: one spec per output, dtype and shape.

@@ -13,6 +13,15 @@ from tengen._tracing import tracing
 from tengen.nn.module import RemovableHandle
 
 
+class _Update:
+    """A call of `_update` as tg.jit traced it."""
+
+    def __init__(self, parameters: list[Any], group: dict[str, Any]) -> None:
+        self.parameters, self.group = parameters, group
+        self.calls = 0
+        self.numbers: list[tuple[float, ...]] = []
+
+
 class Optimizer:
     """Holds parameters in groups, each with its own settings.
 
@@ -36,6 +45,8 @@ class Optimizer:
         self.defaults = defaults
         self.state: dict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
+        self._traced: _Update | None = None  # by tg.jit, at this moment
+        self._asked: list | None = None  # numbers alone are wanted: they go here
         self._pre_hooks: OrderedDict[int, Callable] = OrderedDict()
         self._post_hooks: OrderedDict[int, Callable] = OrderedDict()
         if isinstance(params, tg.Tensor):
@@ -107,6 +118,8 @@ class Optimizer:
             for group in self.param_groups:
                 with_grad = [p for p in group["params"] if p.grad is not None]
                 if with_grad:
+                    if tracing() is not None:
+                        self._traced = _Update(with_grad, group)
                     self._update(with_grad, group)
         return loss
 
@@ -144,7 +157,7 @@ class Optimizer:
 
         `numbers(what _advance gave)` are run attributes: floats, always, so that no step needs a new plan.
         """
-        batches: dict[Any, tuple[list, list, list]] = {}
+        batches: dict[Any, tuple[list, list]] = {}
         mastered = []
         for p in parameters:
             state = self.state[p]
@@ -158,27 +171,35 @@ class Optimizer:
                 if target is None:
                     target = state["master_param"] = p.detach().to(tg.float32)
                 mastered.append((p, target))
-            tensors, outs, owners = batches.setdefault((p.device, key), ([], [], []))
+            tensors, outs = batches.setdefault((p.device, key), ([], []))
             values = [state[name] for name in names]
             tensors += (target, p.grad, *values)
             outs += (target, *values)
-            owners.append(p)
-        for (_, key), (tensors, outs, owners) in batches.items():
+        trace = tracing()  # a static graph asks for the numbers of every step
+        for (_, key), (tensors, outs) in batches.items():
             now = tuple(map(float, numbers(key)))
-            trace = tracing()
-            if trace is not None:  # a static graph asks for the numbers of every step
-                trace.host_call(partial(self._next_numbers, owners, group, numbers), now)
+            if self._asked is not None:
+                self._asked.append(now)
+                continue
+            if trace is not None:
+                trace.host_call(partial(self._next_numbers, self._traced, self._traced.calls), now)
+                self._traced.calls += 1
             call_into(op, tuple(tensors), (*now, *map(bool, flags)), tuple(outs))
-        for p, master in mastered:
+        for p, master in mastered if self._asked is None else ():
             p.copy_(master)
 
-    def _next_numbers(self, parameters: list[Any], group: dict[str, Any],
-                      numbers: Callable[[Any], tuple[float, ...]]) -> tuple[float, ...]:
-        keys = {self._advance(self.state[p], group) for p in parameters}
-        if len(keys) != 1:
-            raise RuntimeError(f"[{type(self).__name__}.step] expected the parameters of one group to have made equally many steps, "
-                               f"as when the step was traced, got {sorted(map(str, keys))}")
-        return numbers(keys.pop())
+    def _next_numbers(self, update: _Update, k: int) -> tuple[float, ...]:
+        """What the k-th call of a traced update has as numbers in the next step; the first one asked makes that step."""
+        if k == 0:
+            self._asked = update.numbers = []
+            try:
+                self._update(update.parameters, update.group)
+            finally:
+                self._asked = None
+        if len(update.numbers) != update.calls:
+            raise RuntimeError(f"[{type(self).__name__}.step] expected parameters that have made equally many steps, and settings of the "
+                               "kind that they had when the step was traced; call a fresh tg.jit of the function")
+        return update.numbers[k]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients, or fills them with zeros."""

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tg.jit against eager execution of the same function, bit for bit."""
+import numpy as np
+import pytest
+
+import tengen as tg
+import tengen.nn.functional as F
+from tengen import nn
+
+LEVELS = ["O0", "O1"]
+
+
+def same(a, b):
+    a, b = a.detach().numpy(), b.detach().numpy()
+    assert a.dtype == b.dtype and a.shape == b.shape
+    assert a.tobytes() == b.tobytes()
+
+
+def data(*shape, seed=0):
+    return tg.tensor(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+class ConvNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+                                  nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.25))
+        self.fc = nn.Linear(8 * 4 * 4, 5)
+
+    def forward(self, x):
+        return self.fc(self.body(x).flatten(1))
+
+
+class Attention(nn.Module):
+    def __init__(self, width=32, heads=4):
+        super().__init__()
+        self.norm, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 64), nn.GELU(), nn.Linear(64, width), nn.Dropout(0.1))
+        self.heads = heads
+
+    def forward(self, x):
+        n, t, c = x.shape
+        q, k, v = self.qkv(self.norm(x)).reshape(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=0.1 if self.training else 0.0)
+        x = x + self.proj(y.transpose(1, 2).reshape(n, t, c))
+        return x + self.mlp(self.norm2(x))
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 5))
+
+
+MODELS = {
+    "mlp": (mlp, lambda s: (data(6, 12, seed=s), tg.tensor(np.arange(6) % 5))),
+    "conv": (ConvNet, lambda s: (data(6, 1, 8, 8, seed=s), tg.tensor(np.arange(6) % 5))),
+    "attention": (lambda: nn.Sequential(Attention(), nn.Linear(32, 5)),
+                  lambda s: (data(2, 7, 32, seed=s), tg.tensor(np.arange(14).reshape(2, 7) % 5))),
+    "lstm": (lambda: Last(nn.LSTM(8, 12, batch_first=True), nn.Linear(12, 5)), lambda s: (data(3, 4, 8, seed=s), tg.tensor([0, 3, 2]))),
+}
+
+
+class Last(nn.Module):
+    def __init__(self, lstm, fc):
+        super().__init__()
+        self.lstm, self.fc = lstm, fc
+
+    def forward(self, x):
+        return self.fc(self.lstm(x)[0][:, -1])
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: tg.optim.SGD(p, 0.1),
+    "momentum": lambda p: tg.optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
+    "adamw": lambda p: tg.optim.AdamW(p, 1e-2),
+    "nadam": lambda p: tg.optim.NAdam(p, 1e-2),
+    "radam": lambda p: tg.optim.RAdam(p, 1e-2),
+    "lamb": lambda p: tg.optim.LAMB(p, 1e-2),
+    "adafactor": lambda p: tg.optim.Adafactor(p, 1e-2),
+    "rmsprop": lambda p: tg.optim.RMSprop(p, 1e-2),
+    "lion": lambda p: tg.optim.Lion(p, 1e-3),
+    "adagrad": lambda p: tg.optim.Adagrad(p, 1e-2),
+    "adadelta": lambda p: tg.optim.Adadelta(p),
+    "adamax": lambda p: tg.optim.Adamax(p),
+}
+
+
+def train(model, optimizer, wrap, batches, seed=3, schedule=True):
+    tg.manual_seed(seed)
+    net = MODELS[model][0]()
+    opt = OPTIMIZERS[optimizer](net.parameters())
+    scheduler = tg.optim.lr_scheduler.ExponentialLR(opt, 0.9)
+
+    def step(x, y):
+        opt.zero_grad()
+        out = net(x)
+        loss = F.cross_entropy(out.reshape(-1, out.shape[-1]), y.reshape(-1))
+        loss.backward()
+        opt.step()
+        return loss
+
+    run = wrap(step)
+    losses = []
+    for s in range(batches):
+        losses.append(run(*MODELS[model][1](s)))
+        scheduler.step()
+    return losses, net, opt, run
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("model", MODELS)
+def test_ten_steps_are_eager_steps(model, level):
+    """Losses, parameters, buffers, gradients and optimizer states after ten steps with a changing learning rate."""
+    want, net, opt, _ = train(model, "adamw", lambda f: f, 10)
+    got, jnet, jopt, step = train(model, "adamw", lambda f: tg.jit(f, level=level), 10)
+    for a, b in zip(want, got):
+        same(a, b)
+    for (name, a), b in zip(net.state_dict().items(), jnet.state_dict().values()):
+        same(a, b), name
+    for p, q in zip(net.parameters(), jnet.parameters()):
+        same(p.grad, q.grad)
+        for key in opt.state[p]:
+            a, b = opt.state[p][key], jopt.state[q][key]
+            assert a == b if key == "step" else same(a, b) is None
+    assert step.report().startswith("step: traced 2 times")  # once with new optimizer states, once for all
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizers(optimizer):
+    want, net, *_ = train("mlp", optimizer, lambda f: f, 6)
+    got, jnet, *_ = train("mlp", optimizer, tg.jit, 6)
+    for p, q in zip(net.parameters(), jnet.parameters()):
+        same(p, q)
+
+
+def test_gradients_flow_through_a_jitted_forward_pass():
+    tg.manual_seed(0)
+    net = mlp()
+    f = tg.jit(net)
+    x = data(4, 12).requires_grad_()
+    scale = tg.tensor(2.0, requires_grad=True)
+    (net(x * scale).sin().sum()).backward()
+    want = [t.grad for t in (x, scale, *net.parameters())]
+    for t in (x, scale, *net.parameters()):
+        t.grad = None
+    for _ in range(2):
+        for t in (x, scale, *net.parameters()):
+            t.grad = None
+        f(x * scale).sin().sum().backward()
+        for a, t in zip(want, (x, scale, *net.parameters())):
+            same(a, t.grad)
+
+
+def test_gradients_accumulate_where_they_are():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+
+    @tg.jit
+    def f(x):
+        (w * x).sum().backward()
+
+    f(tg.tensor([1.0, 1.0]))
+    f(tg.tensor([2.0, 3.0]))
+    f(tg.tensor([1.0, 0.0]))
+    assert w.grad.tolist() == [4.0, 4.0]
+
+
+def test_writes_and_views():
+    """Memory becomes dataflow: views see later writes, and arguments and outer tensors that are written keep them."""
+    def f(x, buffer):
+        y = x * 1
+        row = y[1]
+        column = y[:, 0]
+        y += 10
+        row *= 2
+        y[0, 1] = -1
+        y[2:] = row
+        buffer[0] = y[1, 1]
+        t = y.t()
+        t.add_(1)
+        return y, row, column, t.contiguous(), buffer
+
+    x = data(4, 3)
+    b1, b2 = tg.zeros(2), tg.zeros(2)
+    want = f(x.clone(), b1)
+    j = tg.jit(f)
+    got = j(x.clone(), b2)
+    for a, b in zip(want, got):
+        same(a, b)
+    same(b1, b2)
+    got = j(x.clone(), b2)
+    for a, b in zip(want, got):
+        same(a, b)
+
+
+def test_state_that_is_exchanged():
+    a, b = tg.tensor([1.0]), tg.tensor([2.0])
+
+    @tg.jit
+    def swap():
+        t = a.clone()
+        a.copy_(b)
+        b.copy_(t)
+
+    for k in range(3):
+        swap()
+        assert (a.item(), b.item()) == ((2.0, 1.0) if k % 2 == 0 else (1.0, 2.0))
+
+
+def test_random_numbers_are_those_of_eager_execution():
+    def f(x):
+        return F.dropout(x, 0.5) + tg.randn((4, 4)), tg.rand((3,)), tg.randint(0, 9, (5,))
+
+    x = data(4, 4)
+    tg.manual_seed(7)
+    want = [f(x), f(x), f(x)]
+    j = tg.jit(f)
+    tg.manual_seed(7)
+    for w in want:
+        for a, b in zip(w, j(x)):
+            same(a, b)
+    assert tg.random.get_rng_state() is not None
+
+
+def test_signatures():
+    j = tg.jit(lambda x, k: x * k)
+    assert j(tg.ones(2), 3).tolist() == [3.0, 3.0]
+    assert j(tg.ones(3), 3).tolist() == [3.0] * 3
+    assert j(tg.ones(2), 4).tolist() == [4.0, 4.0]
+    assert j(tg.ones(2, dtype=tg.float64), 4).dtype == tg.float64
+    assert j(tg.ones(2), 3).tolist() == [3.0, 3.0]
+    assert "traced 4 times" in j.report()
+    net = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+    f = tg.jit(net)
+    x = tg.ones((1, 2))
+    f(x)
+    net.eval()
+    same(f(x), net(x))
+    same(f(x), net(x))
+
+
+def test_structures_come_back():
+    j = tg.jit(lambda d: {"a": d["x"] + 1, "b": [d["x"] * 2, 7, None]})
+    out = j({"x": tg.ones(1)})
+    assert out["a"].item() == 2 and out["b"][0].item() == 2 and out["b"][1:] == [7, None]
+
+
+@pytest.mark.parametrize("look", [lambda y: float(y.sum()), lambda y: bool((y > 0).all()), lambda y: y.numpy(), lambda y: y.tolist()])
+def test_looking_at_a_traced_value_is_an_error(look):
+    with pytest.raises(RuntimeError, match="traced tensor"):
+        tg.jit(lambda x: look(x * 2))(tg.ones(2))
+    assert (tg.ones(2) * 2).tolist() == [2.0, 2.0]  # nothing is left behind
+
+
+def test_an_error_in_the_function_leaves_everything_as_it_was():
+    w = tg.tensor([1.0], requires_grad=True)
+
+    @tg.jit
+    def f(x):
+        (w * x).sum().backward()
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        f(tg.ones(1))
+    assert w.grad is None and w.item() == 1.0
+
+
+def test_functions_within_functions():
+    inner = tg.jit(lambda x: x + 1)
+    outer = tg.jit(lambda x: inner(x) * 2)
+    assert outer(tg.ones(2)).tolist() == [4.0, 4.0]
+    assert str(outer.graph).count("=") == 2
+
+
+def test_memory_is_stated_ahead():
+    j = tg.jit(lambda x: ((x + 1) * 2).exp().sum())
+    x = tg.ones((1000,))
+    j(x)
+    assert 4000 <= j.program.arena_bytes <= 2 * 4096
+    assert j.program.launches == 4
