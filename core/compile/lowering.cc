@@ -20,15 +20,14 @@ class Lowering final : public Capture {
 
   void called(const Op&, std::span<const Arg>, std::span<const Attr>, std::span<const Tensor>, std::span<const Tensor>, Device*) override {}
   void launch(const KernelPlan& plan, const KernelPlan::Args& args) override;
+  void fallback(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> results) override;
 
  private:
-  struct Life {  // of a value's memory, as values that share it see it
-    const GraphValue* root;
-    size_t last = 0;  // the last node that looks at it; kForever: results
-  };
   static constexpr size_t kForever = ~size_t(0);
   void measure_lives();
-  const GraphValue* root_of(const GraphValue* v) const { return roots_.at(v); }
+  void define(const GraphValue* v, const Tensor& t);
+  bool dead_after(const Storage* memory, size_t at) const;
+  bool is_needless_copy(const GraphNode& node, size_t at) const;
   Tensor& tensor(const GraphValue* v) { return env_.at(v); }
   void add_node(const GraphNode& node, size_t at);
   Tensors make_call(const GraphNode& node, const Attrs& attrs, std::span<const Tensor> outs);
@@ -43,8 +42,8 @@ class Lowering final : public Capture {
   std::span<const std::vector<double>> numbers_;
   std::unique_ptr<PlannedProgram> program_ = std::make_unique<PlannedProgram>();
   std::unordered_map<const GraphValue*, Tensor> env_;
-  std::unordered_map<const GraphValue*, const GraphValue*> roots_;
-  std::unordered_map<const GraphValue*, size_t> last_use_;  // by root
+  std::unordered_map<const GraphValue*, size_t> last_use_;  // the node that looks at it last; kForever: results
+  std::unordered_map<const Storage*, std::vector<const GraphValue*>> residents_;  // what lies in a storage
   std::unordered_map<const void*, size_t> slots_;           // by token or address
   std::vector<bool> updated_;                               // by input
   std::deque<Step> heard_;                                  // of the call at hand
@@ -55,22 +54,30 @@ class Lowering final : public Capture {
 void Lowering::measure_lives() {
   for (const auto& in : graph_.inputs)
     updated_.push_back(std::any_of(graph_.updates.begin(), graph_.updates.end(), [&](const GraphUpdate& u) { return u.input == in.get(); }));
-  for (const auto& in : graph_.inputs) roots_[in->value.get()] = in->value.get();
   size_t at = 0;
   for (const auto& n : graph_.nodes) {
     ++at;
     for (const GraphOperand& o : n->inputs)
-      if (o.kind == Arg::tensor) last_use_[root_of(o.value)] = at;
-    for (const auto& v : n->outputs)
-      if (v) {
-        const bool view = n->op->view && !n->inputs.empty() && n->inputs[0].kind == Arg::tensor;
-        roots_[v.get()] = view ? root_of(n->inputs[0].value) : v.get();
-      }
+      if (o.kind == Arg::tensor) last_use_[o.value] = at;
   }
-  for (const GraphValue* v : graph_.outputs) last_use_[root_of(v)] = kForever;
+  for (const GraphValue* v : graph_.outputs) last_use_[v] = kForever;
   for (const GraphGradient& g : graph_.gradients)
-    if (g.value) last_use_[root_of(g.value)] = kForever;
-  for (const GraphUpdate& u : graph_.updates) last_use_[root_of(u.value)] = kForever;
+    if (g.value) last_use_[g.value] = kForever;
+  for (const GraphUpdate& u : graph_.updates) last_use_[u.value] = kForever;
+}
+
+void Lowering::define(const GraphValue* v, const Tensor& t) {
+  env_[v] = t;
+  residents_[t.storage().get()].push_back(v);
+}
+
+// No value that lies in this memory is looked at after node `at`, and the memory may be written.
+bool Lowering::dead_after(const Storage* memory, size_t at) const {
+  for (const GraphValue* v : residents_.at(memory))
+    if (const auto it = last_use_.find(v); it != last_use_.end() && it->second > at) return false;
+  for (size_t k = 0; k < graph_.inputs.size(); ++k)  // an input's memory is others', but for its own update
+    if (env_.at(graph_.inputs[k]->value.get()).storage().get() == memory) return updated_[k];
+  return true;
 }
 
 // Where the results of a node that was an in-place call go: over the old value when nobody looks at that any more.
@@ -78,16 +85,32 @@ Tensors Lowering::outs_of(const GraphNode& node, size_t at) {
   Tensors outs(node.into.size());
   for (size_t i = 0; i < node.into.size(); ++i) {
     if (!node.into[i] || !node.outputs[i]) continue;
-    const GraphValue* root = root_of(node.into[i]);
     const Tensor& old = tensor(node.into[i]);
-    bool free = last_use_.count(root) == 0 || last_use_[root] <= at;
-    for (size_t k = 0; k < graph_.inputs.size() && free; ++k)  // an input's memory is others', but for its own update
-      if (graph_.inputs[k]->value.get() == root) free = updated_[k];
-    if (const auto it = slots_.find(old.storage()->data()); it != slots_.end() && program_->slots[it->second].kind == Slot::constant) free = false;
-    outs[i] = free ? old : Tensor::empty(old.shape(), old.dtype(), old.device());
-    if (!free && dense_permuted(old)) outs[i] = outs[i].alias(old.shape(), strides_like(old, old.shape()), 0);
+    // One call for many tensors writes some before it reads others.
+    const bool many = !node.op->inputs.empty() && node.op->inputs.back().variadic;
+    size_t written = 0, read = 0;
+    for (const GraphValue* v : node.into) written += v && tensor(v).storage() == old.storage();
+    for (const GraphOperand& o : node.inputs) read += o.kind == Arg::tensor && tensor(o.value).storage() == old.storage();
+    if (written == 1 && (!many || read <= 1) && dead_after(old.storage().get(), at)) {
+      outs[i] = old;
+      continue;
+    }
+    outs[i] = Tensor::empty(old.shape(), old.dtype(), old.device());
+    if (dense_permuted(old)) outs[i] = outs[i].alias(old.shape(), strides_like(old, old.shape()), 0);
+    if (node.op->is_floor) write_into(outs[i], old);  // may add to what is there
   }
   return outs;
+}
+
+// A copy that eager execution makes for safety, of a value that nothing can write: the value itself.
+bool Lowering::is_needless_copy(const GraphNode& node, size_t at) const {
+  if (node.op != &op_named<"copy">() || !node.into.empty() || !node.outputs[0]) return false;
+  const Tensor& x = env_.at(node.inputs[0].value);
+  if (!x.is_contiguous() || slots_.count(x.storage()->data()) == 0) return false;
+  const Slot& s = program_->slots[slots_.at(x.storage()->data())];
+  if (s.kind != Slot::arena || x.nbytes() != s.bytes) return false;
+  const auto it = last_use_.find(node.outputs[0].get());
+  return it == last_use_.end() || it->second != kForever || dead_after(x.storage().get(), at);  // results do not share memory
 }
 
 // ---- calls -------------------------------------------------------------------------------------------------------------
@@ -102,7 +125,10 @@ Tensors Lowering::make_call(const GraphNode& node, const Attrs& attrs, std::span
 }
 
 void Lowering::add_node(const GraphNode& node, size_t at) {
+  if (is_needless_copy(node, at)) return define(node.outputs[0].get(), tensor(node.inputs[0].value));
+  heard_.clear();
   const Tensors outs = outs_of(node, at);
+  for (Step& s : heard_) program_->steps.push_back(std::move(s));
   Attrs attrs = node.attrs;
   if (node.host_call >= 0 && size_t(node.host_call) < numbers_.size())
     for (size_t i = 0; i < numbers_[size_t(node.host_call)].size(); ++i) attrs[i] = numbers_[size_t(node.host_call)][i];
@@ -132,7 +158,7 @@ void Lowering::add_node(const GraphNode& node, size_t at) {
     if (!(results[i].shape() == v.shape) || results[i].dtype() != v.dtype)
       raise(ErrorKind::runtime, "[graph] expected %", v.name, " to be ", name_of(v.dtype), " ", str(v.shape), ", got ", name_of(results[i].dtype()), " ",
             str(results[i].shape()), " from ", node.op->name);
-    env_[&v] = results[i];
+    define(&v, results[i]);
   }
 }
 
@@ -264,6 +290,22 @@ void Lowering::launch(const KernelPlan& plan, const KernelPlan::Args& args) {
   heard_.push_back(std::move(s));
 }
 
+// What no plugin does here is an eager call in every run, which moves operands to where it can be done.
+void Lowering::fallback(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> results) {
+  Step s;
+  s.op = &op;
+  s.call_attrs = Attrs(attrs.begin(), attrs.end());
+  for (const Arg& a : inputs) {
+    s.operands.push_back({a.kind, nullptr, a.s});
+    s.inputs.push_back(a.kind == Arg::tensor ? operand_of(&a.t.impl()->desc) : nullptr);
+  }
+  for (size_t i = 0; i < results.size(); ++i) {
+    s.outputs.push_back(results[i].defined() ? operand_of(&results[i].impl()->desc) : nullptr);
+    if (results[i].defined() && i < 64) s.run.outputs_wanted |= uint64_t(1) << i;
+  }
+  heard_.push_back(std::move(s));
+}
+
 // ---- the whole ---------------------------------------------------------------------------------------------------------
 
 // States get their final values.
@@ -318,7 +360,7 @@ std::unique_ptr<Program> Lowering::run() {
     if (in.kind == GraphInput::constant) {
       ensure(in.bound.defined(), "a constant without value");
       log_.constants.push_back(in.bound.storage());
-      env_[&v] = in.bound;
+      define(&v, in.bound);
       continue;
     }
     uint64_t extent = uint64_t(size_of(v.dtype));
@@ -337,7 +379,7 @@ std::unique_ptr<Program> Lowering::run() {
     program_->slots.push_back(std::move(s));
     slots_[t.storage()->data()] = program_->slots.size() - 1;
     if (updated_[i]) program_->written.push_back(program_->slots.size() - 1);
-    env_[&v] = t;
+    define(&v, t);
   }
   if (!program_->device) program_->device = default_device();
   size_t at = 0;

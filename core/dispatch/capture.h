@@ -18,6 +18,8 @@ class Capture {
                       std::span<const Tensor> results, Device* device) = 0;
   // What a plan would have run on. Pointers are valid for the call only.
   virtual void launch(const KernelPlan& plan, const KernelPlan::Args& args) = 0;
+  // What would have been moved to another device, done there, and moved back.
+  virtual void fallback(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> results) = 0;
   // Calls that draw random numbers see this seed, and count from 0: where the generator is when the captured work runs. In
   // run attributes the counter stands behind the seed.
   static constexpr int64_t kSeed = 0x5eed'7e57'ca97'0001;

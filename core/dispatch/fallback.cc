@@ -11,6 +11,7 @@
 #include <map>
 
 #include "dispatch/call.h"
+#include "dispatch/capture.h"
 
 namespace tg {
 namespace {
@@ -31,6 +32,35 @@ struct State {
 State& state() {
   static State& s = *new State();
   return s;
+}
+
+}  // namespace
+
+namespace {
+
+// What the op would give, without memory.
+Tensors results_of(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs, Device* device,
+                   uint64_t wanted) {
+  Specs specs;
+  if (op.map) {
+    Shape shape;
+    for (const Arg& a : inputs)
+      if (a.kind == Arg::tensor) shape = broadcast(op.name.c_str(), shape, symbolic(a.t.shape()));
+    const auto program = lower_map(op, inputs, complete_attrs(op, attrs));
+    for (DType t : program.composed ? program.results : program.output_dtypes) specs.push_back({t, shape});
+  } else {
+    std::vector<TensorSpec> in(inputs.size());
+    std::vector<const TensorSpec*> pointers(inputs.size(), nullptr);
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (inputs[i].kind == Arg::tensor) in[i] = {inputs[i].t.dtype(), symbolic(inputs[i].t.shape())}, pointers[i] = &in[i];
+    specs = op.infer(Inference{op, pointers, attrs});
+  }
+  Tensors results(specs.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (i < outs.size() && outs[i].defined()) results[i] = outs[i];
+    else if (i >= op.outputs.size() || wanted >> i & 1) results[i] = Tensor::empty(concrete(specs[i].shape), specs[i].dtype, device);
+  }
+  return results;
 }
 
 }  // namespace
@@ -72,6 +102,11 @@ Tensors call_fallback(const Op& op, std::span<const Arg> inputs, std::span<const
   if (policy == FallbackPolicy::error)
     raise(ErrorKind::not_implemented, "[", op.name, "] expected a kernel for ", dtypes, " on ", device->name,
           ", found none, and the fallback policy is error; set TENGEN_FALLBACK=warn to run it in host memory");
+  if (Capture* capture = capturing()) {
+    Tensors results = results_of(op, inputs, attrs, outs, device, wanted);
+    capture->fallback(op, inputs, attrs, results);
+    return results;
+  }
   const auto start = std::chrono::steady_clock::now();
   uint64_t bytes = 0;
   auto to_host = [&](const Tensor& t) {

@@ -222,8 +222,6 @@ void Recorder::called(const Op& op, std::span<const Arg> inputs, std::span<const
   }
 }
 
-void Recorder::launch(const KernelPlan&, const KernelPlan::Args&) {}
-
 std::unique_ptr<Graph> Recorder::finish(std::span<const Tensor> outputs) {
   graph_->random_blocks = random_position();
   for (const Tensor& t : outputs) graph_->outputs.push_back(value_of(t));

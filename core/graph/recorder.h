@@ -44,7 +44,8 @@ class Recorder final : public Capture {
 
   void called(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
               std::span<const Tensor> results, Device* device) override;
-  void launch(const KernelPlan& plan, const KernelPlan::Args& args) override;
+  void launch(const KernelPlan&, const KernelPlan::Args&) override {}
+  void fallback(const Op&, std::span<const Arg>, std::span<const Attr>, std::span<const Tensor>) override {}
 
  private:
   struct Place;

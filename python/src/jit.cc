@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // _Trace, _Graph, _Program: what tengen._jit is made of.
+#include <tengen/passes.h>
 #include <tengen/program.h>
 
 #include "autograd/node.h"
@@ -65,6 +66,13 @@ void add_jit(PyObject* module) {
       .def("text", &Graph::text)
       .def("__str__", &Graph::text)
       .def("clone", [](const Graph& g) { return std::shared_ptr<Graph>(g.clone()); })
+      .def("optimise", [](Graph& g, int level) {
+        return translated([&] {
+          pb::list l;
+          for (const PassResult& r : optimise(g, level)) l.append(pb::make_tuple(r.name, r.changes, r.ms));
+          return l;
+        });
+      }, "Runs the passes of a level: (name, changes, ms) of each.")
       .def("verify", [](const Graph& g) { translated([&] { g.verify(); }); })
       .def("__len__", [](const Graph& g) { return g.nodes.size(); })
       .def("ops", [](const Graph& g) {

@@ -211,6 +211,7 @@ class _Joined(tg.autograd.Function):
 
 def _optimised(graph: Any, level: str) -> Any:
     graph = graph.clone()
+    graph.optimise(LEVELS.index(level))
     return graph
 
 

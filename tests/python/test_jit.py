@@ -11,7 +11,7 @@ LEVELS = ["O0", "O1"]
 
 
 def same(a, b):
-    a, b = a.detach().numpy(), b.detach().numpy()
+    a, b = a.detach().cpu().numpy(), b.detach().cpu().numpy()
     assert a.dtype == b.dtype and a.shape == b.shape
     assert a.tobytes() == b.tobytes()
 
