@@ -5,7 +5,6 @@
 #include <tengen/whole.h>
 
 #include "common.h"
-#include "runtime/unbacked.h"
 
 namespace tg::linalg {
 
@@ -71,7 +70,7 @@ inline Tensor inverse_permutation(const Tensor& p) { return op<"argsort">({p}, {
 // What kernels said about each matrix; within vmap, about those of all indices. Reading it waits for the device.
 struct Info {
   explicit Info(const Tensor& info) : shape(in_memory(info).shape()), values(size_t(numel(shape))) {
-    if (!values.empty() && !is_unbacked(in_memory(info))) in_memory(info).to_host(values.data());
+    if (!values.empty() && in_memory(info).has_value()) in_memory(info).to_host(values.data());
   }
   Ints shape;
   std::vector<int32_t> values;

@@ -40,6 +40,8 @@ bool is_unbacked(const Storage& storage) {
   return extra && extra->deleter == nothing;
 }
 
+bool Tensor::has_value() const { return !is_unbacked(*this); }
+
 void back(Storage* storage) {
   ensure(is_unbacked(*storage), "memory for a storage that has some");
   UnbackedScope off(false);

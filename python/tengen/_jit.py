@@ -127,10 +127,7 @@ class _Specialised:
             set_tracing(None)
         self.leaves = [(leaf, had) for leaf, had, dropped in trace.leaves() if not dropped]
         trace.restore_gradients()
-        for i, x in enumerate(given):
-            if self.is_tensor[i]:
-                given[i] = None
-        del tensors
+        del tensors, given
         made = trace.keep_survivors()
         if made:  # only what is really held, not what waits for the garbage collector
             gc.collect()

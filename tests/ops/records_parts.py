@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Windows and diagonals. The internal ops of slices and strides are run whole: through x[...] = v and as_strided."""
+"""Windows and diagonals. The internal ops of slices and strides are run whole: through x[...] = v, as_strided and tg.jit."""
 from __future__ import annotations
 
 import numpy as np
@@ -97,3 +97,28 @@ def _strided(tg, device):
 RECORDS["slice_update"] = Record(check=_slices)
 RECORDS["strided_slice"] = Record(covered_by="slice_update")
 RECORDS["strided_view"] = Record(check=_strided)
+
+
+def _memory(tg, device):
+    """Views and writes inside a static graph, where they are these ops, against NumPy's views."""
+    a, row = np.random.default_rng(7).normal(size=(4, 6)), np.arange(3.0)
+
+    def f(x, v):
+        y = x * 1.0
+        part = y[1::2, 1:6:2]
+        part.add_(v)
+        y[0] = 2.0
+        return y, part * 1.0, y.t()[2:4].contiguous()
+
+    g = tg.jit(f)
+    got = [t.cpu().numpy() for t in g(tg.tensor(a, device=device), tg.tensor(row, dtype=tg.float64, device=device))]
+    want = a.copy()
+    want[1::2, 1:6:2] += row
+    want[0] = 2.0
+    for x, y in zip(got, (want, want[1::2, 1:6:2], want.T[2:4])):
+        np.testing.assert_array_equal(x, y)
+    assert {"as_strided", "as_strided_update"} <= set(g._last.traced_graph.ops())
+
+
+RECORDS["as_strided"] = Record(check=_memory)
+RECORDS["as_strided_update"] = Record(covered_by="as_strided")

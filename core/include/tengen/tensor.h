@@ -170,6 +170,7 @@ class Tensor {
   Tensor cast(DType dtype) const;       // differentiable; itself when already so
   Tensor contiguous() const;            // differentiable; itself when already so
   double item() const;                  // the one element; waits; ValueError
+  bool has_value() const;               // false for what stands for a value while a function is traced
 
  private:
   Ref<TensorImpl> impl_;
