@@ -36,7 +36,8 @@ NUMPY = {
 }
 # Where a record takes uint8, the other unsigned integers are tested, too: no op tells them apart.
 UNSIGNED = ("uint64", "uint32", "uint16")
-TG = {**{name: getattr(tg, name) for name in NUMPY}, "bfloat16": tg.bfloat16}
+# The dtypes that records name.
+TG = {**{name: getattr(tg, name) for name in NUMPY if name not in UNSIGNED}, "bfloat16": tg.bfloat16}
 
 
 def seed(name: str) -> np.random.Generator:
@@ -160,7 +161,14 @@ def parameters(want) -> list:
 
 
 with_oracle = pytest.mark.parametrize("name", parameters(lambda r: r.oracle is not None))
-on_devices = pytest.mark.parametrize("device", DEVICES)
+
+
+def on(first: int) -> pytest.MarkDecorator:
+    """Every device; the quick form of tools/check takes the first ones alone."""
+    return pytest.mark.parametrize("device", [*DEVICES[:first], *(pytest.param(d, marks=pytest.mark.slow) for d in DEVICES[first:])])
+
+
+on_devices, on_two_devices = on(1), on(2)
 
 
 def test_every_op_has_a_record():
@@ -184,7 +192,7 @@ def test_record_is_whole(name):
         assert part["doc"], f"{part['name']} has no doc"
 
 
-@on_devices
+@on_two_devices
 @with_oracle
 def test_values(name, device):
     record = RECORDS[name]
@@ -332,7 +340,7 @@ def near(analytic: float, numeric: float, size: float, h: float) -> bool:
     return abs(analytic - numeric) <= (1e3 * h * h + 1e2 * EPS["float64"] / h) * (size + abs(analytic) + 1)
 
 
-@on_devices
+@on_two_devices
 @pytest.mark.parametrize("name", parameters(lambda r: r.grad is not None))
 def test_gradient(name, device):
     h, sloped = 2.0**-17, False

@@ -13,6 +13,7 @@ import pytest
 ORDERS = ["reference"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 def test_order(order):
     here = os.path.dirname(os.path.abspath(__file__))

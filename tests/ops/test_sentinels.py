@@ -76,6 +76,7 @@ def test_out_of_its_own_storage(device):
     np.testing.assert_allclose(whole.cpu().numpy(), values, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.environ.get("TENGEN_PLUGIN") == ALONE, reason="never: this is that run")
 def test_reference_alone():
     checks = "inputs_between or own_storage or out_stays or in_place"

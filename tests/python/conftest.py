@@ -13,10 +13,6 @@ os.environ.setdefault("TENGEN_DEVICE", "cpu:0")
 import tengen as tg  # noqa: E402
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes minutes; tools/check leaves it out, --all and --nightly run it")
-
-
 @pytest.fixture(autouse=True)
 def seeded():
     tg.manual_seed(1234)

@@ -229,6 +229,7 @@ def test_off_means_no_casts():
         assert tg.dispatch_stats()["launches"] - before == plain
 
 
+@pytest.mark.slow
 def test_the_command_says_so():
     import os
     import sys

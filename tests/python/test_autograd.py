@@ -251,6 +251,7 @@ def test_a_hook_changes_only_its_own_path():
     assert kept[0].tolist() == [3.0] * 3 and a.grad.tolist() == [6.0] * 3
 
 
+@pytest.mark.slow
 def test_a_hook_that_refers_to_its_tensor_is_collected():
     def leaf():
         return tg.ones((2,), requires_grad=True)

@@ -436,6 +436,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", [False, True])
 def test_interpreter_exit_ends_the_workers(persistent):
     process = run_script(SCRIPT.format(folder=os.path.dirname(__file__), then="pass", persistent=persistent))

@@ -27,6 +27,7 @@ def run(*args, **kw):
     )
 
 
+@pytest.mark.slow
 def test_reads_the_digits_held_out(tmp_path):
     done = run("--out", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -50,12 +51,14 @@ def test_reads_the_digits_held_out(tmp_path):
     xml.dom.minidom.parse(str(tmp_path / "digits.svg"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_recipe_does_not_hang_on_the_seed(seed):
     history = quickstart.train(load_digits(), tg.default_device(), seed=seed, show=False)[2]
     assert history[-1]["accuracy"] >= 98, history[-3:]
 
 
+@pytest.mark.slow
 def test_terminal_has_one_updating_line(tmp_path):
     import pty
     import threading
@@ -90,6 +93,7 @@ def test_terminal_has_one_updating_line(tmp_path):
     assert len([line for line in text.split("\n") if "epoch 1/2" in line]) == 1
 
 
+@pytest.mark.slow
 def test_same_seed_same_run(tmp_path):
     a, b, c = (run("--epochs", 1, "--seed", s, "--out", tmp_path / n).stdout for s, n in ((1, "a"), (1, "b"), (2, "c")))
     loss = lambda text: re.search(r"loss [\d.]+", text)[0]
@@ -98,6 +102,7 @@ def test_same_seed_same_run(tmp_path):
     assert all((first[k].numpy() == second[k].numpy()).all() for k in first)
 
 
+@pytest.mark.slow
 def test_other_data_with_workers(tmp_path):
     rng = np.random.RandomState(0)
     for name, n in (("train", 200), ("t10k", 50)):
@@ -109,6 +114,7 @@ def test_other_data_with_workers(tmp_path):
     assert (tmp_path / "out" / f"{tmp_path.name}.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_mistakes(tmp_path):
     done = run("--data", tmp_path / "nowhere")
     assert (

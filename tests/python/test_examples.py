@@ -46,6 +46,7 @@ def test_mlp_digits(tmp_path):
     assert number("test accuracy:", run("mlp_digits.py", cwd=tmp_path)) >= 96
 
 
+@pytest.mark.slow
 def test_mnist_learns_and_goes_on(tmp_path):
     mnist_like(tmp_path, 1200)
     out = run("mnist.py", "--data", tmp_path, "--epochs", 4, cwd=tmp_path)
@@ -54,11 +55,13 @@ def test_mnist_learns_and_goes_on(tmp_path):
     assert number("test accuracy:", again) == number("test accuracy:", out) and "epoch 1/4" not in again
 
 
+@pytest.mark.slow
 def test_resnet_learns(tmp_path):
     mnist_like(tmp_path, 384)
     assert number("test accuracy:", run("resnet.py", "--data", tmp_path, "--epochs", 2, cwd=tmp_path)) > 25
 
 
+@pytest.mark.slow
 def test_resnet_reads_cifar(tmp_path):
     rows = np.random.default_rng(0).integers(0, 256, (130, 3073)).astype(np.uint8)
     rows[:, 0] %= 10
@@ -67,6 +70,7 @@ def test_resnet_reads_cifar(tmp_path):
     assert "test accuracy:" in run("resnet.py", "--cifar", "--data", tmp_path, "--epochs", 1, cwd=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, steps", [("char_gpt.py", ("--iterations", 60)), ("lstm_text.py", ("--epochs", 1))])
 def test_text_is_learnt_and_written(tmp_path, name, steps):
     alphabet = "abcdefghijklmnopqrstuvwxyz\n"

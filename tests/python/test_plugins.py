@@ -84,6 +84,7 @@ def winners(log: str) -> set[str]:
     return set(re.findall(r" -> (\w+)/", log))
 
 
+@pytest.mark.slow
 def test_a_vendors_plugin_trains_the_digits(tiny, accuracy):
     """On its own rows and, for the primitives that it lacks, the reference: what has no row of theirs decomposes."""
     result, log = run(TRAIN, TENGEN_PLUGIN_PATH=str(tiny), TENGEN_PLUGIN="only:tiny,reference", TENGEN_DEVICE="cpu", TENGEN_DEBUG="1")
@@ -99,6 +100,7 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
                           env={**os.environ, **environment}, check=False)
 
 
+@pytest.mark.slow
 def test_a_vendors_plugin_is_listed_ranked_and_pinned(tiny):
     listed = command("plugins", "--json", TENGEN_PLUGIN_PATH=str(tiny))
     assert listed.returncode == 0, listed.stderr
@@ -111,6 +113,7 @@ def test_a_vendors_plugin_is_listed_ranked_and_pinned(tiny):
     assert re.search(r"^floor_matmul .* tiny/", pinned.stdout, re.M), pinned.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [
     {"TENGEN_PLUGIN": "only:reference", "TENGEN_DEVICE": "cpu"},
     {"TENGEN_DEVICE": "chaos", "TENGEN_CHAOS_SEED": "3"},
@@ -124,6 +127,7 @@ def test_the_same_script_trains_elsewhere(settings, accuracy):
     assert other["fallbacks"] == [], "chaos has rows for all that this script needs"
 
 
+@pytest.mark.slow
 def test_with_cpu_hidden_the_reference_serves(tmp_path, accuracy):
     if not (PLUGINS / "libtengen_reference.so").exists():
         pytest.skip("not yet: no reference plugin beside this package")
@@ -135,6 +139,7 @@ def test_with_cpu_hidden_the_reference_serves(tmp_path, accuracy):
     assert winners(log) == {"reference"} and "cpu" not in result["plugins"]
 
 
+@pytest.mark.slow
 def test_broken_plugins_are_reported_and_harm_nothing(tmp_path):
     """Plugins that crash, hang, leave, speak another ABI, need another CPU or are no plugins at all: importing and training go on
     as without them, and each has its reason."""
@@ -170,6 +175,7 @@ def test_plugins_export_one_symbol():
         assert [line.split()[1:] for line in out.splitlines()] == [["T", "tg_plugin_query"]], f"{library.name}: {out}"
 
 
+@pytest.mark.slow
 def test_an_installed_package_brings_a_plugin_to_the_command_too(tiny, tmp_path):
     package = tmp_path / "vendor-1.0.dist-info"
     package.mkdir()
@@ -208,6 +214,7 @@ print(late)
     return json.loads(text)
 
 
+@pytest.mark.slow
 def test_policies_and_measured_figures_rank(tiny):
     """pin > policy > measurement on this device > name, and each says so."""
     def first(*arguments, **environment):

@@ -93,6 +93,7 @@ def test_reading(case, as_tensors):
         np.testing.assert_array_equal(tg.tensor(np.ascontiguousarray(a.T)).T[tengen_key(key, as_tensors)].numpy(), want)
 
 
+@pytest.mark.slow
 @bounded
 @given(shapes_and_keys(), st.data())
 def test_writing(case, data):
@@ -132,6 +133,7 @@ def test_writing(case, data):
         np.testing.assert_allclose(v.grad.numpy(), want_v, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @bounded
 @given(shapes_and_keys(least=1))
 def test_adding_in_place(case):
@@ -144,6 +146,7 @@ def test_adding_in_place(case):
     np.testing.assert_array_equal(x.numpy(), a)
 
 
+@pytest.mark.slow
 @bounded
 @given(shapes_and_keys(least=1))
 def test_gradients_of_reading(case):
@@ -201,6 +204,7 @@ def step_of(a, x, kind, seed):
     return a, x
 
 
+@pytest.mark.slow
 @bounded
 @given(view_steps())
 def test_views_of_views(case):

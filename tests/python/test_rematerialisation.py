@@ -104,11 +104,13 @@ def test_a_step_under_a_limit_gives_the_same_gradients(make):
     compare(make, "cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [cnn, transformer])
 def test_a_step_on_an_asynchronous_device(make, second_device):
     compare(make, second_device, fractions=(0.8, 0.65))  # parts of a decomposed gradient are not evicted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ["cnn", "transformer"])
 def test_a_step_with_reference_kernels(make):
     environment = os.environ | {"TENGEN_PLUGIN": "reference", "TENGEN_DEVICE": "cpu"}
@@ -127,6 +129,7 @@ def compare_with_nothing_kept(make, device):
     assert tg.memory_stats(device)["rematerialised"] > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ["cnn", "transformer"])
 def test_a_step_that_keeps_nothing(make, second_device):
     code = f"import test_rematerialisation as t\nfor d in 'cpu', '{second_device}': t.compare_with_nothing_kept(t.{make}, d)"
@@ -312,6 +315,7 @@ def test_double_backward():
     compare(lambda d: mlp(d, depth=5), "cpu", fractions=(0.8,), run=run)
 
 
+@pytest.mark.slow
 def test_with_checkpoint_anomaly_mode_and_autocast():
     def checkpointed(net, x, y):
         loss = F.cross_entropy(tg.utils.checkpoint.checkpoint_sequential(net, 2, x), y)

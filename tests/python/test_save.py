@@ -258,6 +258,7 @@ def test_claims_are_not_believed(tmp_path):
     assert peak < 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_fuzz(tmp_path, seed):
     """Any change to any byte: a ValueError, or an object of tensors as the file now says - never another exception."""
@@ -346,6 +347,7 @@ SAVER = """
 """
 
 
+@pytest.mark.slow
 def test_killed_while_saving(tmp_path):
     """kill -9 at random moments: the file is there, whole, and no older than the last save that returned."""
     path = tmp_path / "c"

@@ -124,6 +124,7 @@ class StopAt(Callback):
             trainer.stop("test")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 5, 8, 9, 20])
 @pytest.mark.parametrize("options", [dict(), dict(accumulate=3), dict(amp=tg.float16), dict(workers=2)], ids=str)
 def test_stopped_and_resumed_is_bit_for_bit(tmp_path, at, options):
@@ -370,6 +371,7 @@ def checkpoints(folder):
     return [n for n in os.listdir(folder) if n.startswith("step-")] if folder.exists() else []
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_bit_for_bit(tmp_path):
     """kill -9 at random moments, again and again; then the run goes to its end and equals the uninterrupted one."""
     want = finish(start(tmp_path, "straight", 0))
@@ -405,6 +407,7 @@ def equal(a, b):
     return (a == b).all() if isinstance(a, np.ndarray) else a == b
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
     process = start(tmp_path, "run", 0.1)
     assert process.stdout.readline() == "begins\n"
@@ -417,6 +420,7 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
     assert finish(start(tmp_path, "run", 0)) == finish(start(tmp_path, "straight", 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("amp", [[], ["--amp"]], ids=["f32", "bf16"])
 def test_the_example_learns_the_digits(tmp_path, amp):
     script = os.path.join(os.path.dirname(__file__), "..", "..", "python", "examples", "train_digits.py")
