@@ -5,6 +5,7 @@
 #include <tengen/memory_limit.h>
 #include <tengen/runtime.h>
 
+#include <barrier>
 #include <cstring>
 #include <thread>
 
@@ -108,10 +109,12 @@ TEST(Remat, ThreadsShareAndDrop) {
     Tensors shared;
     for (int i = 0; i < 8; ++i) shared.push_back(op<"add">({op<"add">({x, double(i)}), 1.0}));
     std::vector<std::thread> threads;
+    std::barrier all(4);  // on a busy machine the threads may otherwise run one after another, and then all fits
     for (int t = 0; t < 4; ++t)
       threads.emplace_back([&, t] {
         Tensors own;
         for (int i = 0; i < 400; ++i) {
+          if (i == 10) all.arrive_and_wait();
           const Tensor& s = shared[size_t(i + t) % 8];
           own.push_back(op<"mul">({s, 2.0}));
           if (own.size() > 6) own.erase(own.begin());
