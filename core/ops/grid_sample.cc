@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sampling at given places of a plane or a volume, and grids of affine maps (Jaderberg et al., "Spatial transformer
 // networks", 2015). Both are differentiable as they stand, in the values and in the places.
+#include "sampling.h"
 #include "window.h"
 
 namespace tg {
 namespace {
 
-Tensor mul(const Arg& a, const Arg& b) { return op<"mul">({a, b}); }
-Tensor add(const Arg& a, const Arg& b) { return op<"add">({a, b}); }
-Tensor sub(const Arg& a, const Arg& b) { return op<"sub">({a, b}); }
-Tensor where(const Tensor& mask, const Arg& a, const Arg& b) { return op<"where">({mask, a, b}); }
-Tensor clipped(const Tensor& x, double low, double high) { return op<"minimum">({op<"maximum">({x, low}), high}); }
+using namespace sampling;
 
 enum class Edge { zeros, border, reflection };
 
@@ -56,17 +53,6 @@ struct Sampler {
   }
   Tensor weighted(const Tensor& value, const Tensor& w) const { return mul(value, reshape(w, {n, 1, places})); }
 };
-
-// Weights of the four places around a fraction, Keys's kernel with a = -0.75.
-Tensors cubic_weights(const Tensor& t) {
-  constexpr double a = -0.75;
-  const auto near = [](const Tensor& x) { return add(mul(mul(sub(mul(x, a + 2), a + 3), x), x), 1.0); };
-  const auto far = [](const Tensor& x) { return sub(mul(add(mul(sub(mul(x, a), 5 * a), x), 8 * a), x), 4 * a); };
-  const Tensor u = sub(1.0, t);
-  return {far(add(t, 1.0)), near(t), near(u), far(add(u, 1.0))};
-}
-
-void add_to(Tensor* total, const Tensor& x) { *total = total->defined() ? add(*total, x) : x; }
 
 Specs infer(const Inference& c) {
   const Shape &x = c.input(0).shape, &g = c.input(1).shape;

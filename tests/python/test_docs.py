@@ -30,3 +30,12 @@ def test_readme_example(tmp_path, monkeypatch, capsys):
     assert names["x"].grad.tolist() == [[2.0, 3.0], [2.0, 3.0]]
     assert os.path.getsize(tmp_path / "net.safetensors") > 0
     assert "cpu:0" in capsys.readouterr().out
+
+
+def test_a_detectors_head_finds_its_boxes():
+    names = {}
+    exec(compile(listing("docs/vision.md"), "vision.md", "exec"), names)
+    overlap, labels = names["vision"].box_iou, names["labels"].tolist()
+    for (boxes, _, classes), truth, want in zip(names["found"], names["truth"], labels):
+        assert (overlap(truth, boxes).amax(1) > 0.5).all()
+        assert set(want) <= set(classes.tolist())

@@ -19,5 +19,6 @@ from .parameter import *
 from .pooling import *
 from .pooling_index import *
 from .recurrent import *
+from .regions import *
 from .transformer import *
 from .vision import *
