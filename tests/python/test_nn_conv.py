@@ -200,3 +200,13 @@ def test_paddings_that_differ_at_both_ends():
     padded = np.pad(x, ((0, 0), (0, 0), (2, 0), (1, 3)))
     close(F.conv2d(t(x), t(w), padding=(2, 1, 0, 3)), F.conv2d(t(padded), t(w)).numpy(), 1e-4)
     close(F.conv1d(t(x[:, :, 0]), t(w[:, :, 0]), padding=(1, 0)), F.conv1d(t(padded[:, :, 2, :6]), t(w[:, :, 0])).numpy(), 1e-4)
+
+
+def test_conv_transpose_cuts_begins_and_ends_apart():
+    """Padding (begins, ends) is the whole result without so many rows and columns."""
+    x, w = t(rand(2, 3, 4, 5)), t(rand(3, 2, 3, 3))
+    whole = F.conv_transpose2d(x, w, stride=2)
+    cut = F.conv_transpose2d(x, w, stride=2, padding=(1, 0, 2, 3))
+    close(cut, whole[:, :, 1:-2, :-3].numpy(), 1e-5)
+    line = F.conv_transpose1d(x[:, :, 0], w[:, :, 0], padding=[0, 2])
+    close(line, F.conv_transpose1d(x[:, :, 0], w[:, :, 0])[:, :, :-2].numpy(), 1e-5)

@@ -399,3 +399,19 @@ def test_module_list_and_dict():
     assert len(p) == 3 and [n for n, _ in p.named_parameters()] == ["0", "1", "2"] and p[-1].shape == (3,)
     p[0] = tg.zeros((2,))
     assert p[0].tolist() == [0, 0] and len(p[1:]) == 2
+
+
+def test_to_channels_last():
+    """Weights of images change their layout, not their values, their identity or other weights."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    weight, values = net[0].weight, net[0].weight.detach().clone()
+    net(tg.ones(2, 3, 3, 3)).sum().backward()
+    assert net.to(memory_format=tg.channels_last) is net
+    assert net[0].weight is weight and weight.is_contiguous(memory_format=tg.channels_last) and not weight.is_contiguous()
+    assert weight.grad.is_contiguous(memory_format=tg.channels_last)
+    assert weight.tolist() == values.tolist() and net[3].weight.is_contiguous()
+    x = tg.rand(2, 3, 3, 3).to(memory_format=tg.channels_last)
+    np.testing.assert_allclose(net(x).tolist(), net.to(memory_format=tg.contiguous_format)(x).tolist(), rtol=1e-5)
+    assert weight.is_contiguous()
+    with pytest.raises(ValueError, match=r"\[Module.to\] expected memory_format"):
+        net.to(memory_format="nhwc")

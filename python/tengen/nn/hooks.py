@@ -156,7 +156,7 @@ def _identity(see: Callable[[tuple], tuple], tensors: list[Any]) -> tuple:
 def changed_parameter(p: Parameter, fn: Callable[[Any], Any]) -> Parameter:
     """`p` itself, with `fn` applied to its values and its gradient: optimizers go on holding it."""
     new = fn(p.detach())
-    if new.device == p.device and new.dtype == p.dtype:
+    if new.device == p.device and new.dtype == p.dtype and new.stride() == p.stride():
         return p
     grad, p.grad = p.grad, None
     p.data = new

@@ -294,8 +294,9 @@ class Module(StateDict):
                         registry[name] = module.__dict__[name] = done[id(value)][0]
         return self
 
-    def to(self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Module:
-        """Moves all to a device, the floating ones to a dtype: `to(device)`, `to(dtype)`, `to(tensor)`.
+    def to(self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Module:
+        """Moves all to a device, the floating ones to a dtype: `to(device)`, `to(dtype)`, `to(tensor)`; with
+        memory_format=tg.channels_last weights of images (4 axes) get their channels innermost, with tg.contiguous_format last.
 
         Parameters stay the same objects, so that an optimizer goes on holding them.
         """
@@ -306,6 +307,8 @@ class Module(StateDict):
                 dtype = arg
             elif arg is not None:
                 device = arg
+        if memory_format not in (None, "channels_last", "contiguous_format", "preserve_format"):
+            raise ValueError(f"[Module.to] expected memory_format channels_last or contiguous_format, got {memory_format!r}")
         if dtype is not None:
             probe = tg.empty((0,), dtype=dtype)
             if not probe.is_floating_point():
@@ -316,6 +319,8 @@ class Module(StateDict):
                 t = t.to(device)
             if dtype is not None and t.is_floating_point():
                 t = t.to(dtype)
+            if memory_format == "contiguous_format" or (memory_format == "channels_last" and t.ndim == 4):
+                t = t.contiguous(memory_format=memory_format)
             return t
 
         return self._apply(move)

@@ -73,23 +73,24 @@ def conv_transpose_op(x: Any, weight: Any, bias: Any, stride: Any, padding: Any,
 def _conv_transpose(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any,
                     groups: int, dilation: Any, rank: int) -> Any:
     op = f"conv_transpose{rank}d"
-    return conv_transpose_op(x, weight, bias, sizes(stride, rank, op, "stride", 1), sizes(padding, rank, op, "padding", 0),
+    ends = not isinstance(padding, int) and len(padding) == 2 * rank  # all begins, then all ends
+    return conv_transpose_op(x, weight, bias, sizes(stride, rank, op, "stride", 1), sizes(padding, (1 + ends) * rank, op, "padding", 0),
                              sizes(output_padding, rank, op, "output_padding", 0), groups, sizes(dilation, rank, op, "dilation", 1), rank)
 
 
 def conv_transpose1d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
                      output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Any:
-    """Transposed convolution of input[N, C, s] with weight[C, O / groups, k]."""
+    """Transposed convolution of input[N, C, s] with weight[C, O / groups, k]; padding also (begin, end)."""
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 1)
 
 
 def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
                      output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Any:
-    """Transposed convolution of input[N, C, h, w] with weight[C, O / groups, kh, kw]."""
+    """Transposed convolution of input[N, C, h, w] with weight[C, O / groups, kh, kw]; padding also all begins, then all ends."""
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 2)
 
 
 def conv_transpose3d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
                      output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Any:
-    """Transposed convolution of input[N, C, d, h, w] with weight[C, O / groups, kd, kh, kw]."""
+    """Transposed convolution of input[N, C, d, h, w] with weight[C, O / groups, kd, kh, kw]; padding also all begins, then all ends."""
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, 3)
