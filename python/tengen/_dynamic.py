@@ -9,7 +9,7 @@ from . import _core
 from ._core import Tensor
 
 __all__ = [
-    "allclose", "argwhere", "array_equal", "bincount", "nonzero", "unique", "unique_all", "unique_consecutive", "unique_counts",
+    "allclose", "argwhere", "array_equal", "bincount", "cond_take", "nonzero", "unique", "unique_all", "unique_consecutive", "unique_counts",
     "unique_inverse", "unique_values",
 ]
 
@@ -50,6 +50,21 @@ def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
 def argwhere(x: Tensor) -> Tensor:
     """nonzero() as one tensor [count, x.ndim]."""
     return nonzero(x)
+
+
+def cond_take(mask: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The elements of x where a mask of its shape is true, and their places in x seen flat; the values are differentiable.
+
+    Examples
+    --------
+    >>> values, index = tg.cond_take(tg.tensor([[True, False], [False, True]]), tg.tensor([[1, 2], [3, 4]]))
+    >>> values.tolist(), index.tolist()
+    ([1, 4], [0, 3])
+    """
+    if tuple(mask.shape) != tuple(x.shape):
+        raise ValueError(f"[cond_take] expected a mask of x's shape {tuple(x.shape)}, got {tuple(mask.shape)}")
+    index = nonzero(mask.reshape(-1))[:, 0]
+    return x.reshape(-1)[index], index
 
 
 class UniqueResult(NamedTuple):

@@ -11,8 +11,8 @@ from ._core import Tensor
 from ._methods import _axis
 
 __all__ = [
-    "addcdiv", "addcmul", "cdist", "cholesky_inverse", "cumulative_trapezoid", "dist", "fmax", "fmin", "gcd", "gradient", "index_reduce", "inverse", "lcm",
-    "logdet", "logspace", "lu_unpack", "mvlgamma", "pinverse", "randint_like", "renorm", "unravel_index", "vander",
+    "addcdiv", "addcmul", "cdist", "cholesky_inverse", "cumulative_trapezoid", "dist", "fmax", "fmin", "gcd", "gradient", "index_reduce", "indexing_one_hot", "inverse", "lcm",
+    "logdet", "logspace", "lu_unpack", "matinv", "mvlgamma", "pinverse", "randint_like", "renorm", "unravel_index", "vander",
 ]  # fmt: skip
 METHODS = (
     "addcdiv", "addcdiv_", "addcmul", "addcmul_", "cholesky_inverse", "dist", "fmax", "fmin", "gcd", "index_reduce", "inverse", "lcm", "logdet", "mvlgamma", "pinverse", "renorm",
@@ -401,8 +401,29 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
     return cdist(x1, x2, p)
 
 
+def indexing_one_hot(x: Tensor, index: Tensor, axis: int = 1, keepdims: bool = False) -> Tensor:
+    """One element along an axis for every place off it: index has x's shape without the axis.
+
+    Examples
+    --------
+    >>> tg.indexing_one_hot(tg.tensor([[1, 2], [3, 4]]), tg.tensor([1, 0])).tolist()
+    [2, 3]
+    """
+    axis = _axis(axis, x.ndim, "indexing_one_hot")
+    rest = tuple(n for i, n in enumerate(x.shape) if i != axis)
+    if tuple(index.shape) != rest:
+        raise ValueError(f"[indexing_one_hot] expected an index of shape {rest}, got {tuple(index.shape)}")
+    y = _ops["take_along_axis"](x, _ops["unsqueeze"](index, axis), axis)
+    return y if keepdims else _ops["squeeze"](y, axis)
+
+
 def inverse(a: Tensor) -> Tensor:
     """inv(): the inverse of square matrices."""
+    return _ops["inv"](a)
+
+
+def matinv(a: Tensor) -> Tensor:
+    """linalg.inv."""
     return _ops["inv"](a)
 
 

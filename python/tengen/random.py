@@ -11,13 +11,17 @@ True
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from . import _core
-from ._core import get_rng_state
+from ._core import Tensor, get_rng_state
 
-__all__ = ["Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+__all__ = [
+    "Generator", "beta", "default_generator", "exponential", "fork_rng", "gamma", "get_rng_state", "initial_seed", "manual_seed", "normal",
+    "permutation", "poisson", "seed", "set_rng_state", "shuffle", "uniform",
+]  # fmt: skip
 
 
 def manual_seed(seed: int) -> Generator:
@@ -203,3 +207,81 @@ def _checked_state(state: tuple[int, int], name: str) -> tuple[int, int]:
 
 
 default_generator = _DefaultGenerator()
+
+
+# ---- draws with NumPy's arguments: parameters, which may be tensors, and a size in front of their shape ----------------------
+
+
+def _parameters(size: int | Sequence[int] | None, *values: Any) -> list[Tensor]:
+    """The parameters, broadcast to one another and then to size + their shape."""
+    from ._manipulation import broadcast_shapes
+
+    given = next((v for v in values if isinstance(v, Tensor)), None)
+    dtype, device = (_core.float32, None) if given is None else (given.dtype, given.device)
+    tensors = [v if isinstance(v, Tensor) else _core.asarray(v, dtype=dtype, device=device) for v in values]
+    front = () if size is None else (size,) if isinstance(size, int) else tuple(size)
+    shape = (*front, *broadcast_shapes(*(t.shape for t in tensors)))
+    return [_core.ops["expand"](t, shape) for t in tensors]
+
+
+def uniform(low: Any = 0.0, high: Any = 1.0, size: int | Sequence[int] | None = None) -> Tensor:
+    """Uniform in [low, high).
+
+    Examples
+    --------
+    >>> x = tg.random.uniform(2, 3, size=(2, 5))
+    >>> tuple(x.shape), bool((x >= 2).all() and (x < 3).all())
+    ((2, 5), True)
+    """
+    a, b = _parameters(size, low, high)
+    return a + (b - a) * _core.ops["uniform"](a.shape, dtype=a.dtype, device=a.device)
+
+
+def normal(mean: Any = 0.0, std: Any = 1.0, size: int | Sequence[int] | None = None) -> Tensor:
+    """Normal numbers."""
+    m, s = _parameters(size, mean, std)
+    return m + s * _core.ops["normal"](m.shape, dtype=m.dtype, device=m.device)
+
+
+def exponential(scale: Any = 1.0, size: int | Sequence[int] | None = None) -> Tensor:
+    """Exponential numbers of mean `scale`."""
+    (s,) = _parameters(size, scale)
+    return s * _core.ops["exponential"](s.shape, dtype=s.dtype, device=s.device)
+
+
+def gamma(shape: Any, scale: Any = 1.0, size: int | Sequence[int] | None = None) -> Tensor:
+    """Gamma numbers of mean shape * scale, differentiable in both."""
+    k, s = _parameters(size, shape, scale)
+    return s * _core.ops["standard_gamma"](k)
+
+
+def beta(a: Any, b: Any, size: int | Sequence[int] | None = None) -> Tensor:
+    """Beta numbers of mean a / (a + b), differentiable in both."""
+    return _core.ops["beta"](*_parameters(size, a, b))
+
+
+def poisson(lam: Any, size: int | Sequence[int] | None = None) -> Tensor:
+    """Poisson numbers of mean `lam`, as floats."""
+    return _core.ops["poisson"](*_parameters(size, lam))
+
+
+def permutation(n: int | Tensor) -> Tensor:
+    """The numbers below n in an order at random, int64; or a copy of a tensor with its parts along axis 0 in such an order."""
+    if isinstance(n, Tensor):
+        return _core.ops["index_select"](n, _core.ops["randperm"](n.shape[0], device=n.device), 0)
+    return _core.ops["randperm"](n)
+
+
+def shuffle(x: Tensor) -> None:
+    """Puts the parts of x along axis 0 into an order at random, in place.
+
+    Examples
+    --------
+    >>> x = tg.arange(5)
+    >>> tg.random.shuffle(x)
+    >>> sorted(x.tolist())
+    [0, 1, 2, 3, 4]
+    """
+    if x.ndim == 0:
+        raise ValueError("[shuffle] expected at least one axis, got shape ()")
+    x.copy_(permutation(x.detach()))

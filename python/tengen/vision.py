@@ -194,12 +194,7 @@ def sigmoid_focal_loss(inputs: Tensor, targets: Tensor, alpha: float = 0.25, gam
     >>> round(tg.vision.sigmoid_focal_loss(tg.tensor([0.0]), tg.tensor([1.0])).item(), 4)
     0.0433
     """
-    p = inputs.sigmoid()
-    wrong = p * (1 - targets) + (1 - p) * targets
-    loss = _f["binary_cross_entropy_with_logits"](inputs, targets, reduction="none") * wrong**gamma
-    if alpha >= 0:
-        loss = loss * (alpha * targets + (1 - alpha) * (1 - targets))
-    return _reduced("sigmoid_focal_loss", loss, reduction)
+    return _f["sigmoid_focal_loss"](inputs, targets, reduction, alpha, gamma)
 
 
 # ---- regions of interest ----

@@ -12,7 +12,7 @@ from .module import Module
 from .parameter import Parameter
 
 __all__ = [
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GeneralNorm", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
     "LayerNorm", "LocalResponseNorm", "RMSNorm", "SyncBatchNorm",
 ]
 
@@ -167,6 +167,49 @@ class LayerNorm(Module):
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class GeneralNorm(Module):
+    """Normalises over any axes.
+
+    Parameters
+    ----------
+    normalized_shape : int or tuple
+        Sizes of these axes.
+    normalized_axis : int or tuple
+        Which they are, in the same order.
+    eps : float
+    affine : bool
+        Learn a scale and a shift per element of these axes.
+    """
+
+    def __init__(self, normalized_shape: Any, normalized_axis: Any = 0, eps: float = 1e-5, affine: bool = True, device: Any = None,
+                 dtype: Any = None) -> None:
+        super().__init__()
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_axis = (normalized_axis,) if isinstance(normalized_axis, int) else tuple(normalized_axis)
+        if len(self.normalized_shape) != len(self.normalized_axis):
+            raise ValueError(f"[GeneralNorm] expected a size for every axis, got sizes {self.normalized_shape} and axes {self.normalized_axis}")
+        self.eps = eps
+        self.affine = affine
+        for name in ("weight", "bias"):
+            values = tg.empty(self.normalized_shape, device=device, dtype=dtype) if affine else None
+            self.register_parameter(name, None if values is None else Parameter(values))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        if self.weight is not None:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def forward(self, x: Any) -> Any:
+        sizes = tuple(x.shape[a] for a in self.normalized_axis)
+        if sizes != self.normalized_shape:
+            raise ValueError(f"[GeneralNorm] expected sizes {self.normalized_shape} on axes {self.normalized_axis}, got shape {tuple(x.shape)}")
+        return F.general_norm(x, self.normalized_axis, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, axes={self.normalized_axis}, eps={self.eps}, affine={self.affine}"
 
 
 class RMSNorm(Module):

@@ -7,6 +7,7 @@
 One file per family, whose __all__ is re-exported here; helpers of families are there for the layers.
 """
 # ruff: noqa: F403
+from ._accuracy import *
 from ._activation import *
 from ._arguments import *
 from ._attention import *

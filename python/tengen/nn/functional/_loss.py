@@ -12,7 +12,7 @@ from ._distance import pairwise_distance
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cross_entropy", "ctc_loss",
-    "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss", "mse_loss",
+    "gaussian_nll_loss", "hinge_embedding_loss", "hinge_loss", "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss", "mse_loss",
     "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "nll_loss", "poisson_nll_loss",
     "sigmoid_focal_loss", "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
@@ -125,6 +125,25 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     """input where the target is 1, max(0, margin - input) where it is -1."""
     return tg.hinge_embedding_loss(input, target, reduction, margin)
+
+
+def hinge_loss(input: Any, target: Any, norm: str = "L1", reduction: str = "mean") -> Any:
+    """max(0, 1 - input target) for targets 1 and -1, or its square (norm 'L2'), summed over axis 1.
+
+    Examples
+    --------
+    >>> tg.nn.functional.hinge_loss(tg.tensor([[2.0, 0.5]]), tg.tensor([[1.0, -1.0]]), "L2").item()
+    2.25
+    """
+    if norm not in ("L1", "L2"):
+        raise ValueError(f"[hinge_loss] expected norm 'L1' or 'L2', got {norm!r}")
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"[hinge_loss] expected reduction 'none', 'mean' or 'sum', got {reduction!r}")
+    if input.ndim < 2 or input.shape != target.shape:
+        raise ValueError(f"[hinge_loss] expected scores and targets of one shape [N, C, ...], got {tuple(input.shape)} and {tuple(target.shape)}")
+    short = tg.relu(1 - input * target)
+    loss = (short if norm == "L1" else short.square()).sum(1)
+    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
 
 
 def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:

@@ -10,7 +10,7 @@ import tengen as tg
 from ._linear import pad
 
 __all__ = [
-    "batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "normalize", "rms_norm",
+    "batch_norm", "general_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "normalize", "rms_norm",
 ]
 
 
@@ -110,3 +110,23 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """input divided by its p-norm along dim, which counts as at least eps."""
     return input / tg.norm(input, p, dim, True).maximum(eps)
+
+
+def general_norm(input: Any, normalized_axis: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """layer_norm over any axes: normalized_axis is one of them or several; weight and bias have their sizes, in their order.
+
+    Examples
+    --------
+    >>> tg.nn.functional.general_norm(tg.tensor([[1.0, 5.0], [3.0, 9.0]]), 0, eps=0.0).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
+    """
+    axes = (normalized_axis,) if isinstance(normalized_axis, int) else tuple(normalized_axis)
+    if not axes:
+        raise ValueError("[general_norm] expected one axis or more, got none")
+    last = tuple(range(-len(axes), 0))
+    inner = tg.movedim(input, axes, last)
+    sizes = tuple(inner.shape[-len(axes):])
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None and tuple(value.shape) != sizes:
+            raise ValueError(f"[general_norm] expected a {name} of shape {sizes}, got {tuple(value.shape)}")
+    return tg.movedim(tg.layer_norm(inner, weight, bias, len(axes), eps), last, axes)
