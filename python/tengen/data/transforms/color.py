@@ -22,6 +22,8 @@ class ColorJitter(Transform):
     Each is a strength v, for factors in [1 - v, 1 + v] (hue: shifts in [-v, v], at most 0.5), or a range.
     """
 
+    keeps_places = True
+
     def __init__(self, brightness: float | Sequence[float] = 0, contrast: float | Sequence[float] = 0,
                  saturation: float | Sequence[float] = 0, hue: float | Sequence[float] = 0) -> None:
         self.brightness = _range(brightness, "brightness", 1, 0, float("inf"))
@@ -43,6 +45,8 @@ class ColorJitter(Transform):
 class Grayscale(Transform):
     """functional.grayscale."""
 
+    keeps_places = True
+
     def __init__(self, channels: int = 1) -> None:
         self.channels = channels
 
@@ -52,6 +56,8 @@ class Grayscale(Transform):
 
 class RandomGrayscale(Transform):
     """Gray with probability p, in as many channels as before."""
+
+    keeps_places = True
 
     def __init__(self, p: float = 0.1) -> None:
         self.p = p

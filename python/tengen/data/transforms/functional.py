@@ -80,12 +80,17 @@ def crop(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.
     return image[..., top:top + height, left:left + width]
 
 
+def four_paddings(padding: int | Sequence[int]) -> tuple[int, ...]:
+    """(left, top, right, bottom) of what pad() takes."""
+    p = (padding,) if isinstance(padding, int) else tuple(padding)
+    return p * 4 if len(p) == 1 else p * 2 if len(p) == 2 else p
+
+
 @on_arrays
 def pad(image: np.ndarray, padding: int | Sequence[int], fill: float = 0, mode: str = "constant") -> np.ndarray:
     """Rows and columns around: one number, (horizontal, vertical) or (left, top, right, bottom); mode constant, edge,
     reflect or symmetric."""
-    p = (padding,) if isinstance(padding, int) else tuple(padding)
-    left, top, right, bottom = p * 4 if len(p) == 1 else p * 2 if len(p) == 2 else p
+    left, top, right, bottom = four_paddings(padding)
     widths = [(0, 0)] * (image.ndim - 2) + [(top, bottom), (left, right)]
     options = {"constant_values": fill} if mode == "constant" else {}
     return np.pad(image, widths, mode=mode, **options)
@@ -128,6 +133,18 @@ def _weights(old: int, new: int, kernel: str, antialias: bool) -> np.ndarray:
     return (w / w.sum(1, keepdims=True)).astype(np.float32)
 
 
+def resized_size(old: Sequence[int], size: int | Sequence[int], max_size: int | None = None) -> tuple[int, int]:
+    """The size that resize() gives an image of another."""
+    if not isinstance(size, int):
+        return size[0], size[1]
+    h, w = old
+    short, long = min(h, w), max(h, w)
+    new_short, new_long = size, int(size * long / short)
+    if max_size is not None and new_long > max_size:
+        new_short, new_long = int(max_size * new_short / new_long), max_size
+    return (new_long, new_short) if h > w else (new_short, new_long)
+
+
 @on_arrays
 def resize(image: np.ndarray, size: int | Sequence[int], interpolation: str = "bilinear", antialias: bool = True,
            max_size: int | None = None) -> np.ndarray:
@@ -136,13 +153,7 @@ def resize(image: np.ndarray, size: int | Sequence[int], interpolation: str = "b
     interpolation "nearest", "bilinear" or "bicubic"; antialias widens the kernel when shrinking, as Pillow does.
     """
     h, w = image.shape[-2:]
-    if isinstance(size, int):
-        short, long = min(h, w), max(h, w)
-        new_short, new_long = size, int(size * long / short)
-        if max_size is not None and new_long > max_size:
-            new_short, new_long = int(max_size * new_short / new_long), max_size
-        size = (new_long, new_short) if h > w else (new_short, new_long)
-    new_h, new_w = size
+    new_h, new_w = resized_size((h, w), size, max_size)
     if new_h < 1 or new_w < 1 or interpolation not in ("nearest", *_KERNELS):
         raise ValueError(f"[resize] expected a size of at least 1 x 1 and interpolation nearest, bilinear or bicubic, got "
                          f"{new_h} x {new_w} and {interpolation!r}")
@@ -217,6 +228,16 @@ def perspective(image: np.ndarray, startpoints: Sequence[Sequence[float]], endpo
     ValueError
         for another number of points, and for three on one line
     """
+    m = perspective_matrix(startpoints, endpoints)
+    y, x = np.mgrid[:image.shape[-2], :image.shape[-1]]
+    u, v, d = np.tensordot(m, np.stack([x, y, np.ones_like(x)]), 1)
+    far = d <= 0  # behind the eye
+    d = np.where(far, 1, d)
+    return _sampled("perspective", image, np.where(far, -9, v / d), np.where(far, -9, u / d), interpolation, fill)
+
+
+def perspective_matrix(startpoints: Sequence[Sequence[float]], endpoints: Sequence[Sequence[float]]) -> np.ndarray:
+    """The matrix [3, 3] that leads from four places (x, y) in the result to four pixels of the image."""
     start, end = (np.asarray(p, np.float64) for p in (startpoints, endpoints))
     if start.shape != (4, 2) or end.shape != (4, 2):
         raise ValueError(f"[perspective] expected four points (x, y) each, got shapes {start.shape} and {end.shape}")
@@ -224,14 +245,9 @@ def perspective(image: np.ndarray, startpoints: Sequence[Sequence[float]], endpo
     rows = [[x, y, 1, 0, 0, 0, -u * x, -u * y] for (x, y), (u, _) in zip(end, start)]
     rows += [[0, 0, 0, x, y, 1, -v * x, -v * y] for (x, y), (_, v) in zip(end, start)]
     try:
-        m = np.append(np.linalg.solve(np.array(rows), start.T.ravel()), 1).reshape(3, 3)
+        return np.append(np.linalg.solve(np.array(rows), start.T.ravel()), 1).reshape(3, 3)
     except np.linalg.LinAlgError:
         raise ValueError(f"[perspective] expected points of which no three are on one line, got {start.tolist()} and {end.tolist()}") from None
-    y, x = np.mgrid[:image.shape[-2], :image.shape[-1]]
-    u, v, d = np.tensordot(m, np.stack([x, y, np.ones_like(x)]), 1)
-    far = d <= 0  # behind the eye
-    d = np.where(far, 1, d)
-    return _sampled("perspective", image, np.where(far, -9, v / d), np.where(far, -9, u / d), interpolation, fill)
 
 
 @on_arrays

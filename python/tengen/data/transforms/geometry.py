@@ -11,68 +11,108 @@ import numpy as np
 import tengen as tg
 
 from . import functional as F
-from .basic import Transform, draws
+from .basic import Geometric, Transform, draws
+from .moves import Chain, Cropped, Flipped, Move, Padded, Resized, Turned
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[-1]))
 
 
-class Resize(Transform):
+class Resize(Geometric):
     """functional.resize."""
 
     def __init__(self, size: int | Sequence[int], interpolation: str = "bilinear", max_size: int | None = None,
                  antialias: bool = True) -> None:
         self.size, self.interpolation, self.max_size, self.antialias = size, interpolation, max_size, antialias
 
-    def __call__(self, image: Any) -> Any:
-        return F.resize(image, self.size, self.interpolation, self.antialias, self.max_size)
+    def move(self, image: Any) -> Move:
+        old = image.shape[-2:]
+        return Resized(old, F.resized_size(old, self.size, self.max_size), self.interpolation, self.antialias)
 
 
-class CenterCrop(Transform):
+class RandomResize(Geometric):
+    """Both sides by one factor drawn from a range."""
+
+    def __init__(self, scale_range: Sequence[float], interpolation: str = "bilinear", antialias: bool = True) -> None:
+        self.scale_range, self.interpolation, self.antialias = (float(scale_range[0]), float(scale_range[1])), interpolation, antialias
+        if not 0 < self.scale_range[0] <= self.scale_range[1]:
+            raise ValueError(f"[RandomResize] expected a range of factors above 0, got {scale_range}")
+
+    def move(self, image: Any) -> Move:
+        old, factor = image.shape[-2:], draws().uniform(*self.scale_range)
+        return Resized(old, [max(1, round(n * factor)) for n in old], self.interpolation, self.antialias)
+
+
+class ShortestEdgeResize(Geometric):
+    """The shorter side to a length drawn from a range (or, with sample_style "choice", from some lengths); the longer one at most
+    max_size."""
+
+    def __init__(self, min_size: int | Sequence[int], max_size: int | None = None, sample_style: str = "range",
+                 interpolation: str = "bilinear", antialias: bool = True) -> None:
+        self.min_size = (min_size, min_size) if isinstance(min_size, int) else tuple(min_size)
+        self.max_size, self.sample_style, self.interpolation, self.antialias = max_size, sample_style, interpolation, antialias
+        if sample_style not in ("range", "choice") or not self.min_size or (sample_style == "range" and len(self.min_size) != 2):
+            raise ValueError(f"[ShortestEdgeResize] expected sample_style 'range' with a least and a largest length or 'choice' with some, "
+                             f"got {sample_style!r} and {min_size}")
+
+    def move(self, image: Any) -> Move:
+        random, old = draws(), image.shape[-2:]
+        if self.sample_style == "range":
+            size = int(random.integers(self.min_size[0], self.min_size[1] + 1))
+        else:
+            size = int(random.choice(self.min_size))
+        return Resized(old, F.resized_size(old, size, self.max_size), self.interpolation, self.antialias)
+
+
+class CenterCrop(Geometric):
     """The middle; a smaller image is padded with zeros first."""
 
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = _pair(size)
 
-    def __call__(self, image: Any) -> Any:
-        image = _at_least(image, self.size)
-        h, w = image.shape[-2:]
-        return F.crop(image, round((h - self.size[0]) / 2), round((w - self.size[1]) / 2), *self.size)
+    def move(self, image: Any) -> Move:
+        more, (h, w) = _at_least(image.shape[-2:], self.size)
+        return Chain([*more, Cropped(round((h - self.size[0]) / 2), round((w - self.size[1]) / 2), *self.size)])
 
 
-def _at_least(image: Any, size: tuple[int, int], fill: float = 0, mode: str = "constant") -> Any:
-    dh, dw = (max(0, want - have) for want, have in zip(size, image.shape[-2:]))
-    return F.pad(image, (dw // 2, dh // 2, dw - dw // 2, dh - dh // 2), fill, mode) if dh or dw else image
+def _at_least(have: Sequence[int], want: Sequence[int], fill: float = 0, mode: str = "constant") -> tuple[list[Move], tuple[int, int]]:
+    """What brings an image up to a size, and the size that it then has."""
+    dh, dw = (max(0, w - h) for w, h in zip(want, have))
+    more: list[Move] = [Padded((dw // 2, dh // 2, dw - dw // 2, dh - dh // 2), fill, mode)] if dh or dw else []
+    return more, (have[0] + dh, have[1] + dw)
 
 
-class Pad(Transform):
+class Pad(Geometric):
     """functional.pad."""
 
     def __init__(self, padding: int | Sequence[int], fill: float = 0, mode: str = "constant") -> None:
         self.padding, self.fill, self.mode = padding, fill, mode
 
-    def __call__(self, image: Any) -> Any:
-        return F.pad(image, self.padding, self.fill, self.mode)
+    def move(self, image: Any) -> Move:
+        return Padded(self.padding, self.fill, self.mode)
 
 
-class RandomCrop(Transform):
+class RandomCrop(Geometric):
     """A part of the given size at random, of the image padded first (and, where it is too small, padded up to it)."""
 
     def __init__(self, size: int | Sequence[int], padding: int | Sequence[int] | None = None, fill: float = 0,
                  padding_mode: str = "constant") -> None:
         self.size, self.padding, self.fill, self.padding_mode = _pair(size), padding, fill, padding_mode
 
-    def __call__(self, image: Any) -> Any:
+    def move(self, image: Any) -> Move:
+        size, moves = image.shape[-2:], []
         if self.padding is not None:
-            image = F.pad(image, self.padding, self.fill, self.padding_mode)
-        image = _at_least(image, self.size, self.fill, self.padding_mode)
+            moves.append(Padded(self.padding, self.fill, self.padding_mode))
+            left, top, right, bottom = F.four_paddings(self.padding)
+            size = (size[0] + top + bottom, size[1] + left + right)
+        more, size = _at_least(size, self.size, self.fill, self.padding_mode)
         random = draws()
-        top, left = (int(random.integers(0, have - want + 1)) for have, want in zip(image.shape[-2:], self.size))
-        return F.crop(image, top, left, *self.size)
+        top, left = (int(random.integers(0, have - want + 1)) for have, want in zip(size, self.size))
+        return Chain([*moves, *more, Cropped(top, left, *self.size)])
 
 
-class RandomResizedCrop(Transform):
+class RandomResizedCrop(Geometric):
     """A part of random area and ratio, resized (Szegedy et al. 2015, "Going deeper with convolutions").
 
     scale: the part's share of the area; ratio: width / height, drawn uniformly in its logarithm. After ten draws that
@@ -96,32 +136,32 @@ class RandomResizedCrop(Transform):
         w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
         return (height - h) // 2, (width - w) // 2, h, w
 
-    def __call__(self, image: Any) -> Any:
-        part = F.crop(image, *self._part(*image.shape[-2:]))
-        return F.resize(part, self.size, self.interpolation, self.antialias)
+    def move(self, image: Any) -> Move:
+        part = self._part(*image.shape[-2:])
+        return Chain([Cropped(*part), Resized(part[2:], self.size, self.interpolation, self.antialias)])
 
 
-class RandomHorizontalFlip(Transform):
+class RandomHorizontalFlip(Geometric):
     """Left and right exchanged with probability p."""
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = p
 
-    def __call__(self, image: Any) -> Any:
-        return F.hflip(image) if draws().random() < self.p else image
+    def move(self, image: Any) -> Move | None:
+        return Flipped(image.shape[-2:], False) if draws().random() < self.p else None
 
 
-class RandomVerticalFlip(Transform):
+class RandomVerticalFlip(Geometric):
     """Top and bottom exchanged with probability p."""
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = p
 
-    def __call__(self, image: Any) -> Any:
-        return F.vflip(image) if draws().random() < self.p else image
+    def move(self, image: Any) -> Move | None:
+        return Flipped(image.shape[-2:], True) if draws().random() < self.p else None
 
 
-class RandomAffine(Transform):
+class RandomAffine(Geometric):
     """Turned, moved, scaled and sheared at random.
 
     degrees: up to that many either way, or (least, most); translate: up to these shares of width and height; scale: range
@@ -135,14 +175,14 @@ class RandomAffine(Transform):
         self.shear = None if shear is None else _either_way(shear)
         self.interpolation, self.fill = interpolation, fill
 
-    def __call__(self, image: Any) -> Any:
+    def move(self, image: Any) -> Move:
         random, (h, w) = draws(), image.shape[-2:]
         angle = random.uniform(*self.degrees)
         move = (0, 0) if self.translate is None else tuple(
             round(random.uniform(-share, share) * size) for share, size in zip(self.translate, (w, h)))
         scale = 1.0 if self.scale is None else random.uniform(*self.scale)
         shear = 0.0 if self.shear is None else random.uniform(*self.shear)
-        return F.affine(image, F.affine_matrix(angle, move, scale, (shear, 0)), self.interpolation, self.fill)
+        return Turned((h, w), F.affine_matrix(angle, move, scale, (shear, 0)), self.interpolation, self.fill)
 
 
 def _either_way(value: float | Sequence[float]) -> tuple[float, float]:
@@ -159,6 +199,8 @@ class RandomRotation(RandomAffine):
 class RandomErasing(Transform):
     """With probability p a rectangle of random area and ratio is overwritten with `value`, or with noise for "random"
     (Zhong et al. 2020, arXiv:1708.04896)."""
+
+    keeps_places = True
 
     def __init__(self, p: float = 0.5, scale: Sequence[float] = (0.02, 0.33), ratio: Sequence[float] = (0.3, 3.3),
                  value: float | str = 0) -> None:

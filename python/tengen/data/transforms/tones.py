@@ -9,6 +9,8 @@ from .basic import Transform, draws
 
 
 class _Sometimes(Transform):
+    keeps_places = True
+
     def __init__(self, p: float = 0.5) -> None:
         self.p = p
 

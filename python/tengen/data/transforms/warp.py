@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from . import functional as F
-from .basic import Transform, draws
+from .basic import Geometric, Transform, draws
 from .geometry import _pair
+from .moves import Move, Seen
 
 
 class GaussianBlur(Transform):
     """Smoothed by a Gaussian kernel of odd sizes, of a sigma drawn from a range (or of one sigma)."""
+
+    keeps_places = True
 
     def __init__(self, kernel_size: int | Sequence[int], sigma: float | Sequence[float] = (0.1, 2.0)) -> None:
         self.kernel_size, self.sigma = _pair(kernel_size), (sigma, sigma) if isinstance(sigma, (int, float)) else tuple(sigma)
@@ -24,7 +27,7 @@ class GaussianBlur(Transform):
         return F.gaussian_blur(image, self.kernel_size, float(draws().uniform(*self.sigma)))
 
 
-class RandomPerspective(Transform):
+class RandomPerspective(Geometric):
     """With probability p seen from aside: each corner moves inwards by up to distortion_scale of half the size."""
 
     def __init__(self, distortion_scale: float = 0.5, p: float = 0.5, interpolation: str = "bilinear", fill: float = 0) -> None:
@@ -32,14 +35,14 @@ class RandomPerspective(Transform):
             raise ValueError(f"[RandomPerspective] expected a distortion_scale between 0 and 1, got {distortion_scale}")
         self.distortion_scale, self.p, self.interpolation, self.fill = distortion_scale, p, interpolation, fill
 
-    def __call__(self, image: Any) -> Any:
+    def move(self, image: Any) -> Move | None:
         random, (h, w) = draws(), image.shape[-2:]
         if random.random() >= self.p:
-            return image
+            return None
         corners = np.array([(0, 0), (w - 1, 0), (w - 1, h - 1), (0, h - 1)])
         most = [int(self.distortion_scale * (n // 2)) + 1 for n in (w, h)]
         moved = corners + random.integers(0, most, (4, 2)) * [(1, 1), (-1, 1), (-1, -1), (1, -1)]
-        return F.perspective(image, corners, moved, self.interpolation, self.fill)
+        return Seen(corners, moved, self.interpolation, self.fill)
 
 
 class FiveCrop(Transform):
