@@ -15,7 +15,8 @@ namespace {
 
 class Lowering final : public Capture {
  public:
-  Lowering(const Graph& graph, std::span<const std::vector<double>> numbers) : graph_(graph), numbers_(numbers) {}
+  Lowering(const Graph& graph, std::span<const std::vector<double>> numbers, LowerOptions options)
+      : graph_(graph), options_(options), numbers_(numbers) {}
   std::unique_ptr<Program> run();
 
   void called(const Op&, std::span<const Arg>, std::span<const Attr>, std::span<const Tensor>, std::span<const Tensor>, Device*) override {}
@@ -39,8 +40,9 @@ class Lowering final : public Capture {
   ResultView result_of(const Tensor& t);
 
   const Graph& graph_;
+  const LowerOptions options_;
   std::span<const std::vector<double>> numbers_;
-  std::unique_ptr<PlannedProgram> program_ = std::make_unique<PlannedProgram>();
+  std::unique_ptr<PlannedProgram> made_ = std::make_unique<PlannedProgram>();
   std::unordered_map<const GraphValue*, Tensor> env_;
   std::unordered_map<const GraphValue*, size_t> last_use_;  // the node that looks at it last; kForever: results
   std::unordered_map<const Storage*, std::vector<const GraphValue*>> residents_;  // what lies in a storage
@@ -107,7 +109,7 @@ bool Lowering::is_needless_copy(const GraphNode& node, size_t at) const {
   if (node.op != &op_named<"copy">() || !node.into.empty() || !node.outputs[0]) return false;
   const Tensor& x = env_.at(node.inputs[0].value);
   if (!x.is_contiguous() || slots_.count(x.storage()->data()) == 0) return false;
-  const Slot& s = program_->slots[slots_.at(x.storage()->data())];
+  const Slot& s = made_->slots[slots_.at(x.storage()->data())];
   if (s.kind != Slot::arena || x.nbytes() != s.bytes) return false;
   const auto it = last_use_.find(node.outputs[0].get());
   return it == last_use_.end() || it->second != kForever || dead_after(x.storage().get(), at);  // results do not share memory
@@ -128,19 +130,19 @@ void Lowering::add_node(const GraphNode& node, size_t at) {
   if (is_needless_copy(node, at)) return define(node.outputs[0].get(), tensor(node.inputs[0].value));
   heard_.clear();
   const Tensors outs = outs_of(node, at);
-  for (Step& s : heard_) program_->steps.push_back(std::move(s));
+  for (Step& s : heard_) made_->steps.push_back(std::move(s));
   Attrs attrs = node.attrs;
   if (node.host_call >= 0 && size_t(node.host_call) < numbers_.size())
     for (size_t i = 0; i < numbers_[size_t(node.host_call)].size(); ++i) attrs[i] = numbers_[size_t(node.host_call)][i];
-  const size_t from = program_->steps.size();
+  const size_t from = made_->steps.size();
   if (node.random_at >= 0) set_random_position(node.random_at);
   heard_.clear();
   Tensors results = make_call(node, attrs, outs);
   std::deque<Step> steps = std::move(heard_);
-  for (Step& s : steps) program_->steps.push_back(std::move(s));
+  for (Step& s : steps) made_->steps.push_back(std::move(s));
   if (node.host_call >= 0 && !find_numbers(node, attrs, outs, from)) {
     // Its kernels see something that is computed from the numbers: the call itself becomes the step.
-    while (program_->steps.size() > from) program_->steps.pop_back();
+    while (made_->steps.size() > from) made_->steps.pop_back();
     Step s;
     s.op = node.op;
     s.operands = node.inputs;
@@ -149,7 +151,7 @@ void Lowering::add_node(const GraphNode& node, size_t at) {
     s.run.outputs_wanted = node.wanted();
     for (const GraphOperand& o : node.inputs) s.inputs.push_back(o.kind == Arg::tensor ? operand_of(&tensor(o.value).impl()->desc) : nullptr);
     for (const Tensor& t : results) s.outputs.push_back(t.defined() ? operand_of(&t.impl()->desc) : nullptr);
-    program_->steps.push_back(std::move(s));
+    made_->steps.push_back(std::move(s));
   }
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     if (!node.outputs[i]) continue;
@@ -174,15 +176,15 @@ bool Lowering::find_numbers(const GraphNode& node, const Attrs& attrs, std::span
     other[i] = after[i];
   }
   const int64_t drawn = random_position();
-  const size_t patches = program_->patches.size();
+  const size_t patches = made_->patches.size();
   heard_.clear();
   make_call(node, other, outs);
   const std::deque<Step> again = std::move(heard_);
-  program_->patches.resize(patches);
-  if (random_position() != drawn || again.size() != program_->steps.size() - from) return false;
+  made_->patches.resize(patches);
+  if (random_position() != drawn || again.size() != made_->steps.size() - from) return false;
   std::vector<Patch> found;
   for (size_t k = 0; k < again.size(); ++k) {
-    const Step &a = program_->steps[from + k], &b = again[k];
+    const Step &a = made_->steps[from + k], &b = again[k];
     if (a.plan != b.plan || a.attrs.size() != b.attrs.size()) return false;
     for (size_t j = 0; j < a.attrs.size(); ++j) {
       const auto match = [&](uint64_t x, uint64_t y, DType t, size_t word) {
@@ -204,7 +206,7 @@ bool Lowering::find_numbers(const GraphNode& node, const Attrs& attrs, std::span
       }
     }
   }
-  program_->patches.insert(program_->patches.end(), found.begin(), found.end());
+  made_->patches.insert(made_->patches.end(), found.begin(), found.end());
   return true;
 }
 
@@ -221,8 +223,8 @@ size_t Lowering::slot_of(const void* data) {
     ensure(data == nullptr || s.held, "a captured launch uses memory that nobody knows");
     if (s.held) s.bytes = s.held->bytes();
   }
-  program_->slots.push_back(std::move(s));
-  return slots_[data] = program_->slots.size() - 1;
+  made_->slots.push_back(std::move(s));
+  return slots_[data] = made_->slots.size() - 1;
 }
 
 Operand* Lowering::operand_of(const tg_tensor* t) {
@@ -234,20 +236,21 @@ Operand* Lowering::operand_of(const tg_tensor* t) {
   ensure(dtype_from_abi(t->dtype, &o.dtype), "a captured launch with an unknown dtype");
   o.slot = slot_of(t->data);
   o.offset = t->byte_offset;
-  program_->operands.push_back(std::move(o));
-  return &program_->operands.back();
+  made_->operands.push_back(std::move(o));
+  return &made_->operands.back();
 }
 
 void Lowering::launch(const KernelPlan& plan, const KernelPlan::Args& args) {
   Step s;
   s.plan = plan.shared_from_this();
-  if (!program_->device) program_->device = plan.device;
-  if (program_->device != plan.device)
+  if (program_) s.map = std::make_shared<MapBuilder::Program>(*std::exchange(program_, nullptr));
+  if (!made_->device) made_->device = plan.device;
+  if (made_->device != plan.device)
     raise(ErrorKind::not_implemented, "[jit] expected work on one device, got ", plan.op, " on ", plan.device->name, " and others on ",
-          program_->device->name, "; give every device a function of its own");
+          made_->device->name, "; give every device a function of its own");
   for (uint32_t i = 0; i < args.n_inputs; ++i) s.inputs.push_back(operand_of(args.inputs[i]));
   for (uint32_t i = 0; i < args.n_outputs; ++i) s.outputs.push_back(operand_of(args.outputs[i]));
-  const size_t step = program_->steps.size() + heard_.size();
+  const size_t step = made_->steps.size() + heard_.size();
   bool seeded = false;
   for (uint32_t i = 0; i < args.n_attrs; ++i) {
     tg_attr a = args.attrs[i];
@@ -266,8 +269,8 @@ void Lowering::launch(const KernelPlan& plan, const KernelPlan::Args& args) {
         break;
       case TG_ATTR_STRING: s.texts.back() = std::string(a.v.str, a.n), a.v.str = s.texts.back().c_str(); break;
       case TG_ATTR_INT:
-        if (std::exchange(seeded, false)) program_->patches.push_back({Patch::counter, step, i, 0, 0, 0, DType::i64, a.v.i});
-        else if (a.v.i == kSeed) seeded = true, program_->patches.push_back({Patch::seed, step, i, 0, 0, 0, DType::i64, 0});
+        if (std::exchange(seeded, false)) made_->patches.push_back({Patch::counter, step, i, 0, 0, 0, DType::i64, a.v.i});
+        else if (a.v.i == kSeed) seeded = true, made_->patches.push_back({Patch::seed, step, i, 0, 0, 0, DType::i64, 0});
         break;
       default: break;
     }
@@ -284,8 +287,8 @@ void Lowering::launch(const KernelPlan& plan, const KernelPlan::Args& args) {
   if (const uint64_t bytes = plan.workspace(&s.run)) {
     Slot w;
     w.bytes = bytes;
-    program_->slots.push_back(std::move(w));
-    s.workspace = int(program_->slots.size()) - 1;
+    made_->slots.push_back(std::move(w));
+    s.workspace = int(made_->slots.size()) - 1;
   }
   heard_.push_back(std::move(s));
 }
@@ -328,17 +331,17 @@ void Lowering::add_updates() {
     const Tensor& state = tensor(graph_.updates[k].input->value.get());
     if (!same_place(values[k], state)) write_into(state, values[k]);
   }
-  for (Step& s : heard_) program_->steps.push_back(std::move(s));
+  for (Step& s : heard_) made_->steps.push_back(std::move(s));
   heard_.clear();
 }
 
 ResultView Lowering::result_of(const Tensor& t) {
   ResultView v;
   v.slot = slot_of(t.storage()->data());
-  Slot& s = program_->slots[v.slot];
+  Slot& s = made_->slots[v.slot];
   if (s.kind == Slot::arena) {
     s.kind = Slot::result;
-    s.index = program_->n_results++;
+    s.index = made_->n_results++;
   }
   v.shape = t.shape();
   v.strides = t.strides();
@@ -356,7 +359,7 @@ std::unique_ptr<Program> Lowering::run() {
   for (size_t i = 0; i < graph_.inputs.size(); ++i) {
     const GraphInput& in = *graph_.inputs[i];
     const GraphValue& v = *in.value;
-    if (!program_->device) program_->device = in.device;
+    if (!made_->device) made_->device = in.device;
     if (in.kind == GraphInput::constant) {
       ensure(in.bound.defined(), "a constant without value");
       log_.constants.push_back(in.bound.storage());
@@ -374,30 +377,33 @@ std::unique_ptr<Program> Lowering::run() {
     s.bytes = extent;
     s.bound = in.bound;
     s.gradient_of = in.gradient_of;
-    if (in.kind == GraphInput::argument) program_->arguments.push_back({v.dtype, v.shape, in.strides, in.device, v.name});
+    if (in.kind == GraphInput::argument) made_->arguments.push_back({v.dtype, v.shape, in.strides, in.device, v.name});
     else ensure(in.bound.defined(), "[lower] expected the state %", v.name, " to be bound to a tensor");
-    program_->slots.push_back(std::move(s));
-    slots_[t.storage()->data()] = program_->slots.size() - 1;
-    if (updated_[i]) program_->written.push_back(program_->slots.size() - 1);
+    made_->slots.push_back(std::move(s));
+    slots_[t.storage()->data()] = made_->slots.size() - 1;
+    if (updated_[i]) made_->written.push_back(made_->slots.size() - 1);
     define(&v, t);
   }
-  if (!program_->device) program_->device = default_device();
+  if (!made_->device) made_->device = default_device();
   size_t at = 0;
   for (const auto& n : graph_.nodes) add_node(*n, ++at);
   add_updates();
-  for (const GraphValue* v : graph_.outputs) program_->outputs.push_back(result_of(tensor(v)));
+  for (const GraphValue* v : graph_.outputs) made_->outputs.push_back(result_of(tensor(v)));
   for (const GraphGradient& g : graph_.gradients) {
-    if (g.value) program_->gradients.push_back(result_of(tensor(g.value)));
-    else program_->gradients.push_back({}), program_->gradients.back().defined = false;
+    if (g.value) made_->gradients.push_back(result_of(tensor(g.value)));
+    else made_->gradients.push_back({}), made_->gradients.back().defined = false;
   }
-  program_->random_blocks = graph_.random_blocks;
-  program_->host_calls = graph_.host_calls;
-  program_->finish();
-  return std::move(program_);
+  made_->random_blocks = graph_.random_blocks;
+  made_->host_calls = graph_.host_calls;
+  if (options_.fuse) fuse_maps(*made_);
+  made_->finish();
+  return std::move(made_);
 }
 
 }  // namespace
 
-std::unique_ptr<Program> lower(const Graph& graph, std::span<const std::vector<double>> numbers) { return Lowering(graph, numbers).run(); }
+std::unique_ptr<Program> lower(const Graph& graph, std::span<const std::vector<double>> numbers, LowerOptions options) {
+  return Lowering(graph, numbers, options).run();
+}
 
 }  // namespace tg

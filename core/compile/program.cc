@@ -196,7 +196,7 @@ std::string PlannedProgram::text() const {
   };
   std::string text = "arena of " + std::to_string(arena_size) + " bytes\n";
   for (const Step& s : steps) {
-    std::string line = s.plan ? std::string(s.plan->op) + " by " + s.plan->row.plugin->name : "call of " + s.op->name;
+    std::string line = s.plan ? (s.name.empty() ? std::string(s.plan->op) : "fused " + s.name) + " by " + s.plan->row.plugin->name : "call of " + s.op->name;
     for (const Operand* o : s.inputs) line += "\n    < " + operand(o);
     for (const Operand* o : s.outputs) line += "\n    > " + operand(o);
     text += line + "\n";

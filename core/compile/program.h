@@ -48,6 +48,8 @@ struct Step {
   std::deque<std::string> texts;
   tg_run run{};
   int workspace = -1;  // slot
+  std::string name;    // of the ops that were joined
+  std::shared_ptr<const MapBuilder::Program> map;  // what it is, where it is an elementwise program
   // An eager call instead of a launch.
   const Op* op = nullptr;
   std::vector<GraphOperand> operands;  // scalars; tensors are `inputs`
@@ -104,5 +106,8 @@ class PlannedProgram final : public Program {
   std::vector<std::vector<Operand*>> users_;  // by slot
   std::vector<void*> data_;                   // by slot: what its operands have now
 };
+
+// Joins elementwise launches of which one reads what the other wrote (fusion.cc). Before finish().
+void fuse_maps(PlannedProgram& program);
 
 }  // namespace tg

@@ -450,6 +450,7 @@ Tensors run_map(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, 
     run.kind = TG_ATTR_BITS;
     run.n = uint32_t(n_imm);
     run.v.bits = bits;
+    if (Capture* capture = capturing()) capture->set_program(&program);
     plan.stages[0].kernel->run({in, out, &run, uint32_t(n_in), uint32_t(n_out), 1, (uint64_t(1) << n_in) - 1, (uint64_t(1) << n_out) - 1});
   } else {
     run_stages(plan, in, n_in, results, {bits, n_imm}, shape, device);

@@ -26,6 +26,8 @@ class Capture {
   int64_t random_position() const { return random_.offset; }  // in blocks of four words
   int64_t random_before() const { return before_; }           // the call at hand
   void set_random_position(int64_t blocks) { random_.offset = blocks; }
+  // The next launch is all of this map program; NULL: it is not.
+  void set_program(const MapBuilder::Program* program) { program_ = program; }
 
  private:
   friend class CapturedCall;
@@ -36,6 +38,7 @@ class Capture {
 
  protected:
   UnbackedLog log_;
+  const MapBuilder::Program* program_ = nullptr;
 };
 
 namespace detail {

@@ -141,15 +141,15 @@ void add_jit(PyObject* module) {
       .def("restore_gradients", [](PyTrace& t) { t.recorder.restore_gradients(); })
       .def("keep_survivors", [](PyTrace& t) { return translated([&] { return t.recorder.keep_survivors(t.graph.get()); }); });
   pb::class_<PyProgram>(m, "_Program", "A graph that is ready to run.")
-      .def(pb::init([](std::shared_ptr<Graph> g, const std::vector<std::vector<double>>& numbers) {
+      .def(pb::init([](std::shared_ptr<Graph> g, const std::vector<std::vector<double>>& numbers, bool fuse) {
              return translated([&] {
                auto p = std::make_unique<PyProgram>();
-               p->program = lower(*g, numbers);
+               p->program = lower(*g, numbers, {.fuse = fuse});
                p->graph = std::move(g);
                return p;
              });
            }),
-           pb::arg("graph"), pb::arg("numbers") = std::vector<std::vector<double>>())
+           pb::arg("graph"), pb::arg("numbers") = std::vector<std::vector<double>>(), pb::arg("fuse") = true)
       .def("run", [](PyProgram& p, const pb::sequence& arguments, const std::vector<std::vector<double>>& numbers) {
         return translated([&] {
           const Tensors in = tensors_in(arguments);

@@ -142,13 +142,13 @@ class _Specialised:
         self.n_outputs = n_outputs
         self.traced_graph = graph
         self.graph = graph if self.level == "O0" else _optimised(graph, self.level)
-        self.program = _core._Program(self.graph, self.first_numbers)
+        self.program = _core._Program(self.graph, self.first_numbers, self.level != "O0")
         self.backward_program = None
         if self.backward_graph is not None:
             self.backward_graph.take_strides(self.program, self.n_outputs, self.saved)
             if self.level != "O0":
                 self.backward_graph = _optimised(self.backward_graph, self.level)
-            self.backward_program = _core._Program(self.backward_graph)
+            self.backward_program = _core._Program(self.backward_graph, [], self.level != "O0")
         self.runs = 0
         self.seconds = time.perf_counter() - started
 

@@ -186,9 +186,38 @@ TEST(Programs, MemoryIsSharedByWhatDoesNotLiveTogether) {
   std::string text = "g(%x: f32[1000]) {\n  %0: f32[1000] = neg(%x)\n";
   for (int i = 1; i < 20; ++i) text += "  %" + std::to_string(i) + ": f32[1000] = exp(%" + std::to_string(i - 1) + ")\n";
   auto program = lower(*Graph::parse(text + "  return %19\n}\n"));
+  EXPECT_EQ(program->launches(), 1u);  // a chain of elementwise calls is one launch, and needs no memory
+  EXPECT_EQ(program->arena_bytes(), 0u);
+  program = lower(*Graph::parse(text + "  return %19\n}\n"), {}, {.fuse = false});
   EXPECT_LE(program->arena_bytes(), 2 * 4032u);
   EXPECT_EQ(program->result_bytes(), 4000u);
   EXPECT_EQ(program->launches(), 20u);
+}
+
+TEST(Fusion, WhatOthersReadStays) {
+  const std::string text =
+      "g(%x: f32[6], %y: f32[2, 6]) {\n  %0: f32[6] = add(%x, 1.0)\n  %1: f32[6] = mul(%0, %x)\n  %2: f32[] = sum(%0)\n"
+      "  %3: f32[2, 6] = add(%1, %y)\n  %4: f32[6] = sub(%1, %2)\n  return %3, %4, %0\n}\n";
+  const Tensor x = filled({6}, -2), y = filled({2, 6}, 0.5);
+  const Tensor given[] = {x, y};
+  const Program::Results plain = lower(*Graph::parse(text), {}, {.fuse = false})->run(given);
+  auto program = lower(*Graph::parse(text));
+  const Program::Results fused = program->run(given);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(values_of(fused.outputs[i]), values_of(plain.outputs[i])) << program->text();
+  EXPECT_LT(program->launches(), 5u);
+}
+
+TEST(Fusion, AWriteIntoWhatIsReadByAnotherViewIsLeftAlone) {
+  // %2 is written over %0, of which %1 is the transpose.
+  const std::string text =
+      "g(%x: f32[3, 3]) {\n  %0: f32[3, 3] = add(%x, 1.0)\n  %1: f32[3, 3] = transpose(%0)\n  %2: f32[3, 3] = mul(%0, %1) into (%0)\n"
+      "  %3: f32[3, 3] = exp(%2) into (%2)\n  return %3\n}\n";
+  const Tensor x = filled({3, 3}, -1);
+  const Program::Results plain = lower(*Graph::parse(text), {}, {.fuse = false})->run({&x, 1});
+  const Program::Results fused = lower(*Graph::parse(text))->run({&x, 1});
+  EXPECT_EQ(values_of(fused.outputs[0]), values_of(plain.outputs[0]));
+  const Tensor a = op<"add">({x, 1.0});
+  EXPECT_EQ(values_of(plain.outputs[0]), values_of(op<"exp">({op<"mul">({a, op<"transpose">({a})})})));
 }
 
 }  // namespace

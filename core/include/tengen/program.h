@@ -28,8 +28,12 @@ class Program {
   virtual std::string text() const = 0;       // the list of launches
 };
 
+struct LowerOptions {
+  bool fuse = true;  // chains of elementwise launches become one; no bit of any result changes
+};
+
 // Chooses kernels for every node and plans memory. `numbers`: what host calls gave last, in number. The graph may go; the
 // tensors that it is bound to are kept.
-std::unique_ptr<Program> lower(const Graph& graph, std::span<const std::vector<double>> numbers = {});
+std::unique_ptr<Program> lower(const Graph& graph, std::span<const std::vector<double>> numbers = {}, LowerOptions options = {});
 
 }  // namespace tg
