@@ -36,7 +36,7 @@ TEST(GraphText, ComesBackAsItWas) {
       "  %0: f32[4, 2] = linear(%x, %w.weight, _)\n"
       "  %1: f32[4, 2] = mul(%0, 2.5)\n"
       "  %2: f32[4, 2] = add(%1, -3)\n"
-      "  %3: f32[4, 2], _, %4: f32[4] = layer_norm(%2, _, _, inner_axes=1, eps=1e-05)\n"
+      "  %3: f32[4, 2], _, %4: f32[4] = layer_norm(%2, _, _, eps=0.001)\n"
       "  %5: f32[2, 3] = mul(%w.weight, 0.5) into (%w.weight)\n"
       "  %6: f32[4, 2] = where(true, %2, inf)\n"
       "  %7: f32[4, 2] = dropout(%6, p=0.25) random=0\n"
