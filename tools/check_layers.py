@@ -22,6 +22,9 @@ ALLOWED = {
     "core/ops": ["tengen/", "ops/"],
     "core/autograd": ["tengen/", "autograd/"],
     "core/transform": ["tengen/", "autograd/", "dispatch/", "transform/"],
+    "core/graph": ["tengen/", "graph/", "dispatch/", "runtime/", "autograd/node.h"],
+    "core/compile": ["tengen/", "compile/", "dispatch/", "runtime/"],
+    "core/serialize": ["tengen/", "serialize/"],
     "core/include": ["tengen/"],
 }
 FORBIDDEN_IN_OPS = ["tengen/registry.h"]

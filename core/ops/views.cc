@@ -88,6 +88,7 @@ S with_axes(const S& s, const Ints& axes, typename std::decay<decltype(s[0])>::t
 // Elements of x's memory, counted from x's first; ValueError outside of it.
 Tensor strided(const Tensor& x, const Ints& shape, const Ints& strides, int64_t offset) {
   const uint64_t size = uint64_t(size_of(x.dtype()));
+  for (int64_t s : strides) check(s >= 0, "[as_strided] expected strides of 0 or more, got ", str(strides));
   int64_t last = offset;
   for (size_t i = 0; i < shape.size(); ++i) last = checked_add(last, checked_mul(std::max<int64_t>(shape[i] - 1, 0), strides[i]));
   const uint64_t start = x.impl()->desc.byte_offset / size;

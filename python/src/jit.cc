@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // _Trace, _Graph, _Program: what tengen._jit is made of.
+#include <tengen/model.h>
 #include <tengen/passes.h>
 #include <tengen/program.h>
 
@@ -104,12 +105,34 @@ void add_jit(PyObject* module) {
         const auto strides = p.program->output_strides();
         for (size_t i = 0; i < n; ++i) g.inputs.at(i)->strides = strides.at(from + i);
       }, "The first n arguments have the strides of results of a program, from one on.")
+      .def_property_readonly("updates", [](const Graph& g) { return g.updates.size(); })
+      .def("json", [](const Graph& g) { return translated([&] { return graph_json(g); }); })
       .def_property_readonly("n_outputs", [](const Graph& g) { return g.outputs.size(); })
       .def("cut", [](const Graph& g, size_t n, size_t n_arguments, size_t n_outputs) {
         size_t saved = 0;
         auto [first, second] = translated([&] { return g.cut(n, n_arguments, n_outputs, &saved); });
         return pb::make_tuple(std::shared_ptr<Graph>(std::move(first)), std::shared_ptr<Graph>(std::move(second)), saved);
       });
+  m.def("_save_model", [](std::shared_ptr<Graph> g, const std::string& path, const std::map<std::string, std::string>& metadata, const pb::list& samples) {
+    translated([&] {
+      Model model;
+      model.graph = g->clone();
+      model.metadata = metadata;
+      for (const auto& s : samples) {
+        const auto pair = s.cast<pb::tuple>();
+        model.samples.push_back({tensors_in(pair[0].cast<pb::sequence>()), tensors_in(pair[1].cast<pb::sequence>())});
+      }
+      save_model(model, path);
+    });
+  });
+  m.def("_load_model", [](const std::string& path, const pb::object& device) {
+    return translated([&] {
+      Model model = load_model(path, device.is_none() ? nullptr : to_device(device.ptr()));
+      pb::list samples;
+      for (ModelSample& s : model.samples) samples.append(pb::make_tuple(out_all(std::move(s.inputs)), out_all(std::move(s.outputs))));
+      return pb::make_tuple(std::shared_ptr<Graph>(std::move(model.graph)), model.metadata, samples);
+    });
+  });
   pb::class_<PyTrace>(m, "_Trace", "Records the calls of this thread while it is entered.")
       .def(pb::init<>())
       .def("argument", [](PyTrace& t, const std::string& name, const pb::handle& like, bool requires_grad) {

@@ -168,7 +168,7 @@ _LAZY_MODULES = (
     "train", "utils", "vision",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "ops": "library", "summary": "_summary",
-                   "vmap": "func", "jit": "_jit"}
+                   "vmap": "func", "jit": "_jit", "dump": "_model_files", "load_graph": "_model_files"}
 
 
 # What PyTorch has by these names, and where it is here.

@@ -102,6 +102,24 @@ int run(int argc, const char* const* argv, Place place) {
   sub->add_option("--plugin", kernels.plugin, "rows of this plugin");
   sub->callback([&] { chosen = [&](const Context& c) { return run_kernels(c, kernels); }; });
 
+  RunOptions model;
+  sub = add("run", "Runs a model file (tg.dump) and times it, or proves its numbers.\nexample: tengen run net.tgm --selftest");
+  sub->add_option("file", model.file, "the .tgm file")->required();
+  sub->add_flag("--selftest", model.selftest, "run the examples in the file and compare");
+  sub->add_option("--bound", model.bound, "largest |difference| / (1 + |expected|) that passes (default 1e-5)");
+  sub->add_option("--repeat", model.repeat, "runs that are timed (default 20)");
+  sub->add_option("--warm-up", model.warm_up, "runs before (default 3)");
+  sub->add_option("--threads", model.threads, "threads (default: as everywhere)");
+  sub->add_option("--device", model.device, "the device (default: the one that would be chosen)");
+  sub->callback([&] { chosen = [&](const Context& c) { return run_model(c, model); }; });
+
+  std::string inspected;
+  bool show_graph = false;
+  sub = add("inspect", "What is in a model file, and whether it can run here.");
+  sub->add_option("file", inspected, "the .tgm file")->required();
+  sub->add_flag("--graph", show_graph, "print the graph");
+  sub->callback([&] { chosen = [&](const Context& c) { return run_inspect(c, inspected, show_graph); }; });
+
   sub = add("devices", "Devices of this machine, usable or not.");
   sub->callback([&] { chosen = [](const Context& c) { return run_devices(c); }; });
 

@@ -74,5 +74,14 @@ int run_why(const Context& c, const WhyOptions& options);
 
 int run_doctor(const Context& c);
 
+struct RunOptions {
+  std::string file, device;
+  bool selftest = false;
+  double bound = 1e-5;  // of |difference| / (1 + |expected|) in the selftest
+  int repeat = 20, warm_up = 3, threads = 0;
+};
+int run_model(const Context& c, const RunOptions& options);
+int run_inspect(const Context& c, const std::string& file, bool graph);
+
 }  // namespace tg::cli
 #endif  // TENGEN_TOOLS_COMMANDS_H_
