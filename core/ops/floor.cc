@@ -254,7 +254,7 @@ TG_OPS(floor) {
         c.check(c.input(0).shape == c.input(1).shape, "expected u with the index's shape ", str(c.input(0).shape),
                 ", got ", str(c.input(1).shape));
         TensorSpec y = c.input(1);
-        y.shape[size_t(c.attr(0).integer())] = c.attr(2).integer();
+        y.shape[size_t(normalize_axis(c.name(), c.attr(0).integer(), int64_t(y.shape.size())))] = c.attr(2).integer();
         return one(y);
       })
       .no_grad()

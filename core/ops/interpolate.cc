@@ -122,7 +122,10 @@ Tensor resampled(const Tensor& x, int64_t axis, const Taps& t) {
 }
 
 std::vector<double> scales_of(AttrSpan a) {
-  return a[4].given() ? std::get<std::vector<double>>(a[4].value()) : std::vector<double>();
+  if (!a[4].given()) return {};
+  const auto* scales = std::get_if<std::vector<double>>(&a[4].value());
+  check(scales, "[interpolate] expected a list of floats as scales, got another kind of attribute");
+  return *scales;
 }
 
 Specs infer(const Inference& c) {

@@ -213,6 +213,7 @@ TG_OPS(linalg_solve) {
       .attr("adjoint", AttrKind::boolean, false, "A^H instead of A")
       .infer([](const Inference& c) {
         check_type(is_integer(c.input(1).dtype), c.name(), "integers as pivots", c.input(1).dtype);
+        c.check(c.input(0).shape.size() >= 2, "expected factors of shape (..., n, n), got ", str(c.input(0).shape));
         c.check(c.input(1).shape == batch_of(c.input(0).shape, 1), "expected pivots of shape ",
                 str(batch_of(c.input(0).shape, 1)), ", got ", str(c.input(1).shape));
         return one({c.input(0).dtype, system(c, 0, 2, c.attr(0).boolean()).x});

@@ -325,6 +325,7 @@ RECORDS["lu_solve"] = Record(
         *not_fitting(np.ones(3, np.int32))[:1],
         Bad(TypeError, (np.eye(3), np.ones(3), np.ones(3)), {}),
         Bad(ValueError, (np.eye(3), np.ones(2, np.int32), np.ones(3)), {}),
+        Bad(ValueError, (np.array(1.0), np.ones(1, np.int32), np.ones(1)), {}),
         Bad(ValueError, (np.eye(3), np.full(3, 4, np.int32), np.ones(3)), {}, ("pivots between 1 and 3",)),
     ),
 )
