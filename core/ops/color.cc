@@ -66,18 +66,96 @@ const std::map<std::string, Conversion>& conversions() {
   }();
   return all;
 }
+
+// Bytes as cameras give them: a plane of Y, then U and V of every second row and column, two planes or one of pairs.
+struct Planar {
+  bool pairs, v_first, video;  // video: Y is 16 to 235 (ITU-R BT.601), else all bytes (JPEG)
+  int64_t to;
+  bool bgr;
+};
+const std::map<std::string, Planar>& planar_modes() {
+  static const std::map<std::string, Planar> all = [] {
+    std::map<std::string, Planar> m;
+    for (const bool pairs : {false, true})
+      for (const bool v_first : {false, true}) {
+        const std::string form = pairs ? (v_first ? "_NV21" : "_NV12") : (v_first ? "_YV12" : "_YU12");
+        m["YUV2GRAY" + form] = {pairs, v_first, false, 1, false};
+        for (const bool bgr : {false, true})
+          for (const bool video : {false, true})
+            m[(video ? "BT601_YUV2" : "YUV2") + std::string(bgr ? "BGR" : "RGB") + form] = {pairs, v_first, video, 3, bgr};
+      }
+    return m;
+  }();
+  return all;
+}
+const Planar* planar_mode(const std::string& name) {
+  const auto found = planar_modes().find(name);
+  return found == planar_modes().end() ? nullptr : &found->second;
+}
+
 const Conversion& conversion(const Inference& c) {
   const auto& all = conversions();
   const auto found = all.find(c.attr(0).string());
   if (found == all.end()) {
     std::string names;
-    for (const auto& [name, unused] : all) names += (names.empty() ? "" : ", ") + name;
+    for (const auto& [name, unused] : all) names += name + ", ";
+    for (const auto& [name, unused] : planar_modes()) names += (names.ends_with(", ") ? "" : ", ") + name;
     c.check(false, "expected one of ", names, ", got \"", c.attr(0).string(), "\"");
   }
   return found->second;
 }
 
+// The axes of rows and columns beside that of channels.
+std::pair<size_t, size_t> planes(const Inference& c, size_t axis, size_t rank) {
+  c.check(rank >= 3 && (axis + 1 == rank || axis + 3 == rank), "expected the channels on axis -1 or -3 for mode \"",
+          c.attr(0).string(), "\", got ", c.attr(1).integer(), " of ", rank, " axes");
+  return axis + 1 == rank ? std::pair{rank - 3, rank - 2} : std::pair{rank - 2, rank - 1};
+}
+TensorSpec infer_planar(const Inference& c, const Planar& k) {
+  TensorSpec y = c.input(0);
+  const int64_t rank = int64_t(y.shape.size());
+  const size_t axis = size_t(normalize_axis(c.name(), c.attr(1).integer(), rank));
+  const auto [rows, columns] = planes(c, axis, size_t(rank));
+  check_type(y.dtype == DType::u8, c.name(), "uint8 for planes of YUV", y.dtype);
+  const Dim r = y.shape[rows], w = y.shape[columns];
+  c.check(y.shape[axis] == Dim(1) && (!r.is_constant() || r.value() % 3 == 0) && (!w.is_constant() || w.value() % 2 == 0),
+          "expected one channel, 3 rows for every 2 of the image, and an even number of columns, got ", str(y.shape));
+  y.shape[rows] = floor_div(r, 3) * Dim(2);
+  y.shape[axis] = k.to;
+  return y;
+}
+Tensors decompose_planar(const Call& c, const Planar& k, const TensorSpec& spec) {
+  const Ints shape = concrete(spec.shape);
+  const int64_t rank = int64_t(shape.size()), axis = normalize_axis("cvt_color", c.attr(1).integer(), rank);
+  if (!numel(shape)) return {zeros(shape, spec.dtype, c.device)};
+  const bool last = axis + 1 == rank;
+  const int64_t h = shape[last ? rank - 3 : rank - 2], w = shape[last ? rank - 2 : rank - 1], n = numel(shape) / (h * w * k.to);
+  const Tensor all = reshape(c.input(0), {n, h / 2 * 3, w});
+  const Tensor gray = slice(all, 1, 0, h);
+  if (k.to == 1) return {op<"copy">({reshape(gray, shape)})};
+  const Tensor half = slice(all, 1, h, h / 2 * 3).contiguous().cast(DType::f32);
+  const Tensor parts = k.pairs ? op<"permute">({reshape(half, {n, h / 2, w / 2, 2})}, {Ints{0, 3, 1, 2}}) : reshape(half, {n, 2, h / 2, w / 2});
+  const auto chroma = [&](bool v) {  // of every pixel, around 0
+    const Tensor plane = op<"sub">({op<"select">({parts}, {1, int64_t(v != k.v_first)}), 128.0});
+    return reshape(expand(reshape(plane, {n, h / 2, 1, w / 2, 1}), {n, h / 2, 2, w / 2, 2}), {n, h, w});
+  };
+  const Tensor u = chroma(false), v = chroma(true);
+  const Tensor y = k.video ? op<"mul">({op<"sub">({gray.cast(DType::f32), 16.0}), 1.164}) : gray.cast(DType::f32);
+  const double weights[2][3][2] = {{{0, 1.402}, {-0.344, -0.714}, {1.772, 0}}, {{0, 1.596}, {-0.391, -0.813}, {2.018, 0}}};
+  std::vector<Arg> out;
+  for (int64_t i = 0; i < 3; ++i) {
+    const double* weight = weights[k.video][k.bgr ? 2 - i : i];
+    Tensor channel = y;
+    if (weight[0] != 0) channel = op<"add">({channel, op<"mul">({u, weight[0]})});
+    if (weight[1] != 0) channel = op<"add">({channel, op<"mul">({v, weight[1]})});
+    out.push_back(op<"minimum">({op<"maximum">({op<"round">({channel}), 0.0}), 255.0}).cast(DType::u8));
+  }
+  const Attr at[] = {Attr(last ? 3 : 1)};
+  return {reshape(call_one(op_named<"stack">(), out, at), shape)};
+}
+
 Specs infer(const Inference& c) {
+  if (const Planar* planar = planar_mode(c.attr(0).string())) return one(infer_planar(c, *planar));
   TensorSpec y = c.input(0);
   check_type(is_floating(y.dtype) || y.dtype == DType::u8, c.name(), "floats or uint8", y.dtype);
   const Conversion& k = conversion(c);
@@ -89,6 +167,7 @@ Specs infer(const Inference& c) {
 
 Tensors decompose(const Call& c) {
   const TensorSpec spec = infer_now(c)[0];
+  if (const Planar* planar = planar_mode(c.attr(0).string())) return decompose_planar(c, *planar, spec);
   const Conversion& k = conversions().at(c.attr(0).string());
   const bool bytes = spec.dtype == DType::u8;
   const int64_t axis = normalize_axis("cvt_color", c.attr(1).integer(), c.input(0).rank());
@@ -121,10 +200,11 @@ TG_OPS(color) {
       .family("vision")
       .doc(
           "An image in another colour space: RGB, BGR, RGBA, BGRA, GRAY, YUV and YCrCb, by OpenCV's formulas. Floats are 0 to 1 and "
-          "are not clipped, bytes are rounded and clipped; chroma is centred at 1/2, or 128. Errors: ValueError for another mode or number of "
-          "channels.")
+          "are not clipped, bytes are rounded and clipped; chroma is centred at 1/2, or 128. Also bytes in planes, [..., 3 H / 2, W, 1]: Y, then U and V of every second row and "
+          "column in pairs (NV12; V first: NV21) or planes (YU12; V first: YV12), by JPEG's formulas or, with BT601_, those of video. "
+          "Errors: ValueError for another mode or number of channels.")
       .input("x", "floats or u8, with channels on an axis")
-      .attr("mode", AttrKind::string, "such as RGB2GRAY, BGR2RGB, RGB2YUV, YCrCb2BGR")
+      .attr("mode", AttrKind::string, "such as RGB2GRAY, BGR2RGB, RGB2YUV, YCrCb2BGR, YUV2RGB_NV12, BT601_YUV2BGR_YU12")
       .attr("axis", AttrKind::integer, -1, "the channels': -1 for [..., H, W, C], -3 for [..., C, H, W]")
       .output("y", "x's shape with other channels, x's dtype")
       .function_only()

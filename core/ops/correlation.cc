@@ -10,8 +10,8 @@ struct Layout {
   int64_t kernel, reach, stride, step, padding;  // step: of displacements
   explicit Layout(AttrSpan a)
       : kernel(a[0].integer()), reach(a[1].integer()), stride(a[2].integer()), step(a[3].integer()), padding(a[4].integer()) {}
-  int64_t side() const { return 2 * (reach / step) + 1; }  // displacements on an axis
-  int64_t border() const { return reach + kernel / 2; }
+  int64_t side() const { return checked_add(checked_mul(2, reach / step), 1); }  // displacements on an axis
+  int64_t border() const { return checked_add(reach, kernel / 2); }
 };
 
 Specs infer(const Inference& c) {
@@ -25,11 +25,12 @@ Specs infer(const Inference& c) {
           "expected strides of 1 or more, displacement and padding of 0 or more, got strides ", l.stride, " and ", l.step, ", displacement ",
           l.reach, ", padding ", l.padding);
   c.check(!a[1].is_constant() || a[1].value() > 0, "expected at least one channel, got ", str(a));
-  Shape y{a[0], l.side() * l.side()};
+  const int64_t least = checked_mul(2, l.border()), more = checked_mul(2, l.padding);
+  Shape y{a[0], Dim(l.side()) * Dim(l.side())};
   for (size_t i = 2; i < 4; ++i) {
-    const Dim room = a[i] + Dim(2 * l.padding - 2 * l.border());
-    c.check(!room.is_constant() || room.value() >= 1, "expected a padded size above ", 2 * l.border(), " on spatial axis ", i - 2, ", got ",
-            a[i] + Dim(2 * l.padding));
+    const Dim room = a[i] + Dim(more - least);
+    c.check(!room.is_constant() || room.value() >= 1, "expected a padded size above ", least, " on spatial axis ", i - 2, ", got ",
+            a[i] + Dim(more));
     y.push_back(floor_div(room + Dim(l.stride - 1), l.stride));
   }
   return one({c.input(0).dtype, y});

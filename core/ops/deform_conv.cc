@@ -30,13 +30,13 @@ Specs infer(const Inference& c) {
   c.check(!w[0].is_constant() || w[0].value() % groups == 0, "expected output channels divisible by groups ", groups, ", got ", w[0]);
   const Window window = window_of(c.attrs, {w[2].value(), w[3].value()});
   check_window(c, window, 2);
-  const int64_t taps = window.kernel[0] * window.kernel[1];
+  const int64_t taps = checked_mul(window.kernel[0], window.kernel[1]), per_part = checked_mul(2, taps);
   const Shape y{x[0], w[0], window_count(c, window, 0, x[2]), window_count(c, window, 1, x[3])};
   c.check(offset.size() == 4 && offset[0] == y[0] && offset[2] == y[2] && offset[3] == y[3],
           "expected offsets (", y[0], ", channels, ", y[2], ", ", y[3], "), got ", str(offset));
   const bool known = offset[1].is_constant() && x[1].is_constant();
-  const int64_t parts = known ? offset[1].value() / (2 * taps) : 1;
-  c.check(!known || (parts >= 1 && offset[1].value() == parts * 2 * taps && x[1].value() % parts == 0),
+  const int64_t parts = known ? offset[1].value() / per_part : 1;
+  c.check(!known || (parts >= 1 && offset[1].value() == parts * per_part && x[1].value() % parts == 0),
           "expected 2 * ", taps, " offset channels times a divisor of ", x[1], " channels, got ", offset[1]);
   if (c.has(3)) {
     const Shape& mask = c.input(3).shape;

@@ -204,6 +204,11 @@ RECORDS["cvt_color"] = Record(
         Bad(ValueError, (COLOURS,), {"mode": "RGBA2RGB"}),
         Bad(IndexError, (COLOURS,), {"mode": "RGB2YUV", "axis": 3}),
         Bad(TypeError, (COLOURS.astype(int),), {"mode": "RGB2YUV"}),
+        Bad(TypeError, (np.ones((3, 2, 1)),), {"mode": "YUV2RGB_NV12"}),
+        Bad(ValueError, (np.ones((4, 2, 1), np.uint8),), {"mode": "YUV2RGB_NV12"}),
+        Bad(ValueError, (np.ones((3, 3, 1), np.uint8),), {"mode": "YUV2RGB_NV12"}),
+        Bad(ValueError, (np.ones((3, 2, 3), np.uint8),), {"mode": "YUV2RGB_NV12"}),
+        Bad(ValueError, (np.ones((1, 3, 2), np.uint8),), {"mode": "YUV2RGB_NV12", "axis": 1}),
     ),
 )
 
@@ -220,4 +225,38 @@ def _bytes(tg, device):
     assert (tg.cvt_color(tg.tensor(x, device=device), "RGB2RGBA").cpu().numpy() == np.concatenate([x, np.full((16, 16, 1), 255)], -1)).all()
 
 
-RECORDS["cvt_color"].check = _bytes
+def planes_to_rgb(x, pairs, v_first, video):
+    """[3 H / 2, W] pixel by pixel."""
+    h, w = x.shape[0] * 2 // 3, x.shape[1]
+    y = np.zeros((h, w, 3))
+    chroma = x[h:].ravel().astype(float)
+    for i, j in np.ndindex(h, w):
+        at = (i // 2) * (w // 2) + j // 2
+        first, second = chroma[[2 * at, 2 * at + 1] if pairs else [at, at + h * w // 4]] - 128
+        u, v = (second, first) if v_first else (first, second)
+        if video:
+            light = 1.164 * (float(x[i, j]) - 16)
+            y[i, j] = light + 1.596 * v, light - 0.391 * u - 0.813 * v, light + 2.018 * u
+        else:
+            y[i, j] = x[i, j] + 1.402 * v, x[i, j] - 0.344 * u - 0.714 * v, x[i, j] + 1.772 * u
+    return np.clip(y, 0, 255)
+
+
+def _colours(tg, device):
+    _bytes(tg, device)
+    x = np.random.default_rng(4).integers(0, 256, (2, 9, 8)).astype(np.uint8)
+    t = tg.tensor(x[..., None], device=device)
+    for form, pairs, v_first in (("NV12", True, False), ("NV21", True, True), ("YU12", False, False), ("YV12", False, True)):
+        assert (tg.cvt_color(t, f"YUV2GRAY_{form}").cpu().numpy() == x[:, :6, :, None]).all()
+        for video in (False, True):
+            want = np.stack([planes_to_rgb(item, pairs, v_first, video) for item in x])
+            mode = ("BT601_" if video else "") + "YUV2{}_" + form
+            rgb = tg.cvt_color(t, mode.format("RGB")).cpu().numpy()
+            assert rgb.dtype == np.uint8 and np.abs(rgb - want).max() <= 0.501
+            assert (tg.cvt_color(t, mode.format("BGR")).cpu().numpy() == rgb[..., ::-1]).all()
+            first = tg.cvt_color(tg.tensor(x[:, None], device=device), mode.format("RGB"), axis=-3).cpu().numpy()
+            assert (first == rgb.transpose(0, 3, 1, 2)).all()
+    assert tuple(tg.cvt_color(t[:0], "YUV2RGB_NV12").shape) == (0, 6, 8, 3)
+
+
+RECORDS["cvt_color"].check = _colours
