@@ -2,10 +2,12 @@
 """A small GPT learns to write by character, then writes.
 
     python char_gpt.py --data TEXT [--iterations 2000] [--seed 0] [--out char_gpt.safetensors] [--sample 500]
+                       [--checkpoints DIRECTORY] [--save-every 500] [--resume]
 
 The recipe is that of nanoGPT for a CPU: 4 layers, 4 heads, 128 wide, windows of 64 characters, batches of 12, 2,000
 iterations, no dropout, with twice its peak learning rate. On tinyshakespeare it reaches a loss of 1.80 on the whole
-validation split (its last tenth), where nanoGPT reports 1.88 on a sample of it (1.90 with its learning rate here). Writing keeps keys and values of what has been read.
+validation split (its last tenth), where nanoGPT reports 1.88 on a sample of it (1.90 with its learning rate here). Writing keeps keys and
+values of what has been read. With --checkpoints, a run that was stopped goes on with --resume bit for bit.
 """
 import argparse
 import math
@@ -18,6 +20,7 @@ import tengen as tg
 import tengen.nn.functional as F
 from tengen import nn
 from tengen.data import CharText, Vocabulary
+from tengen.train import checkpoint
 
 LAYERS, HEADS, WIDTH, BLOCK, BATCH = 4, 4, 128, 64, 12
 PEAK, FLOOR, WARM_UP = 2e-3, 1e-4, 100
@@ -114,7 +117,12 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="char_gpt.safetensors", help="where the net is saved")
     parser.add_argument("--sample", type=int, default=500, help="how many characters to write at the end")
+    parser.add_argument("--checkpoints", help="a directory for checkpoints of the training")
+    parser.add_argument("--save-every", type=int, default=500, help="iterations between checkpoints")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     args = parser.parse_args(argv)
+    if args.resume and not args.checkpoints:
+        parser.error("--resume needs --checkpoints DIRECTORY")
     tg.manual_seed(args.seed)
     device = tg.default_device()
     path = Path(args.data)
@@ -126,9 +134,15 @@ def main(argv=None):
     matrices = [p for p in net.parameters() if p.ndim == 2]
     others = [p for p in net.parameters() if p.ndim != 2]
     optimizer = tg.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=PEAK, betas=(0.9, 0.99))
-    draws = np.random.default_rng(args.seed)
+    draws, first = np.random.default_rng(args.seed), 0
+    if args.resume and (newest := checkpoint.find(True, args.checkpoints)):
+        saved = tg.load(newest, device="cpu")
+        net.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        draws.bit_generator.state, first = saved["draws"], saved["step"]
+        checkpoint.set_random_state(saved["random"])
     begin = time.monotonic()
-    for step in range(args.iterations):
+    for step in range(first, args.iterations):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, args.iterations)
         x, y = (tg.tensor(a, device=device) for a in train.get_batch(draws.integers(0, len(train), BATCH)))
@@ -138,7 +152,11 @@ def main(argv=None):
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         if step % 100 == 0 or step == args.iterations - 1:
-            print(f"iteration {step:5}: loss {loss.item():.4f}, {1000 * (time.monotonic() - begin) / (step + 1):.1f} ms each", flush=True)
+            print(f"iteration {step:5}: loss {loss.item():.4f}, {1000 * (time.monotonic() - begin) / (step + 1 - first):.1f} ms each", flush=True)
+        if args.checkpoints and (step + 1) % args.save_every == 0:
+            state = {"model": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1,
+                     "draws": draws.bit_generator.state, "random": checkpoint.random_state()}
+            checkpoint.write(args.checkpoints, step + 1, state, keep_last=3)
     loss = evaluate(net, held, device)
     print(f"validation loss: {loss:.4f}")
     tg.save({"model": net.state_dict(), "vocabulary": "".join(vocabulary.characters), "loss": loss}, args.out)

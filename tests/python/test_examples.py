@@ -85,6 +85,24 @@ def test_text_is_learnt_and_written(tmp_path, name, steps):
     assert saved["loss"] == pytest.approx(loss, abs=1e-4) and saved["vocabulary"] == "".join(sorted(alphabet))
 
 
+@pytest.mark.parametrize("name, steps", [("char_gpt.py", ("--iterations", 12)), ("lstm_text.py", ("--epochs", 2))])
+def test_a_text_run_goes_on_from_its_checkpoint(tmp_path, name, steps):
+    """From the oldest checkpoint of a whole run, in the middle of an epoch of the LSTM, to the same net and the same text, bit for bit."""
+    (tmp_path / "input.txt").write_text(("the quick brown fox\n" * 1200)[:15000])
+    options = ("--data", tmp_path, *steps, "--sample", 20, "--save-every", 4, "--out", "net.safetensors", "--checkpoints")
+    whole = run(name, *options, "all", cwd=tmp_path)
+    net, kept = (tmp_path / "net.safetensors").read_bytes(), sorted((tmp_path / "all").iterdir())
+    (tmp_path / "net.safetensors").unlink()
+    assert len(kept) == 3
+    (tmp_path / "half").mkdir()
+    kept[0].rename(tmp_path / "half" / kept[0].name)
+    again = run(name, *options, "half", "--resume", cwd=tmp_path)
+    assert (tmp_path / "net.safetensors").read_bytes() == net
+    assert again[again.index("validation loss:"):] == whole[whole.index("validation loss:"):]
+    assert sorted(p.name for p in (tmp_path / "half").iterdir()) == [p.name for p in kept]
+    assert not re.search(r"^(iteration|step) +0\b", again, re.MULTILINE)  # it did go on
+
+
 def test_char_gpt_writes_alike_with_and_without_its_cache():
     """One character at a time over the cache, against the whole window at once."""
     sys.path.insert(0, str(EXAMPLES))
