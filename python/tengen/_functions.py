@@ -142,7 +142,7 @@ def mvlgamma(x: Tensor, p: int) -> Tensor:
     Examples
     --------
     >>> round(tg.mvlgamma(tg.tensor(3.0), 2).item(), 4)
-    1.549
+    1.5502
     """
     if p < 1:
         raise ValueError(f"[mvlgamma] expected p of 1 or more, got {p}")

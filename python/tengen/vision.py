@@ -221,13 +221,15 @@ def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def _largest_bins(boxes: Tensor, bins: tuple[int, int], scale: float) -> tuple[float, float]:
+def _largest_bins(name: str, boxes: Tensor, bins: tuple[int, int], scale: float) -> tuple[float, float]:
     """Elements of the largest bin of any box; waits for the device."""
+    if boxes.ndim != 2 or boxes.shape[0] == 0 or boxes.shape[1] != 5 or min(bins) < 1:
+        return 1.0, 1.0  # none, or nothing that the op will take
     b = boxes.detach().to(_core.float64)
-    sides = [b[:, 4] - b[:, 2], b[:, 3] - b[:, 1]]
-    if boxes.shape[0] == 0:
-        return 0.0, 0.0
-    return tuple(s.max().item() * scale / n for s, n in zip(sides, bins))  # type: ignore[return-value]
+    height, width = (s.max().item() * scale / n for s, n in zip((b[:, 4] - b[:, 2], b[:, 3] - b[:, 1]), bins))
+    if not (math.isfinite(height) and math.isfinite(width)):
+        raise ValueError(f"[{name}] expected boxes of finite size, got bins of up to {height} x {width} elements")
+    return height, width
 
 
 def roi_align(input: Tensor, boxes: Boxes, output_size: int | tuple[int, int], spatial_scale: float = 1.0,
@@ -274,10 +276,8 @@ def roi_align(input: Tensor, boxes: Boxes, output_size: int | tuple[int, int], s
     rois, bins = _with_images("roi_align", boxes), _pair(output_size)
     sampling, adaptive = _pair(sampling_ratio), False
     if min(sampling) <= 0:
-        if min(bins) >= 1:
-            # Boxes have at least one element unless they are aligned.
-            sampling = tuple(max(1, math.ceil(s)) for s in _largest_bins(rois, bins, spatial_scale))  # type: ignore[assignment]
-        adaptive = True
+        height, width = _largest_bins("roi_align", rois, bins, spatial_scale)
+        sampling, adaptive = (max(1, math.ceil(height)), max(1, math.ceil(width))), True
     return _f["roi_align"](input, rois, bins, spatial_scale, sampling, adaptive, aligned, mode)
 
 
@@ -295,7 +295,7 @@ def roi_pool(input: Tensor, boxes: Boxes, output_size: int | tuple[int, int], sp
     """
     rois, bins = _with_images("roi_pool", boxes), _pair(output_size)
     # A side's ends round by a half each, and a bin's by less than one each.
-    most = [math.ceil(s + 2 / n) + 2 for s, n in zip(_largest_bins(rois, bins, spatial_scale), bins)] if min(bins) >= 1 else [1, 1]
+    most = [math.ceil(s + 2 / max(n, 1)) + 2 for s, n in zip(_largest_bins("roi_pool", rois, bins, spatial_scale), bins)]
     reach = [max(1, min(m, n)) for m, n in zip(most, input.shape[2:])]
     return _f["roi_pool"](input, rois, bins, spatial_scale, mode, reach)
 

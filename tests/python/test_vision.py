@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """tengen.vision: what its functions add to the ops."""
 
+import doctest
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,13 @@ def test_boxes_of_regions():
             f(x, [whole], 2)
         with pytest.raises(ValueError, match="got an empty list"):
             f(x, [], 2)
+        for bad in (float("nan"), float("inf")):
+            with pytest.raises(ValueError, match="of finite size"):
+                f(x, t([[0, 1, 1, bad, 2]]), 2)
+        with pytest.raises(ValueError, match="output_size"):
+            f(x, whole, 0)
+        with pytest.raises(ValueError, match=r"\(K, 5\)"):
+            f(x, boxes, 2)
     # The largest bin that is read from the boxes is never too small.
     for scale in (0.3, 1.0, 1.7):
         assert vision.roi_pool(x, whole, (3, 2), scale).tolist() == tg.roi_pool(x, whole, (3, 2), scale).tolist()
@@ -161,3 +170,8 @@ def test_warps():
     assert vision.remap(x, places, "constant", 7.0).tolist() == [[[[0.5, 7.0]]]]
     with pytest.raises(ValueError, match="expected format"):
         vision.remap(x, places, format="CHW")
+
+
+def test_examples():
+    result = doctest.testmod(vision, extraglobs={"tg": tg})
+    assert result.attempted > 10 and result.failed == 0
