@@ -5,6 +5,7 @@
     python tests/bench/run.py                  the quick rows, about a minute
     python tests/bench/run.py --full           also trains: digits from five seeds, MNIST where TENGEN_DATA is set
     python tests/bench/run.py --only add,conv  rows whose key contains a word; limit (also in --full): steps under memory limits
+    python tests/bench/run.py --only memory --torch PYTHON   peak memory of a ResNet-18 step, beside PyTorch's (also in --full)
     python tests/bench/run.py --wheel FILE     also the size of a wheel;  --json: for programs
 
 The best of many timings is what counts: on a shared machine it repeats, the mean does not; the median beside it shows
@@ -284,6 +285,33 @@ class Bench:
                 self.row(f"limit_{key}_{percent}", f"{what}: limit of {percent} % of the peak", f"{limited / free:.2f} x the time",
                          f"{again} calls ran again", "", None, ratio=limited / free, again=again)
 
+    def memory(self) -> None:
+        """Training steps of a ResNet-18, each package in a process of its own, by the kernel's count of resident pages."""
+
+        def steps(python: str, package: str) -> dict:
+            path = Path(__file__).with_name("step_memory.py")
+            done = subprocess.run([python, path, package, "--threads", str(self.options.threads)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"{path} {package} failed in {python}: {done.stderr[-2000:]}")
+            return json.loads(done.stdout.splitlines()[-1])
+
+        def above(runs: list[dict]) -> list[float]:
+            return sorted(run["peak"] - run["before"] for run in runs)
+
+        def told(runs: list[dict]) -> str:
+            return f"{above(runs)[0]:.0f} MB (most {above(runs)[-1]:.0f})"
+
+        sides = {"tengen": sys.executable, **({"torch": self.options.torch} if self.options.torch else {})}
+        got: dict[str, list[dict]] = {name: [] for name in sides}
+        for _ in range(min(self.rounds, 3)):
+            for name, python in sides.items():
+                got[name].append(steps(python, name))
+        beside, met = "no Python with PyTorch was named (--torch)", None
+        if "torch" in got:
+            beside = f"PyTorch {got['torch'][0]['version']} {told(got['torch'])}"
+            met = above(got["tengen"])[0] <= above(got["torch"])[0]
+        self.row("memory", "peak memory of ResNet-18 steps, batch 8, 224^2, f32", told(got["tengen"]), beside, "<= PyTorch's", met, **got)
+
     def quickstart(self, *arguments: str) -> tuple[float, float]:
         """(accuracy in percent, seconds of training) of one run of the package's quickstart."""
         with tempfile.TemporaryDirectory() as out:
@@ -353,6 +381,7 @@ def main() -> int:
     parser.add_argument("--only", metavar="WORDS", default="", help="rows whose key contains one of these, separated by commas")
     parser.add_argument("--full", action="store_true", help="also train")
     parser.add_argument("--wheel", metavar="FILE", help="also the size of this wheel")
+    parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that imports PyTorch, for the row of memory")
     parser.add_argument("--rounds", type=int, default=5, help="turns that each side of a comparison takes (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="with 1, CPU time is taken: it tells overheads "
@@ -365,6 +394,8 @@ def main() -> int:
     words = [w for w in options.only.split(",") if w]
     if options.full or "limit" in words:
         parts["limit"] = bench.limit
+    if options.full or "memory" in words:
+        parts["memory"] = bench.memory
     if options.full:
         parts |= {"digits": bench.digits, "mnist": bench.mnist}
     if options.wheel:
