@@ -159,3 +159,9 @@ def test_char_gpt_on_tinyshakespeare(tmp_path):
     losses = sorted(number("validation loss:", run("char_gpt.py", "--data", Path(DATA) / "tinyshakespeare", "--seed", seed, "--sample", 200,
                                                    cwd=tmp_path, timeout=7200)) for seed in range(3))
     assert losses[1] <= 1.90, losses
+
+
+@pytest.mark.slow
+@figures
+def test_lstm_text_on_tinyshakespeare(tmp_path):
+    assert number("validation loss:", run("lstm_text.py", "--data", Path(DATA) / "tinyshakespeare", cwd=tmp_path, timeout=7200)) <= 1.70
