@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs PyTorch's own sample inputs (torch.testing's op database) through Tengen and compares values and gradients with PyTorch's.
 
-    python tests/external/torch_ops.py [--only NAME,...] [--dtypes float32,float64] [--verbose] [--markdown]
+    python tests/external/torch_ops.py [--only NAME,...] [--dtypes float32,float64] [--verbose]
+    python tests/external/torch_ops.py --dtypes complex64,complex128
 
 Needs an interpreter that imports torch (with expecttest) and tengen. An op is found by its name (torch_names.py: adapters where arguments
 differ, and ops that are left out with the reason). For every sample: forward values, then the gradient of a weighted sum of the
@@ -159,9 +160,11 @@ def is_float(x: Any) -> bool:
 
 
 def loss(outputs: list, weights: list) -> Any:
-    """The sum of the outputs with fixed weights, which tell positions apart."""
+    """The sum of the outputs with fixed weights, which tell positions apart, and real and imaginary parts."""
     total: Any = None
     for out, w in zip(outputs, weights):
+        if "complex" in str(out.dtype):
+            out = torch.view_as_real(out.resolve_conj()) if isinstance(out, torch.Tensor) else tg.view_as_real(out)
         w = torch.from_numpy(w).to(out.dtype) if isinstance(out, torch.Tensor) else tg.tensor(w).to(out.dtype)
         part = (out * w).sum()
         total = part if total is None else total + part
@@ -170,7 +173,7 @@ def loss(outputs: list, weights: list) -> Any:
 
 def gradients_of(outputs: list, inputs: list) -> list:
     rng = np.random.default_rng(7)
-    weights = [rng.uniform(0.5, 1.5, tuple(o.shape)) for o in outputs]
+    weights = [rng.uniform(0.5, 1.5, (*o.shape, 2) if "complex" in str(o.dtype) else tuple(o.shape)) for o in outputs]
     total = loss(outputs, weights)
     module = torch if isinstance(total, torch.Tensor) else tg
     return list(module.autograd.grad(total, inputs, allow_unused=True))
