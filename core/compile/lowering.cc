@@ -376,6 +376,7 @@ std::unique_ptr<Program> Lowering::run() {
     s.index = in.kind == GraphInput::state ? i : arguments++;
     s.bytes = extent;
     s.bound = in.bound;
+    s.dtype = v.dtype, s.shape = v.shape, s.strides = in.strides;
     s.gradient_of = in.gradient_of;
     if (in.kind == GraphInput::argument) made_->arguments.push_back({v.dtype, v.shape, in.strides, in.device, v.name});
     else ensure(in.bound.defined(), "[lower] expected the state %", v.name, " to be bound to a tensor");

@@ -56,6 +56,14 @@ void PlannedProgram::finish() {
   }
 }
 
+bool PlannedProgram::fits() const {
+  for (const Slot& s : slots)
+    if (s.kind == Slot::state && !s.gradient_of.defined() &&
+        !(s.bound.dtype() == s.dtype && s.bound.shape() == s.shape && s.bound.strides() == s.strides && s.bound.device() == device))
+      return false;
+  return true;
+}
+
 uint64_t PlannedProgram::result_bytes() const {
   uint64_t n = 0;
   for (const Slot& s : slots)
@@ -98,6 +106,7 @@ Program::Results PlannedProgram::run(std::span<const Tensor> given, std::span<co
           "[run] expected ", a.name, " to be ", name_of(a.dtype), " ", str(a.shape), " with strides ", str(a.strides), " on ", a.device->name,
           ", got ", t.defined() ? name_of(t.dtype()) : "none", " ", t.defined() ? std::string(str(t.shape())) : std::string());
   }
+  check(fits(), "[run] expected the tensors that the graph is bound to as they were when it was made, got another dtype, shape, layout or device; make it again");
   check(numbers.size() >= host_calls, "[run] expected the numbers of ", host_calls, " host calls, got ", numbers.size());
   std::lock_guard lock(mutex_);
   GradMode off(false);

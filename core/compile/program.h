@@ -17,6 +17,8 @@ struct Slot {
   size_t first = ~size_t(0), last = 0;  // steps that touch it
   Ref<Storage> held;    // constant
   Tensor bound;         // state
+  DType dtype = DType::f32;  // as the program takes it
+  Ints shape, strides;
   Tensor gradient_of;   // state: the .grad of this
 };
 
@@ -69,6 +71,7 @@ struct ResultView {
 class PlannedProgram final : public Program {
  public:
   Results run(std::span<const Tensor> arguments, std::span<const std::vector<double>> numbers) override;
+  bool fits() const override;
   std::vector<Ints> output_strides() const override {
     std::vector<Ints> all;
     for (const ResultView& v : outputs) all.push_back(v.strides);

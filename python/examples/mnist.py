@@ -48,6 +48,7 @@ def main(argv=None):
     parser.add_argument("--out", default="mnist-run", help="where checkpoints go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    parser.add_argument("--jit", action="store_true", help="the whole step as a static graph")
     args = parser.parse_args(argv)
     tg.manual_seed(args.seed)
     train = DataLoader(Shifted(MNIST(args.data), 2), batch_size=64, shuffle=True, drop_last=True, generator=args.seed)
@@ -57,7 +58,7 @@ def main(argv=None):
     schedule = tg.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, epochs=args.epochs, steps_per_epoch=len(train))
     trainer = tg.train.Trainer(net, nn.CrossEntropyLoss(label_smoothing=0.05), optimizer, scheduler=schedule, schedule_every="step",
                                metrics={"accuracy": tg.metrics.Accuracy()}, device=tg.default_device(), checkpoints=args.out,
-                               monitor="val_accuracy", mode="max")
+                               monitor="val_accuracy", mode="max", jit=args.jit)
     history = trainer.fit(train, test, args.epochs, resume=args.resume)
     print(f"test accuracy: {100 * history[-1]['val_accuracy']:.2f} %")
     return history

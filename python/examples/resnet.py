@@ -55,6 +55,7 @@ def main(argv=None):
     parser.add_argument("--out", default="resnet-run", help="where checkpoints go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    parser.add_argument("--jit", action="store_true", help="the whole step as a static graph")
     args = parser.parse_args(argv)
     tg.manual_seed(args.seed)
     kind, mean, std = (CIFAR10, (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)) if args.cifar else (MNIST, (0.1307,), (0.3081,))
@@ -68,7 +69,7 @@ def main(argv=None):
     schedule = tg.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, epochs=args.epochs, steps_per_epoch=len(train))
     trainer = tg.train.Trainer(net, nn.CrossEntropyLoss(label_smoothing=0.05), optimizer, scheduler=schedule, schedule_every="step",
                                metrics={"accuracy": tg.metrics.Accuracy()}, device=tg.default_device(), checkpoints=args.out,
-                               monitor="val_accuracy", mode="max")
+                               monitor="val_accuracy", mode="max", jit=args.jit)
     history = trainer.fit(train, test, args.epochs, resume=args.resume)
     print(f"test accuracy: {100 * history[-1]['val_accuracy']:.2f} %")
     return history

@@ -23,6 +23,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     parser.add_argument("--amp", action="store_true", help="products of matrices in bfloat16")
+    parser.add_argument("--jit", action="store_true", help="the whole step as a static graph")
     options = parser.parse_args()
 
     tg.manual_seed(0)
@@ -35,7 +36,7 @@ def main():
     schedule = tg.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * len(loader))
     trainer = tg.train.Trainer(
         model, F.cross_entropy, optimizer, scheduler=schedule, schedule_every="step", amp=options.amp or None,
-        metrics={"accuracy": tg.metrics.Accuracy()}, clip_norm=5.0, checkpoints=options.folder, save_every=20,
+        metrics={"accuracy": tg.metrics.Accuracy()}, clip_norm=5.0, checkpoints=options.folder, save_every=20, jit=options.jit,
         callbacks=[tg.train.EarlyStopping("val_accuracy", patience=10, mode="max")])
     history = trainer.fit(loader, DataLoader(test, batch_size=256), options.epochs, resume=options.resume)
     if trainer.interrupted:

@@ -185,6 +185,7 @@ void add_jit(PyObject* module) {
           return out_all(std::move(r.outputs));
         });
       }, pb::arg("arguments"), pb::arg("numbers") = std::vector<std::vector<double>>())
+      .def("fits", [](PyProgram& p) { return p.program->fits(); })
       .def("text", [](PyProgram& p) { return p.program->text(); })
       .def_property_readonly("arena_bytes", [](PyProgram& p) { return p.program->arena_bytes(); })
       .def_property_readonly("result_bytes", [](PyProgram& p) { return p.program->result_bytes(); })

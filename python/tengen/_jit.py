@@ -46,6 +46,8 @@ def _reached(f: Callable) -> list[tuple[str, Any]]:
     found: dict[int, tuple[str, Any]] = {}
     _state_of(found, "", f)
     _state_of(found, "", getattr(f, "__self__", None))
+    for name, value in vars(getattr(f, "__self__", None)).items() if hasattr(getattr(f, "__self__", None), "__dict__") else ():
+        _state_of(found, name, value)
     inner = inspect.unwrap(f)
     if isinstance(inner, tg.nn.Module):
         return list(found.values())
@@ -163,8 +165,8 @@ class _Specialised:
         return list(grads)
 
     def fits(self) -> bool:
-        """Whether gradients are there, or not, as when the function was traced."""
-        return all((leaf.grad is not None) == had for leaf, had in self.leaves)
+        """Whether gradients are there, or not, as when the function was traced, and states are of the same kind."""
+        return all((leaf.grad is not None) == had for leaf, had in self.leaves) and self.program.fits()
 
     def numbers(self) -> list:
         if self.runs == 1:
@@ -269,6 +271,8 @@ class Jitted:
             if isinstance(owner, tg.nn.Module):
                 parts.append(tuple(m.training for m in owner.modules()))
                 parts.append(tuple(map(id, owner.parameters())))
+            else:
+                parts.append(owner._generation)
         return tuple(parts), _freeze(tree)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -278,7 +282,7 @@ class Jitted:
         key = self._key(leaves, tree)
         spec = self._cache.get(key)
         if spec is None or not spec.fits():
-            why = "first call" if not self._report else "a new signature" if spec is None else "gradients come and go"
+            why = "first call" if not self._report else "a new signature" if spec is None else "gradients or states are of another kind"
             if spec is None and any(k == key for k in (r["key"] for r in self._report)):
                 why = "the call before made states"
             spec = _Specialised(self, leaves, tree)

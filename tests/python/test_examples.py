@@ -56,6 +56,15 @@ def test_mnist_learns_and_goes_on(tmp_path):
 
 
 @pytest.mark.slow
+def test_mnist_as_a_static_graph_is_the_same_training(tmp_path):
+    mnist_like(tmp_path, 400)
+    plain, jit = (run("mnist.py", "--data", tmp_path, "--epochs", 2, "--out", tmp_path / name, *flags, cwd=tmp_path)
+                  for name, flags in (("a", ()), ("b", ("--jit",))))
+    keep = r"(lr|loss|val_loss|val_accuracy|accuracy:) ([\d.e-]+)"
+    assert re.findall(keep, plain) == re.findall(keep, jit) and "test accuracy:" in jit
+
+
+@pytest.mark.slow
 def test_resnet_learns(tmp_path):
     mnist_like(tmp_path, 384)
     assert number("test accuracy:", run("resnet.py", "--data", tmp_path, "--epochs", 2, cwd=tmp_path)) > 25

@@ -329,3 +329,59 @@ def test_random_functions(part, level):
             got, got_total = j(*given)
             for a, b in zip((*want, total), (*got, got_total)):
                 same(a, b)
+
+
+def test_a_trainer_with_static_steps_is_a_trainer(tmp_path):
+    """Histories, weights and checkpoints of Trainer(jit=True), stopped and resumed, are those of eager training."""
+    from tengen.data import DataLoader, TensorDataset
+
+    images = np.random.default_rng(0).standard_normal((50, 1, 8, 8)).astype(np.float32)
+    dataset = TensorDataset(images, np.arange(50) % 5)
+
+    def run(jit, folder, halves=False):
+        def trainer():
+            tg.manual_seed(3)
+            net = ConvNet()
+            opt = tg.optim.AdamW(net.parameters(), lr=1e-2)
+            schedule = tg.optim.lr_scheduler.OneCycleLR(opt, 1e-2, epochs=3, steps_per_epoch=4)
+            return tg.train.Trainer(net, nn.CrossEntropyLoss(), opt, scheduler=schedule, schedule_every="step", clip_norm=1.0, progress=False,
+                                    train_metrics={"accuracy": tg.metrics.Accuracy()}, checkpoints=folder, jit=jit)
+
+        if halves:
+            trainer().fit(DataLoader(dataset, batch_size=16, shuffle=True), epochs=1)
+        t = trainer()
+        return t.fit(DataLoader(dataset, batch_size=16, shuffle=True), epochs=3, resume=halves), t.model.state_dict()
+
+    want, weights = run(False, tmp_path / "eager")
+    for name, halves in (("jit", False), ("resumed", True)):
+        got, jitted = run(True, tmp_path / name, halves)
+        assert got == want
+        for a, b in zip(weights.values(), jitted.values()):
+            same(a, b)
+    with pytest.raises(ValueError, match="accumulate"):
+        tg.train.Trainer(ConvNet(), nn.CrossEntropyLoss(), None, accumulate=2, jit=True)
+
+
+def test_states_that_become_others_are_traced_again():
+    w = nn.Parameter(tg.ones(3))
+    opt = tg.optim.SGD([w], 1.0, momentum=0.5)
+
+    @tg.jit
+    def step(x):
+        opt.zero_grad()
+        (w * x).sum().backward()
+        opt.step()
+
+    step(tg.ones(3)), step(tg.ones(3))
+    assert w.tolist() == [-1.5] * 3
+    saved = opt.state_dict()
+    step(tg.ones(3))
+    opt.load_state_dict(saved)  # other tensors of the same kind
+    before = w.tolist()
+    buffer = opt.state[w]["momentum_buffer"].tolist()
+    step(tg.ones(3))
+    assert w.tolist() == [b - (0.5 * m + 1) for b, m in zip(before, buffer)]
+    w.data = tg.ones(3, dtype=tg.float64)
+    opt.load_state_dict({"state": {}, "param_groups": saved["param_groups"]})
+    step(tg.ones(3, dtype=tg.float64))
+    assert w.dtype == tg.float64 and w.tolist() == [0.0] * 3

@@ -20,6 +20,8 @@ class Program {
   // States are read and written where they are. One run at a time; others wait.
   virtual Results run(std::span<const Tensor> arguments, std::span<const std::vector<double>> numbers = {}) = 0;
 
+  // Whether the states are still of the dtypes, shapes, strides and devices that the program was made for.
+  virtual bool fits() const = 0;
   virtual std::vector<Ints> output_strides() const = 0;
   virtual uint64_t arena_bytes() const = 0;   // memory for what is neither argument, state, constant nor result
   virtual uint64_t result_bytes() const = 0;  // memory that a run makes for its results

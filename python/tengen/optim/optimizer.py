@@ -45,6 +45,7 @@ class Optimizer:
         self.defaults = defaults
         self.state: dict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
+        self._generation = 0  # grows when groups or states become others; what tg.jit made of a step is made again
         self._traced: _Update | None = None  # by tg.jit, at this moment
         self._asked: list | None = None  # numbers alone are wanted: they go here
         self._pre_hooks: OrderedDict[int, Callable] = OrderedDict()
@@ -87,6 +88,7 @@ class Optimizer:
             raise ValueError(f"[{name}] expected betas to be two numbers in [0, 1), got {group['betas']}")
         self._check(group)
         self.param_groups.append(group)
+        self._generation += 1
 
     def _check(self, group: dict[str, Any]) -> None:
         """Further rules for a group's settings."""
@@ -249,6 +251,7 @@ class Optimizer:
                 raise ValueError(f"[{name}.load_state_dict] the state of parameter {key} belongs to no group")
             state[p] = {k: self._own_copy(p, k, v) for k, v in saved.items()}
         self.state = state
+        self._generation += 1
         for mine, saved in zip(self.param_groups, groups):
             mine.update({k: v for k, v in saved.items() if k != "params"})
 

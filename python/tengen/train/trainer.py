@@ -44,6 +44,8 @@ class Trainer:
         Autocast: True is bfloat16; float16 adds a GradScaler.
     accumulate : int
         Batches per update of the parameters.
+    jit : bool
+        The whole step – forward, backward, update – as a static graph (tg.jit), bit for bit the same; not with `accumulate` or float16.
     clip_norm, clip_value : float, optional
         Limits of the gradients' norm or elements.
     checkpoints : path, optional
@@ -73,7 +75,7 @@ class Trainer:
                  train_metrics: Mapping[str, Any] | None = None, device: Any = None, amp: Any = None,
                  accumulate: int = 1, clip_norm: float | None = None, clip_value: float | None = None,
                  checkpoints: Any = None, save_every: int | None = None, keep_last: int = 3, monitor: str = "val_loss",
-                 mode: str = "min", callbacks: Sequence[Callback] = (), progress: Any = None) -> None:
+                 mode: str = "min", callbacks: Sequence[Callback] = (), progress: Any = None, jit: bool = False) -> None:
         if accumulate < 1 or keep_last < 1 or schedule_every not in ("epoch", "step") or mode not in ("min", "max"):
             raise ValueError(f"[Trainer] expected accumulate >= 1, keep_last >= 1, schedule_every 'epoch' or 'step' and mode "
                              f"'min' or 'max', got {accumulate}, {keep_last}, {schedule_every!r}, {mode!r}")
@@ -111,6 +113,9 @@ class Trainer:
         self._given = 0  # batches of the present epoch that were done before fit() went on
         if self.device is not None:
             model.to(self.device)
+        if jit and (accumulate > 1 or self.scaler.is_enabled()):
+            raise ValueError("[Trainer] expected accumulate=1 and no float16 with jit=True: a static graph is one whole step of full range")
+        self._jitted = tg.jit(self._whole_step) if jit else None
 
     # ---- what may be overridden --------------------------------------------------------------------------------------
 
@@ -181,7 +186,7 @@ class Trainer:
         pending = 0
         try:
             for batch in train:
-                loss = self._forward_backward(batch)
+                loss = self._forward_backward(batch) if self._jitted is None else self._jitted_step(batch)
                 progress.advance(loss)
                 pending += 1
                 if pending == self.accumulate:
@@ -229,7 +234,21 @@ class Trainer:
         with self._autocast():
             loss, output, target = self.training_step(self._moved(batch))
         self.scaler.scale(loss / self.accumulate if self.accumulate > 1 else loss).backward()
-        self.last_loss = loss.detach()
+        return self._seen(loss.detach(), output, target)
+
+    def _whole_step(self, batch: Any) -> tuple[Any, Any, Any]:
+        """Forward, backward and update: what jit=True makes a graph of."""
+        with self._autocast():
+            loss, output, target = self.training_step(batch)
+        loss.backward()
+        self._step_optimizer()
+        return loss.detach(), output.detach() if isinstance(output, tg.Tensor) else output, target
+
+    def _jitted_step(self, batch: Any) -> Any:
+        return self._seen(*self._jitted(self._moved(batch)))
+
+    def _seen(self, loss: Any, output: Any, target: Any) -> Any:
+        self.last_loss = loss
         self._unread.append((self.last_loss, _items(target)))
         if len(self._unread) == 64:
             self._read_losses()
@@ -243,6 +262,13 @@ class Trainer:
         self._unread.clear()
 
     def _update(self, batches: int) -> None:
+        if self._jitted is None:
+            self._step_optimizer(batches)
+        if self.scheduler is not None and self.schedule_every == "step":
+            self.scheduler.step()
+        self.step += 1
+
+    def _step_optimizer(self, batches: int = 1) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         if self.clip_norm is not None or self.clip_value is not None or batches != self.accumulate:
             self.scaler.unscale_(self.optimizer)
@@ -258,9 +284,6 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
-        if self.scheduler is not None and self.schedule_every == "step":
-            self.scheduler.step()
-        self.step += 1
 
     def _after_step(self) -> bool:
         """Whether to end now, in the middle of an epoch."""
