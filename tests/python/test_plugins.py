@@ -231,6 +231,26 @@ def test_policies_and_measured_figures_rank(tiny):
     assert first(figures + ", prefer=['cpu']", "neg", TENGEN_PLUGIN="reference") == ("reference", "chosen: ranks first (pinned by the user (1 of 1))")
 
 
+def test_the_default_device_follows_the_policy(tmp_path):
+    made = Path(tg.__file__).absolute().parents[2] / "tests/registry/plugins"
+    if not made.is_dir():
+        pytest.skip("not yet: the wheel does not carry the registry's test plugins")
+    for name in ("t_devices", "t_devices_b"):
+        for file in (f"libtengen_{name}.so", f"{name}.plugin.json"):
+            shutil.copy(made / file, tmp_path)
+
+    def chosen(setting: str) -> list[str]:
+        code = f"import tengen as tg; tg.set_plugin_policy({setting}); print(tg.default_device()); print(tg.default_device_reason())"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True,
+                              env={**os.environ, "TENGEN_PLUGIN_PATH": str(tmp_path), "TENGEN_DEVICE": ""})
+        return done.stdout.splitlines()
+
+    first = "an accelerator, driven by plugin {}; the first of 4 ({})"
+    assert chosen("") == ["toy:0", "toy:0: " + first.format("t_devices", "by name")]
+    other = "toy@t_devices_b:0"
+    assert chosen("prefer=['t_devices_b']") == [other, f"{other}: " + first.format("t_devices_b", "preferred by policy (1 of 1)")]
+
+
 FALLBACK = """
 import json
 import numpy as np
