@@ -97,13 +97,14 @@ TG_OPS(binary_math) {
       .example(">>> tg.xlogy(tg.tensor([0., 2.]), tg.tensor([0., 1.])).tolist()\n[0.0, 0.0]");
 
   binary(TG_OP(float_power).amp(Amp::f32))
-      .doc("x to the power y, computed and given in float64.")
+      .doc("x to the power y, computed and given in float64, or complex128 where an operand is complex.")
       .infer([](const Inference& c) {
-        return one({DType::f64, broadcast(c.name(), c.input(0).shape, c.input(1).shape)});
+        const bool complex = is_complex(c.input(0).dtype) || is_complex(c.input(1).dtype);
+        return one({complex ? DType::c128 : DType::f64, broadcast(c.name(), c.input(0).shape, c.input(1).shape)});
       })
       .decompose([](const Call& c) {
-        infer_now(c);
-        return Tensors{op<"pow">({c.input(0).cast(DType::f64), c.input(1).cast(DType::f64)})};
+        const DType wide = infer_now(c)[0].dtype;
+        return Tensors{op<"pow">({c.input(0).cast(wide), c.input(1).cast(wide)})};
       })
       .bounds(16, "16 ulp (ABI)")
       .example(">>> tg.float_power(tg.tensor([2]), tg.tensor([-1])).tolist()\n[0.5]");

@@ -26,7 +26,7 @@ Tensor gt(const Arg& x, double v) { return op<"gt">({x, v}); }
 Tensor magnitude_above(const Arg& x, double v) { return op<"gt">({op<"abs">({x}), v}); }
 
 Specs as_floats(const Inference& c) {
-  return one({is_floating(c.input(0).dtype) ? c.input(0).dtype : DType::f32, c.input(0).shape});
+  return one({is_inexact(c.input(0).dtype) ? c.input(0).dtype : DType::f32, c.input(0).shape});
 }
 
 // ---- gated units ----

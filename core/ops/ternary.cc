@@ -89,7 +89,10 @@ TG_OPS(ternary) {
              return b.emit(TG_MAP_ADD, in[0], b.emit(TG_MAP_MUL, in[2], b.emit(TG_MAP_SUB, in[1], in[0])));
            })
       .grad([](const Backward& b) {
-        return Tensors{b.need(0) ? mul(b.grad(), minus(1.0, b.arg(2))) : Tensor(),
+        const Arg& w = b.arg(2);
+        const bool number = w.kind == Arg::scalar && w.s.kind == Scalar::complex;  // minus() sees its real part alone
+        const Arg rest = number ? Arg(Scalar::of_complex(1 - w.s.f, -w.s.im)) : b.need(0) ? minus(1.0, w) : Arg();
+        return Tensors{b.need(0) ? mul(b.grad(), rest) : Tensor(),
                        b.need(1) ? mul(b.grad(), b.arg(2)) : Tensor(),
                        b.need(2) ? mul(b.grad(), minus(b.arg(1), b.arg(0))) : Tensor()};
       })

@@ -131,7 +131,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, end: Any = None, dtyp
     return _ready(_ops["arange"](start, stop, step, dtype=dtype, device=device), requires_grad)
 
 
-def linspace(start: float, stop: float | None = None, num: int | None = None, *, end: float | None = None,
+def linspace(start: complex, stop: complex | None = None, num: int | None = None, *, end: complex | None = None,
              steps: int | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """`num` numbers from start to stop, both included.
 
@@ -144,6 +144,15 @@ def linspace(start: float, stop: float | None = None, num: int | None = None, *,
     num = steps if num is None else num
     if stop is None or num is None:
         raise TypeError("linspace() expected start, stop and num")
+    ends = [e.item() if isinstance(e, Tensor) else e for e in (start, stop)]
+    if dtype in (_core.complex64, _core.complex128) or any(isinstance(e, complex) for e in ends):
+        dtype = _core.complex64 if dtype is None else dtype
+        if dtype not in (_core.complex64, _core.complex128):
+            raise TypeError(f"[linspace] expected real ends for {dtype}, got {start} and {stop}; leave dtype out, or take their real parts")
+        real = _core.float64 if dtype == _core.complex128 else _core.float32
+        (a, c), (b, d) = ((complex(e).real, complex(e).imag) for e in ends)
+        parts = [_ops["linspace"](*pair, num, dtype=real, device=device) for pair in ((a, b), (c, d))]
+        return _ready(_ops["complex"](*parts).to(dtype), requires_grad)
     return _ready(_ops["linspace"](start, stop, num, dtype=dtype or _core.float32, device=device), requires_grad)
 
 

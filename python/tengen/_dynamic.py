@@ -77,7 +77,12 @@ class UniqueResult(NamedTuple):
 
 
 def _grouped(name: str, x: Tensor, index: bool, inverse: bool, counts: bool) -> Any:
-    values, first, back, sizes, count = _core.call(f"{name}_padded", (_tensor(x, name),))
+    x = _tensor(x, name)
+    if x.is_complex():  # by real, then imaginary parts, as NumPy sorts
+        flat = x.reshape((x.numel(),))
+        values, first, back, sizes = _grouped_along(name, _core.call("view_as_real", (flat,))[0], 0, True, True, True)
+        return _chosen([flat.index_select(first, 0), first, back.reshape(x.shape), sizes], index, inverse, counts)
+    values, first, back, sizes, count = _core.call(f"{name}_padded", (x,))
     n = count.item()
     return _chosen([values[:n], first[:n], back, sizes[:n]], index, inverse, counts)
 

@@ -341,12 +341,12 @@ def tensorsolve(a: Tensor, b: Tensor, dims: Any = None) -> Tensor:
 
 
 def householder_product(a: Tensor, tau: Tensor) -> Tensor:
-    """The first n columns of H_1 H_2 ... H_k, where H_i = I - tau_i v_i v_i^T and v_i is column i of A below its diagonal, with 1 on it.
+    """The first n columns of H_1 H_2 ... H_k, where H_i = I - tau_i v_i v_i^H and v_i is column i of A below its diagonal, with 1 on it.
 
     Parameters
     ----------
     a : Tensor
-        floats [..., m, n], m >= n
+        floats or complex [..., m, n], m >= n
     tau : Tensor
         [..., k], k <= n
 
@@ -364,5 +364,5 @@ def householder_product(a: Tensor, tau: Tensor) -> Tensor:
     vectors, q = _f["tril"](a, -1) + one, one.expand(tuple(a.shape))
     for i in reversed(range(k)):
         v = vectors[..., i : i + 1]
-        q = q - tau[..., i : i + 1].unsqueeze(-1) * v * (v.mT @ q)
+        q = q - tau[..., i : i + 1].unsqueeze(-1) * v * (v.mH @ q)
     return q if k else q.clone()

@@ -134,7 +134,7 @@ def take_along(x: Any, index: Any, dim: Any = None) -> Any:
 
 def svd(x: Any, some: bool = True, compute_uv: bool = True) -> Any:
     u, s, vh = tg.svd(x, not some)
-    return u, s, vh.mT
+    return u, s, vh.mH
 
 
 def einsum(operands: Any, equation: str) -> Any:
@@ -234,7 +234,7 @@ ADAPTERS: dict[str, Callable] = {
     "lu_solve": lambda b, lu, pivots: L.lu_solve(lu, pivots, b), "lu": lu,
     "linalg.pinv singular": lambda a, b: L.pinv(a @ b.mT), "searchsorted": search(tg.searchsorted),
     "bucketize": bucket, "slice": slices, "atleast_1d": lists(tg.atleast_1d),
-    "atleast_2d": lists(tg.atleast_2d), "atleast_3d": lists(tg.atleast_3d), "T": lambda x: x.T, "mT": lambda x: x.mT, "H": lambda x: x.mT, "mH": lambda x: x.mT,
+    "atleast_2d": lists(tg.atleast_2d), "atleast_3d": lists(tg.atleast_3d), "T": lambda x: x.T, "mT": lambda x: x.mT, "H": lambda x: x.mH, "mH": lambda x: x.mH,
     "squeeze multiple": lambda x, dims: tg.squeeze(x, [d for d in dims if not x.ndim or x.shape[d] == 1]) if not x.ndim or any(x.shape[d] == 1 for d in dims) else x,
     "unfold": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "zero_": lambda x: x.clone().zero_(),
     "unfold_copy": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "fill": lambda x, value: tg.zeros_like(x) + value,
@@ -244,7 +244,7 @@ ADAPTERS: dict[str, Callable] = {
     "split_with_sizes": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim),
     "split_with_sizes_copy": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim), "polygamma": lambda x, n: tg.polygamma(x, n),
     "special.polygamma": lambda x, n: tg.polygamma(x, n), "scalar_tensor": tg.tensor, "sum_to_size": sum_to_size, "repeat": lambda x, *sizes: x.repeat(*sizes),
-    "linalg.vecdot": lambda x, y, dim=-1: tg.sum(x * y, dim),
+    "linalg.vecdot": lambda x, y, dim=-1: L.vecdot(x, y, axis=dim - max(x.ndim, y.ndim) if dim >= 0 else dim),
 }
 # Torch's other names: copies of views, in-place-safe forms, special functions that are elementwise ops here.
 SAME = {

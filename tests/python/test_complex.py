@@ -5,6 +5,7 @@ import operator
 import ml_dtypes
 import numpy as np
 import pytest
+import scipy.linalg
 
 import tengen as tg
 
@@ -182,13 +183,47 @@ def test_written_into(rng):
     np.testing.assert_array_equal(t.numpy(), np.concatenate([z[:1], z[:-1]]))
 
 
+@pytest.mark.parametrize("y", [2, 0.5, 1 - 0.5j])
+def test_float_power(rng, y):
+    z = sample(rng, 5).astype(np.complex64)
+    got = tg.float_power(tg.tensor(z), y)
+    assert got.dtype == tg.complex128
+    np.testing.assert_allclose(got.numpy(), np.float_power(z, y), rtol=1e-12)
+
+
+def test_linspace():
+    np.testing.assert_allclose(tg.linspace(1 + 1j, -2, 7, dtype=tg.complex128).numpy(), np.linspace(1 + 1j, -2, 7), atol=1e-15)
+    assert tg.linspace(tg.tensor(1j), 2, 3).dtype == tg.complex64 and tg.linspace(0, 1, 2, dtype=tg.complex64).tolist() == [0, 1]
+    with pytest.raises(TypeError, match="floating|real"):
+        tg.linspace(1j, 2, 3, dtype=tg.float32)
+
+
+def test_unique_by_both_parts(rng):
+    z = (rng.integers(0, 3, (4, 6)) + 1j * rng.integers(0, 2, (4, 6))).astype(np.complex64)
+    got = tg.unique(tg.tensor(z), return_index=True, return_inverse=True, return_counts=True)
+    want = np.unique(z, return_index=True, return_inverse=True, return_counts=True)
+    assert got[0].dtype == tg.complex64 and tuple(got[2].shape) == z.shape
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_array_equal(g.numpy(), w.reshape(tuple(g.shape)))
+    np.testing.assert_array_equal(tg.unique_consecutive(tg.tensor([1j, 1j, 1, 1j])).numpy(), [1j, 1, 1j])
+    assert tg.unique(tg.tensor(np.zeros(0, np.complex64))).shape == (0,)
+
+
+def test_householder_product(rng):
+    m = sample(rng, (5, 3))
+    (h, tau), _ = scipy.linalg.qr(m, mode="raw")
+    got = tg.linalg.householder_product(tg.tensor(np.ascontiguousarray(h)), tg.tensor(tau)).numpy()
+    np.testing.assert_allclose(got, scipy.linalg.qr(m, mode="economic")[0], atol=1e-13)
+
+
 # ---- gradients -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("f, shapes", [
     (lambda a, b: a * b, ((4, 3), (3,))), (lambda a: tg.exp(a), ((4, 3),)), (lambda a, b: a @ b, ((4, 5), (5, 3))),
-    (lambda a, b: a / b, ((4, 3), (4, 3))), (lambda a: tg.abs(a), ((4, 3),)),
-], ids=["mul", "exp", "matmul", "div", "abs"])
+    (lambda a, b: a / b, ((4, 3), (4, 3))), (lambda a: tg.abs(a), ((4, 3),)), (lambda a, b: tg.lerp(a, b, 0.4 + 0.3j), ((4, 3), (3,))),
+    (lambda a: tg.tanhshrink(0.25 * a), ((4, 3),)),
+], ids=["mul", "exp", "matmul", "div", "abs", "lerp", "tanhshrink"])
 def test_gradients_are_slopes_of_both_parts(rng, f, shapes):
     """d/d re + i d/d im of a real number, by central differences."""
     values = [sample(rng, s) for s in shapes]
