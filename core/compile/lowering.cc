@@ -325,8 +325,12 @@ void Lowering::add_updates() {
   heard_.clear();
   for (size_t k = 0; k < values.size(); ++k)  // exchanged states
     if (overwritten(values[k], k)) values[k] = op<"copy">({values[k]});
+  for (const GraphValue* v : graph_.outputs) {  // results are not the program's own constants
+    const auto it = slots_.find(tensor(v).storage()->data());
+    if (it == slots_.end() ? log_.made.count(tensor(v).storage()->data()) == 0 : made_->slots[it->second].kind == Slot::constant) tensor(v) = op<"copy">({tensor(v)});
+  }
   for (const GraphValue* v : graph_.outputs)
-    if (overwritten(tensor(v), ~size_t(0)) ) tensor(v) = op<"copy">({tensor(v)});
+    if (overwritten(tensor(v), ~size_t(0))) tensor(v) = op<"copy">({tensor(v)});
   for (size_t k = 0; k < values.size(); ++k) {
     const Tensor& state = tensor(graph_.updates[k].input->value.get());
     if (!same_place(values[k], state)) write_into(state, values[k]);
@@ -376,6 +380,7 @@ std::unique_ptr<Program> Lowering::run() {
     s.index = in.kind == GraphInput::state ? i : arguments++;
     s.bytes = extent;
     s.bound = in.bound;
+    s.requires_grad = in.bound.defined() && in.bound.requires_grad();
     s.dtype = v.dtype, s.shape = v.shape, s.strides = in.strides;
     s.gradient_of = in.gradient_of;
     if (in.kind == GraphInput::argument) made_->arguments.push_back({v.dtype, v.shape, in.strides, in.device, v.name});
@@ -385,9 +390,9 @@ std::unique_ptr<Program> Lowering::run() {
     if (updated_[i]) made_->written.push_back(made_->slots.size() - 1);
     define(&v, t);
   }
-  if (!made_->device) made_->device = default_device();
   size_t at = 0;
   for (const auto& n : graph_.nodes) add_node(*n, ++at);
+  if (!made_->device) made_->device = default_device();
   add_updates();
   for (const GraphValue* v : graph_.outputs) made_->outputs.push_back(result_of(tensor(v)));
   for (const GraphGradient& g : graph_.gradients) {
@@ -396,6 +401,7 @@ std::unique_ptr<Program> Lowering::run() {
   }
   made_->random_blocks = graph_.random_blocks;
   made_->host_calls = graph_.host_calls;
+  for (size_t k = 0; k < graph_.host_calls; ++k) made_->numbers_of.push_back(k < numbers_.size() ? numbers_[k].size() : 0);
   if (options_.fuse) fuse_maps(*made_);
   made_->finish();
   return std::move(made_);

@@ -3,6 +3,7 @@
 #include <tengen/autocast.h>
 #include <tengen/passes.h>
 
+#include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -58,7 +59,26 @@ size_t remove_dead_code(Graph& graph) {
   return changes;
 }
 
+namespace {
+
+// Values whose memory a result may lie in: results, and what they are views of.
+std::unordered_set<const GraphValue*> behind_results(const Graph& graph) {
+  std::unordered_set<const GraphValue*> found(graph.outputs.begin(), graph.outputs.end());
+  for (const GraphUpdate& u : graph.updates) found.insert(u.value);
+  for (const GraphGradient& g : graph.gradients) found.insert(g.value);
+  for (auto it = graph.nodes.rbegin(); it != graph.nodes.rend(); ++it)
+    for (const auto& v : (*it)->outputs)
+      if (v && found.count(v.get()) && ((*it)->op->view || (*it)->op->name == "copy") && !(*it)->inputs.empty()) found.insert((*it)->inputs[0].value);
+  return found;
+}
+
+}  // namespace
+
 size_t merge_common_subexpressions(Graph& graph) {
+  const auto results = behind_results(graph);
+  const auto is_result = [&](const GraphNode& n) {
+    return std::any_of(n.outputs.begin(), n.outputs.end(), [&](const auto& v) { return v && results.count(v.get()); });
+  };
   std::unordered_map<std::string, GraphNode*> known;
   size_t changes = 0;
   for (auto it = graph.nodes.begin(); it != graph.nodes.end();) {
@@ -73,6 +93,10 @@ size_t merge_common_subexpressions(Graph& graph) {
       continue;
     }
     GraphNode& first = *found->second;
+    if (is_result(n) && is_result(first)) {  // results do not share memory that they did not share
+      ++it;
+      continue;
+    }
     for (size_t i = 0; i < n.outputs.size(); ++i) {
       if (!n.outputs[i]) continue;
       if (first.outputs.size() <= i) first.outputs.resize(i + 1);

@@ -35,7 +35,7 @@ Choice chosen() {
     if (name.empty()) continue;
     if (name[0] == '-') c.leave = true, name.erase(0, 1);
     check(std::any_of(std::begin(kPasses), std::end(kPasses), [&](const Pass& p) { return name == p.name; }),
-          "[TENGEN_PASSES] expected names of passes, got ", name, "; `tengen opt --list` has them");
+          "[TENGEN_PASSES] expected names of passes, got ", name, "; there are fold, cse, dead_code");
     c.names.insert(name);
   }
   return c;

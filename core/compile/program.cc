@@ -2,12 +2,15 @@
 // Running a program.
 #include "compile/program.h"
 
+#include <algorithm>
+
 #include <tengen/autocast.h>
 
 #include <tengen/random.h>
 
 #include "compile/arena.h"
 #include "dispatch/call.h"
+#include "dispatch/capture.h"
 #include "runtime/remat.h"
 
 namespace tg {
@@ -59,9 +62,12 @@ void PlannedProgram::finish() {
 bool PlannedProgram::fits() const {
   for (const Slot& s : slots)
     if (s.kind == Slot::state && !s.gradient_of.defined() &&
-        !(s.bound.dtype() == s.dtype && s.bound.shape() == s.shape && s.bound.strides() == s.strides && s.bound.device() == device))
+        !(s.bound.requires_grad() == s.requires_grad && same_kind(s)))
       return false;
   return true;
+}
+bool PlannedProgram::same_kind(const Slot& s) const {
+  return s.bound.dtype() == s.dtype && s.bound.shape() == s.shape && s.bound.strides() == s.strides && s.bound.device() == device;
 }
 
 uint64_t PlannedProgram::result_bytes() const {
@@ -78,11 +84,10 @@ size_t PlannedProgram::launches() const {
 size_t PlannedProgram::calls() const { return steps.size() - launches(); }
 
 void PlannedProgram::patch(std::span<const std::vector<double>> numbers) {
-  PhiloxSlice random{};
-  if (random_blocks) random = take_random(random_blocks * 4);
+  random_ = random_blocks ? take_random(random_blocks * 4) : PhiloxSlice{};
   for (const Patch& p : patches) {
     tg_attr& a = steps[p.step].attrs[p.attr];
-    const int64_t word = p.source == Patch::seed ? random.seed : random.offset + p.base;
+    const int64_t word = p.source == Patch::seed ? random_.seed : random_.offset + p.base;
     switch (p.source) {
       case Patch::number: {
         const double v = numbers[p.host_call][p.index];
@@ -106,8 +111,11 @@ Program::Results PlannedProgram::run(std::span<const Tensor> given, std::span<co
           "[run] expected ", a.name, " to be ", name_of(a.dtype), " ", str(a.shape), " with strides ", str(a.strides), " on ", a.device->name,
           ", got ", t.defined() ? name_of(t.dtype()) : "none", " ", t.defined() ? std::string(str(t.shape())) : std::string());
   }
-  check(fits(), "[run] expected the tensors that the graph is bound to as they were when it was made, got another dtype, shape, layout or device; make it again");
+  for (const Slot& s : slots)
+    check(s.kind != Slot::state || s.gradient_of.defined() || same_kind(s), "[run] expected the tensors that the graph is bound to as they were when it was made, got another dtype, shape, layout or device; make it again");
   check(numbers.size() >= host_calls, "[run] expected the numbers of ", host_calls, " host calls, got ", numbers.size());
+  for (size_t k = 0; k < host_calls; ++k)
+    check(numbers[k].size() == numbers_of[k], "[run] expected ", numbers_of[k], " numbers of host call ", k, ", got ", numbers[k].size());
   std::lock_guard lock(mutex_);
   GradMode off(false);
   // Memory.
@@ -121,7 +129,15 @@ Program::Results PlannedProgram::run(std::span<const Tensor> given, std::span<co
     }
   for (const Slot& s : slots)
     if (s.kind == Slot::state) touched.push_back(s.bound);
-  const remat::Use use(touched);
+  Tensors changed;
+  for (size_t i : written) changed.push_back(slots[i].kind == Slot::argument ? given[slots[i].index] : slots[i].bound);
+  // Memory that is written and also comes in by another way: the graph was made as if it were two.
+  for (size_t i = 0; i < touched.size(); ++i)
+    for (const Tensor& t : changed)
+      check(same(t, touched[i]) ? std::count_if(touched.begin(), touched.end(), [&](const Tensor& o) { return same(o, t); }) == 1 : !shares_memory(t, touched[i]),
+            "[jit] expected tensors that a function writes to have memory of their own, got one of shape ", str(t.shape()),
+            " that comes in twice (as two arguments, or as an argument and from outside); give a copy");
+  const remat::Use use(touched, changed);
   Ref<Storage> arena;
   if (arena_size) arena = Storage::allocate(device, arena_size);
   std::vector<Ref<Storage>> memory(slots.size());
@@ -149,6 +165,13 @@ Program::Results PlannedProgram::run(std::span<const Tensor> given, std::span<co
     for (const Ref<Storage>& m : memory)
       if (m) m->used_on(stream);
   }
+  struct Changed {  // also when a step fails
+    std::vector<Ref<Storage>> storages;
+    ~Changed() {
+      for (const auto& s : storages) s->bump_version();
+    }
+  } versions;
+  for (size_t i : written) versions.storages.push_back(memory[i]);
   patch(numbers);
   for (Step& s : steps) {
     if (!s.plan) {
@@ -163,7 +186,6 @@ Program::Results PlannedProgram::run(std::span<const Tensor> given, std::span<co
     }
     s.plan->launch(&s.run);
   }
-  for (size_t i : written) memory[i]->bump_version();
   const auto view = [&](const ResultView& v) {
     if (!v.defined) return Tensor();
     const Slot& s = slots[v.slot];
@@ -188,6 +210,11 @@ void PlannedProgram::call(const Step& s, std::span<const Ref<Storage>> memory, s
   Attrs attrs = s.call_attrs;
   if (s.host_call >= 0)
     for (size_t i = 0; i < numbers[size_t(s.host_call)].size(); ++i) attrs[i] = numbers[size_t(s.host_call)][i];
+  for (size_t i = 0; i + 1 < attrs.size(); ++i)
+    if (const auto* seed = std::get_if<int64_t>(&attrs[i].value()); seed && *seed == Capture::kSeed) {
+      attrs[i] = random_.seed;
+      attrs[i + 1] = attrs[i + 1].integer() + random_.offset;
+    }
   Tensors outs;
   for (const Operand* o : s.outputs) outs.push_back(tensor(o));
   AutocastPause pause;

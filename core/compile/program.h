@@ -5,6 +5,8 @@
 
 #include <deque>
 
+#include <tengen/random.h>
+
 #include "dispatch/plan.h"
 
 namespace tg {
@@ -19,6 +21,7 @@ struct Slot {
   Tensor bound;         // state
   DType dtype = DType::f32;  // as the program takes it
   Ints shape, strides;
+  bool requires_grad = false;  // when it was made
   Tensor gradient_of;   // state: the .grad of this
 };
 
@@ -97,15 +100,18 @@ class PlannedProgram final : public Program {
   };
   std::vector<Argument> arguments;
   std::vector<ResultView> outputs, gradients;
+  std::vector<size_t> numbers_of;  // host call: how many
   std::vector<size_t> written;  // slots of states and arguments that a run changes
   size_t n_results = 0, host_calls = 0;
   int64_t random_blocks = 0;
   uint64_t arena_size = 0;
 
  private:
+  bool same_kind(const Slot& s) const;
   void patch(std::span<const std::vector<double>> numbers);
   void call(const Step& step, std::span<const Ref<Storage>> memory, std::span<const std::vector<double>> numbers);
   std::mutex mutex_;
+  PhiloxSlice random_{};  // of the run at hand
   std::vector<std::vector<Operand*>> users_;  // by slot
   std::vector<void*> data_;                   // by slot: what its operands have now
 };

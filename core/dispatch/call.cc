@@ -271,7 +271,10 @@ Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const A
 Tensors call_kernel(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs,
                     Device* device, uint64_t wanted) {
   Capture* capture = capturing();
-  if (!capture) [[likely]] return kernel_call(op, inputs, attrs, outs, device, wanted);
+  if (!capture) [[likely]] {
+    if (captures_open.load(std::memory_order_relaxed)) [[unlikely]] check_operands(op, inputs, outs);
+    return kernel_call(op, inputs, attrs, outs, device, wanted);
+  }
   const CapturedCall call(capture);
   Tensors results = kernel_call(op, inputs, attrs, outs, device, wanted);
   if (call.outermost()) capture->called(op, inputs, attrs, outs, results, device);
@@ -452,6 +455,7 @@ Tensors remat::replay(const Op& op, std::span<const Arg> in, std::span<const Att
   GradMode off(false);
   AutocastPause pause;
   CreationScope none(nullptr);
+  CaptureScope computing(nullptr);
   return op.map ? call_map(op, in, attrs, {}, device) : call_kernel(op, in, attrs, {}, device, wanted);
 }
 

@@ -176,7 +176,7 @@ void run_stages(const MapPlan& plan, const tg_tensor* const* in, size_t n_in, st
 
 bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
   const size_t n = inputs.size();
-  if (n == 0 || n > size_t(kFrontArgs) || n != op.inputs.size() || !op.attrs.empty() || tracing() || remat::active() || capturing()) return false;
+  if (n == 0 || n > size_t(kFrontArgs) || n != op.inputs.size() || !op.attrs.empty() || tracing() || remat::active() || captures_open.load(std::memory_order_relaxed)) return false;
   const TensorImpl* lead = nullptr;
   const tg_tensor* in[kFrontArgs];
   size_t n_in = 0;
@@ -225,7 +225,10 @@ Tensors map_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr
 
 Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, std::span<const Tensor> outs, Device* device) {
   Capture* capture = capturing();
-  if (!capture) [[likely]] return map_call(op, inputs, attrs, outs, device);
+  if (!capture) [[likely]] {
+    if (captures_open.load(std::memory_order_relaxed)) [[unlikely]] check_operands(op, inputs, outs);
+    return map_call(op, inputs, attrs, outs, device);
+  }
   const CapturedCall call(capture);
   Tensors results = map_call(op, inputs, attrs, outs, device);
   if (call.outermost()) capture->called(op, inputs, attrs, outs, results, device);

@@ -49,6 +49,9 @@ inline Capture* capturing() {
   return captures_open.load(std::memory_order_relaxed) == 0 ? nullptr : detail::this_threads_capture();
 }
 
+// RuntimeError for an operand that a trace left behind without memory; to be asked when nothing is captured.
+void check_operands(const Op& op, std::span<const Arg> inputs, std::span<const Tensor> outs);
+
 // From now on this thread captures; NULL: it computes (within a capture: to make constants).
 class CaptureScope {
  public:

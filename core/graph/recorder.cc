@@ -65,8 +65,27 @@ Recorder::Buffer& Recorder::new_buffer(const Tensor& base, GraphValue* value) {
   return *(buffers_[base.storage().get()] = std::move(b));
 }
 
-Tensor Recorder::argument(const std::string& name, const Tensor& like) {
+// A name of the graph's own values is a number, so one that is given begins otherwise.
+std::string Recorder::unique(std::string name) {
+  if (std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c); })) name = "n" + name;
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != '.') c = '_';
+  std::string free = name;
+  for (int i = 2; !taken_.insert(free).second; ++i) free = name + "_" + std::to_string(i);
+  return free;
+}
+
+void Recorder::see(std::span<const Tensor> tensors) {
+  for (const Tensor& t : tensors) value_of(t);
+}
+
+Tensor Recorder::argument(const std::string& name, const Tensor& like, bool contiguous) {
   const UnbackedScope on(true);
+  if (contiguous && !like.is_contiguous()) {
+    const Tensor dense(Ref<TensorImpl>::adopt(new TensorImpl(unbacked_storage(like.device(), like.nbytes()), like.dtype(), like.shape(),
+                                                             contiguous_strides(like.shape()), 0)));
+    return argument(name, dense);
+  }
   uint64_t extent = uint64_t(size_of(like.dtype()));  // bytes that its strides span
   for (int64_t i = 0; i < like.rank(); ++i) {
     if (like.size(i) == 0) extent = 0;
@@ -74,7 +93,7 @@ Tensor Recorder::argument(const std::string& name, const Tensor& like) {
   }
   const Tensor t(Ref<TensorImpl>::adopt(
       new TensorImpl(unbacked_storage(like.device(), extent), like.dtype(), like.shape(), like.strides(), 0)));
-  GraphInput& in = graph_->add_input(GraphInput::argument, name, t.dtype(), t.shape(), t.strides(), t.device());
+  GraphInput& in = graph_->add_input(GraphInput::argument, unique(name), t.dtype(), t.shape(), t.strides(), t.device());
   new_buffer(t, in.value.get()).input = int(graph_->inputs.size()) - 1;
   kept_.push_back(t);
   return t;
@@ -107,7 +126,9 @@ Recorder::Buffer& Recorder::buffer_of(const Tensor& t) {
             str(b->base.shape()), " and ", str(t.shape()), " whose memory overlaps; give copies");
   const auto named = names_.find(t.impl());
   std::string name = named != names_.end() ? named->second : "s" + std::to_string(graph_->inputs.size());
-  GraphInput& in = graph_->add_input(GraphInput::state, name, t.dtype(), t.shape(), t.strides(), t.device());
+  // What the function itself brought into memory is the same in every run.
+  const bool constant = std::any_of(log_.constants.begin(), log_.constants.end(), [&](const Ref<Storage>& c) { return c == t.storage(); });
+  GraphInput& in = graph_->add_input(constant ? GraphInput::constant : GraphInput::state, unique(name), t.dtype(), t.shape(), t.strides(), t.device());
   in.bound = t;
   for (const Leaf& l : leaves_)  // an accumulated gradient goes by its leaf
     if (l.tensor.grad().defined() && same(l.tensor.grad(), t)) in.gradient_of = l.tensor;
@@ -245,53 +266,56 @@ std::unique_ptr<Graph> Recorder::finish(std::span<const Tensor> outputs) {
 }
 
 void Recorder::restore_gradients() {
-  for (const Leaf& l : leaves_) {
-    Tensor t = l.tensor;
-    t.set_grad(l.gradient);
-  }
+  for (const Leaf& l : leaves_)
+    if (l.tensor.impl()->autograd || l.gradient.defined()) autograd_meta(l.tensor).grad = l.gradient;
 }
 
-// A tensor of the trace that somebody still holds, as an optimizer does its new states, gets memory, which every run writes.
-size_t Recorder::keep_survivors(Graph* graph) {
-  // What only this recorder holds goes, and what hung on that, and so on; the rest is somebody's.
+// What only this recorder holds goes, and what hung on that, and so on; the rest is somebody's, as an optimizer's new states.
+size_t Recorder::survivors() {
   std::unordered_map<const TensorImpl*, uint32_t> own;
   for (const Tensor& t : kept_) ++own[t.impl()];
   for (const auto& [base, value] : bases_) ++own[base.impl()];
   const auto ours = [&](const Tensor& t) { return t.impl()->use_count() == own[t.impl()]; };
   for (bool changed = true; changed;) {
     changed = false;
-    for (auto list_end = kept_.size(); list_end-- > 0;)
-      if (ours(kept_[list_end])) {
-        const TensorImpl* impl = kept_[list_end].impl();
+    for (size_t i = kept_.size(); i-- > 0;)
+      if (ours(kept_[i])) {
+        const TensorImpl* impl = kept_[i].impl();
         if (--own[impl] == 0) own.erase(impl);
-        kept_[list_end] = std::move(kept_.back());
+        kept_[i] = std::move(kept_.back());
         kept_.pop_back();
         changed = true;
       }
+    std::unordered_set<const Storage*> held;
+    for (const Tensor& t : kept_) held.insert(t.storage().get());
     const size_t before = bases_.size();
-    const std::unordered_map<const Storage*, bool> held = [&] {
-      std::unordered_map<const Storage*, bool> m;
-      for (const Tensor& t : kept_) m[t.storage().get()] = true;
-      return m;
-    }();
     std::erase_if(bases_, [&](const auto& b) { return !held.count(b.first.storage().get()) && ours(b.first); });
     changed = changed || bases_.size() != before;
   }
-  std::unordered_map<const Storage*, bool> alive;
-  for (const Tensor& t : kept_) alive[t.storage().get()] = true;
-  size_t n = 0;
+  std::unordered_set<const Storage*> alive;
+  for (const Tensor& t : kept_) alive.insert(t.storage().get());
+  std::erase_if(bases_, [&](const auto& b) { return !alive.count(b.first.storage().get()) || !is_unbacked(b.first); });
+  return bases_.size();
+}
+
+// They get memory, which every run writes.
+void Recorder::keep_survivors(Graph* graph) {
   for (const auto& [base, value] : bases_) {
-    if (!alive.count(base.storage().get()) || !is_unbacked(base)) continue;
     back(base.storage().get());
     for (const Tensor& t : kept_)
       if (t.storage() == base.storage()) t.impl()->desc.data = base.storage()->data();
-    GraphInput& in = graph->add_input(GraphInput::state, "made" + std::to_string(n++), base.dtype(), base.shape(), base.strides(), base.device());
-    in.bound = Tensor(base.ref());
+    const Tensor bound(base.ref());
+    bound.impl()->desc.data = base.storage()->data();
+    if (bound.nbytes() && dense_permuted(bound)) {
+      GradMode off(false);
+      write_into(bound, call(op_named<"full">(), {}, Attrs{Attr(bound.shape()), Attr(0.0), Attr(bound.dtype())}, bound.device())[0]);
+    }
+    GraphInput& in = graph->add_input(GraphInput::state, unique("made"), base.dtype(), base.shape(), base.strides(), base.device());
+    in.bound = bound;
     graph->updates.push_back({&in, value});
   }
   kept_.clear();
   bases_.clear();
-  return n;
 }
 
 }  // namespace tg

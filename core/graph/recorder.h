@@ -11,6 +11,7 @@
 #include <tengen/graph.h>
 
 #include <unordered_map>
+#include <unordered_set>
 
 #include "dispatch/capture.h"
 
@@ -22,7 +23,9 @@ class Recorder final : public Capture {
   ~Recorder() override;
 
   // A tensor without memory that stands for an argument like this one.
-  Tensor argument(const std::string& name, const Tensor& like);
+  Tensor argument(const std::string& name, const Tensor& like, bool contiguous = false);
+  // Makes the values of tensors now, in front of what is recorded later.
+  void see(std::span<const Tensor> tensors);
   void name_state(const Tensor& t, std::string name);  // what a tensor is called when the function reaches it
   // The next call's first `n` attributes are numbers that the function computes anew in every run.
   int host_call();
@@ -31,8 +34,9 @@ class Recorder final : public Capture {
 
   // What the function made: its results, updates, gradients.
   std::unique_ptr<Graph> finish(std::span<const Tensor> outputs);
-  // After finish, when the function's own tensors are gone. How many tensors have become states.
-  size_t keep_survivors(Graph* graph);
+  // After finish, when the function's own tensors are gone: how many buffers somebody else holds.
+  size_t survivors();
+  void keep_survivors(Graph* graph);  // makes them states
   size_t calls() const { return graph_ ? graph_->nodes.size() : 0; }
   // Leaves that the function has seen, as they were.
   struct Leaf {
@@ -56,10 +60,12 @@ class Recorder final : public Capture {
   void assign(const Tensor& t, GraphValue* value);
   Buffer& new_buffer(const Tensor& base, GraphValue* value);
   void note_leaf(const Tensor& t);
+  std::string unique(std::string name);
 
   std::unique_ptr<Graph> graph_;
   std::unordered_map<const Storage*, std::unique_ptr<Buffer>> buffers_;
   std::unordered_map<const TensorImpl*, std::string> names_;
+  std::unordered_set<std::string> taken_;
   Tensors kept_;  // what calls gave: keeps their storages from being taken for others
   std::vector<std::pair<Tensor, GraphValue*>> bases_;  // after finish: buffers of the trace, with their last values
   std::vector<Leaf> leaves_;

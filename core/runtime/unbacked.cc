@@ -11,7 +11,7 @@ thread_local UnbackedLog* t_log = nullptr;
 // No address of x86-64 or AArch64 lies here; the places do not overlap, as those of memory do not.
 std::atomic<uint64_t> g_next{uint64_t(1) << 62};
 
-void nothing(void*) {}
+void nothing(void*) { captures_open.fetch_sub(1, std::memory_order_relaxed); }
 
 }  // namespace
 
@@ -32,6 +32,7 @@ bool detail::this_thread_makes_unbacked() { return t_unbacked; }
 Ref<Storage> unbacked_storage(Device* device, uint64_t bytes) {
   const uint64_t place = g_next.fetch_add(((bytes + 63) / 64 + 1) * 64, std::memory_order_relaxed);
   if (t_log) t_log->made[reinterpret_cast<void*>(place)] = bytes;
+  captures_open.fetch_add(1, std::memory_order_relaxed);
   return Storage::borrow(device, reinterpret_cast<void*>(place), bytes, nothing, nullptr);
 }
 
@@ -46,13 +47,14 @@ void back(Storage* storage) {
   ensure(is_unbacked(*storage), "memory for a storage that has some");
   UnbackedScope off(false);
   Ref<Storage> memory = Storage::allocate(storage->device(), storage->bytes());
+  nothing(nullptr);
   Allocator::adopt_memory(storage, std::move(memory));
 }
 
 void check_backed(const Tensor& t, const char* what) {
   if (!is_unbacked(t)) [[likely]] return;
   raise(ErrorKind::runtime, "[jit] expected operations on tensors only, got ", what, " of a traced tensor of shape ", str(t.shape()),
-        ", which has no value while the function is traced; compute with tensors (tg.where, tg.cond), return the tensor and look at it"
+        ", which has no value while the function is traced; compute with tensors (tg.where), return the tensor and look at it"
         " outside, or pass the value as an argument");
 }
 

@@ -9,7 +9,7 @@
 
 namespace tg {
 
-// How many threads capture: what is asked first wherever capturing makes a difference.
+// Threads that capture, and storages without memory that are alive: what is asked first wherever either makes a difference.
 inline std::atomic<int> captures_open{0};
 
 // What was made meanwhile.

@@ -6,6 +6,7 @@
 
 #include "autograd/node.h"
 #include "graph/recorder.h"
+#include "transform/transform.h"
 #include "py.h"
 
 #include <pybind11/pybind11.h>
@@ -135,13 +136,14 @@ void add_jit(PyObject* module) {
   });
   pb::class_<PyTrace>(m, "_Trace", "Records the calls of this thread while it is entered.")
       .def(pb::init<>())
-      .def("argument", [](PyTrace& t, const std::string& name, const pb::handle& like, bool requires_grad) {
+      .def("argument", [](PyTrace& t, const std::string& name, const pb::handle& like, bool requires_grad, bool contiguous) {
         return translated([&] {
-          Tensor x = t.recorder.argument(name, tensor_in(like));
+          Tensor x = t.recorder.argument(name, tensor_in(like), contiguous);
           if (requires_grad) x.set_requires_grad(true);
           return out(std::move(x));
         });
-      })
+      }, pb::arg("name"), pb::arg("like"), pb::arg("requires_grad"), pb::arg("contiguous") = false)
+      .def("see", [](PyTrace& t, const pb::sequence& tensors) { translated([&] { t.recorder.see(tensors_in(tensors)); }); })
       .def("name_state", [](PyTrace& t, const pb::handle& x, std::string name) { t.recorder.name_state(tensor_in(x), std::move(name)); })
       .def("__enter__", [](PyTrace& t) -> PyTrace& {
         t.scope = std::make_unique<CaptureScope>(&t.recorder);
@@ -162,7 +164,14 @@ void add_jit(PyObject* module) {
         });
       })
       .def("restore_gradients", [](PyTrace& t) { t.recorder.restore_gradients(); })
-      .def("keep_survivors", [](PyTrace& t) { return translated([&] { return t.recorder.keep_survivors(t.graph.get()); }); });
+      .def("survivors", [](PyTrace& t) { return t.recorder.survivors(); })
+      .def("keep_survivors", [](PyTrace& t) { translated([&] { t.recorder.keep_survivors(t.graph.get()); }); });
+  m.def("_in_transform", [](const pb::sequence& tensors) {
+    if (open_levels()) return true;
+    for (const auto& o : tensors)
+      if (is_tensor(o.ptr()) && impl_of(o.ptr())->transformed) return true;
+    return false;
+  }, "Whether a function transformation is at work here.");
   pb::class_<PyProgram>(m, "_Program", "A graph that is ready to run.")
       .def(pb::init([](std::shared_ptr<Graph> g, const std::vector<std::vector<double>>& numbers, bool fuse) {
              return translated([&] {

@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,7 @@ __all__ = ["Jitted", "jit", "trace"]
 
 LEVELS = ("O0", "O1", "O2")
 _TENSOR = object()  # where a result is a tensor
+_MOST = 8  # graphs of one signature that are kept: modes of modules, mostly
 
 
 def _state_of(found: dict[int, tuple[str, Any]], name: str, value: Any) -> None:
@@ -66,12 +68,14 @@ def _reached(f: Callable) -> list[tuple[str, Any]]:
 
 
 class _Tracing:
-    """What a trace collects besides the graph."""
+    """What a trace collects besides the graph: what the function touched that a later call must find as it was."""
 
     def __init__(self) -> None:
         self.trace = _core._Trace()
         self.hosts: list[Callable[[], tuple[float, ...]]] = []
         self.numbers: list[tuple[float, ...]] = []
+        self.modules: dict[int, tg.nn.Module] = {}
+        self.optimizers: dict[int, tuple[Any, dict, int]] = {}
 
     def host_call(self, numbers: Callable[[], tuple[float, ...]], now: tuple[float, ...]) -> None:
         """The next call of an op has `now` as its first attributes, and what `numbers()` gives in every later run.
@@ -82,6 +86,48 @@ class _Tracing:
         self.hosts.append(numbers)
         self.numbers.append(now)
 
+    def saw_optimizer(self, optimizer: Any) -> None:
+        """An optimizer is about to make a step: what it has now comes back if the trace fails."""
+        if id(optimizer) not in self.optimizers:
+            self.optimizers[id(optimizer)] = (optimizer, {p: dict(s) for p, s in optimizer.state.items()}, optimizer._generation)
+
+    def undo(self) -> None:
+        self.trace.restore_gradients()
+        for optimizer, state, _ in self.optimizers.values():
+            optimizer.state.clear()
+            optimizer.state.update(state)
+
+
+def _shape_of(module: Any) -> tuple:
+    """What a module's call depends on, besides the values of its tensors."""
+    own = module.__dict__
+    return (own["training"], own["_hooked"] and (len(own["_forward_hooks"]), len(own["_forward_pre_hooks"])),
+            *map(id, own["_parameters"].values()), *map(id, own["_buffers"].values()), *map(id, own["_modules"].values()))
+
+
+class _Watch:
+    """While it is entered, every module that is called is noted."""
+
+    lock = threading.RLock()
+
+    def __init__(self, state: _Tracing) -> None:
+        self.state = state
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+        self.original = original = tg.nn.Module.__call__
+        modules = self.state.modules
+
+        def call(module: Any, *args: Any, **kwargs: Any) -> Any:
+            modules[id(module)] = module
+            return original(module, *args, **kwargs)
+
+        tg.nn.Module.__call__ = call
+
+    def __exit__(self, *args: object) -> None:
+        tg.nn.Module.__call__ = self.original
+        self.lock.release()
+
 
 class _Specialised:
     """The graph for one signature."""
@@ -89,52 +135,34 @@ class _Specialised:
     def __init__(self, jitted: Jitted, leaves: list, tree: Any) -> None:
         started = time.perf_counter()
         self.level = jitted.level
-        state = _Tracing()
-        trace = state.trace
+        self.state = state = _Tracing()
         self.is_tensor = [isinstance(x, Tensor) for x in leaves]
-        wants = tg.is_grad_enabled()
-        for name, owner in jitted._owners:
+        before = {}
+        for name, owner in _reached(jitted._f):
             if isinstance(owner, tg.nn.Module):
+                for path, module in owner.named_modules():
+                    before[id(module)] = (module, dict(module._buffers))
                 for path, p in [*owner.named_parameters(), *owner.named_buffers()]:
-                    trace.name_state(p, f"{name}.{path}" if name else path)
-        names = jitted._names(leaves, tree)
-        given = [trace.argument(n, x, wants and x.requires_grad) if t else x
-                 for n, x, t in zip(names, leaves, self.is_tensor)]
-        tensors = [x for x, t in zip(given, self.is_tensor) if t]
-        set_tracing(state)
+                    state.trace.name_state(p, f"{name}.{path}" if name else path)
         try:
-            with trace:
-                args, kwargs = _tree.unflatten(given, tree)
-                result = jitted._f(*args, **kwargs)
-                del args, kwargs
-                results, self.out_tree = _tree.flatten(result)
-                del result
-                self.plain = [_TENSOR if isinstance(r, Tensor) else r for r in results]
-                outputs = [r for r in results if isinstance(r, Tensor)]
-                del results
-                self.boundary = trace.calls
-                self.differentiated = [i for i, y in enumerate(outputs) if wants and y.requires_grad
-                                       and not _core._backward_done(y)]
-                grads, self.sources = [], []
-                if self.differentiated:
-                    grads = self._backward(trace, outputs, tensors)
-                graph = trace.finish([y.detach() for y in outputs] + [g for g in grads if g is not None])
-                n_outputs = len(outputs)
-                self.gradient_given = [g is not None for g in grads]
-                del outputs, grads
+            graph, n_outputs = self._traced(jitted, leaves, tree)
         except BaseException:
-            trace.restore_gradients()
+            state.undo()
+            for module, buffers in before.values():
+                for key, buffer in buffers.items():
+                    if module._buffers.get(key) is not buffer:
+                        module._buffers[key] = module.__dict__[key] = buffer
             raise
-        finally:
-            set_tracing(None)
+        trace = state.trace
         self.leaves = [(leaf, had) for leaf, had, dropped in trace.leaves() if not dropped]
         trace.restore_gradients()
-        del tensors, given
-        made = trace.keep_survivors()
-        if made:  # only what is really held, not what waits for the garbage collector
+        if trace.survivors():  # really, and not only until the garbage collector comes by
             gc.collect()
-        self.makes_state = bool(made)
+        self.makes_state = trace.survivors() > 0
+        trace.keep_survivors()
         graph.verify()
+        self.modules = [(m, _shape_of(m)) for m in state.modules.values()]
+        self.optimizers = [(o, o._generation) for o, _, _ in state.optimizers.values()]
         self.n_arguments = sum(self.is_tensor)
         self.hosts, self.first_numbers = state.hosts, [list(n) for n in state.numbers]
         self.saved = 0
@@ -151,13 +179,44 @@ class _Specialised:
             if self.level != "O0":
                 self.backward_graph = _optimised(self.backward_graph, self.level)
             self.backward_program = _core._Program(self.backward_graph, [], self.level != "O0")
+            self.backward_states = list(self.backward_graph.states.values())
         self.runs = 0
         self.seconds = time.perf_counter() - started
+
+    def _traced(self, jitted: Jitted, leaves: list, tree: Any) -> tuple[Any, int]:
+        trace = self.state.trace
+        wants = tg.is_grad_enabled()
+        names = jitted._names(leaves, tree)
+        given = [trace.argument(n, x, wants and x.requires_grad) if t else x
+                 for n, x, t in zip(names, leaves, self.is_tensor)]
+        tensors = [x for x, t in zip(given, self.is_tensor) if t]
+        set_tracing(self.state)
+        try:
+            with trace, _Watch(self.state):
+                args, kwargs = _tree.unflatten(given, tree)
+                result = jitted._f(*args, **kwargs)
+                del args, kwargs
+                results, self.out_tree = _tree.flatten(result)
+                del result
+                self.plain = [_TENSOR if isinstance(r, Tensor) else r for r in results]
+                outputs = [r for r in results if isinstance(r, Tensor)]
+                del results
+                trace.see([y.detach() for y in outputs])
+                self.boundary = trace.calls
+                self.differentiated = [i for i, y in enumerate(outputs) if wants and y.requires_grad
+                                       and not _core._backward_done(y)]
+                grads, self.sources = [], []
+                if self.differentiated:
+                    grads = self._backward(trace, outputs, tensors)
+                self.gradient_given = [g is not None for g in grads]
+                return trace.finish([y.detach() for y in outputs] + [g for g in grads if g is not None]), len(outputs)
+        finally:
+            set_tracing(None)
 
     def _backward(self, trace: Any, outputs: list, tensors: list) -> list:
         """Gradients of the results, as part of the trace: `sources` are what they belong to."""
         roots = [outputs[i] for i in self.differentiated]
-        seeds = [trace.argument(f"gradient{k}", y, False) for k, y in enumerate(roots)]
+        seeds = [trace.argument(f"gradient{k}", y, False, contiguous=True) for k, y in enumerate(roots)]
         own = [(i, x) for i, x in enumerate(tensors) if x.requires_grad]
         states = [leaf for leaf, _, _ in trace.leaves() if leaf.requires_grad and not any(leaf is x for x in tensors)]
         grads = tg.autograd.grad(roots, [x for _, x in own] + states, seeds, allow_unused=True)
@@ -165,8 +224,9 @@ class _Specialised:
         return list(grads)
 
     def fits(self) -> bool:
-        """Whether gradients are there, or not, as when the function was traced, and states are of the same kind."""
-        return all((leaf.grad is not None) == had for leaf, had in self.leaves) and self.program.fits()
+        """Whether what the function touched is as it was when it was traced: modules, optimizers, gradients, kinds of states."""
+        return (self.program.fits() and all((leaf.grad is not None) == had for leaf, had in self.leaves)
+                and all(o._generation == g for o, g in self.optimizers) and all(_shape_of(m) == shape for m, shape in self.modules))
 
     def numbers(self) -> list:
         if self.runs == 1:
@@ -176,12 +236,17 @@ class _Specialised:
     def __call__(self, leaves: list) -> Any:
         self.runs += 1
         tensors = [x for x, t in zip(leaves, self.is_tensor) if t]
-        if self.backward_program is None:
-            outputs = self.program.run(tensors, self.numbers())
-        else:
-            sources = [tensors[s] if isinstance(s, int) else s for s in self.sources]
-            outputs = _Joined.apply(self, tensors, *sources)
-            outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
+        try:
+            if self.backward_program is None:
+                outputs = self.program.run(tensors, self.numbers())
+            else:
+                sources = [tensors[s] if isinstance(s, int) else s for s in self.sources]
+                outputs = _Joined.apply(self, tensors, *sources)
+                outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
+        except BaseException:
+            if self.makes_state:
+                self.state.undo()
+            raise
         it = iter(outputs)
         results = [next(it) if p is _TENSOR else p for p in self.plain]
         return _tree.unflatten(results, self.out_tree)
@@ -195,6 +260,7 @@ class _Joined(tg.autograd.Function):
         given = [t.detach() for t in tensors]
         results = spec.program.run(given, spec.numbers())
         outputs, ctx.saved = results[: spec.n_outputs], results[spec.n_outputs :]
+        ctx.versions = [t._version for t in (*ctx.saved, *spec.backward_states)]
         ctx.spec = spec
         ctx.mark_non_differentiable(*[y for i, y in enumerate(outputs) if i not in spec.differentiated])
         return tuple(outputs)
@@ -203,6 +269,9 @@ class _Joined(tg.autograd.Function):
     @tg.autograd.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         spec = ctx.spec
+        if [t._version for t in (*ctx.saved, *spec.backward_states)] != ctx.versions:
+            raise RuntimeError("[jit] a tensor that the backward pass needs was changed in place since the jitted function ran: an argument, a "
+                               "result or a parameter; clone it before the change")
         seeds = [grads[i].contiguous() for i in spec.differentiated]
         found = iter(spec.backward_program.run([*ctx.saved, *seeds]))
         return None, None, *[next(found) if given else None for given in spec.gradient_given]
@@ -224,9 +293,9 @@ class Jitted:
             raise ValueError(f"[jit] expected level to be one of {', '.join(LEVELS)}, got {level!r}")
         self._f = f
         self.level = level
-        self._cache: dict[Any, _Specialised] = {}
+        self._cache: dict[Any, list[_Specialised]] = {}
+        self._made_state: Any = None
         self._report: list[dict[str, Any]] = []
-        self._owners = _reached(f)
         self._last: _Specialised | None = None
         if isinstance(f, tg.nn.Module):
             self.__name__ = type(f).__name__
@@ -261,35 +330,34 @@ class Jitted:
         for x in leaves:
             if isinstance(x, Tensor):
                 parts.append((x.dtype, tuple(x.shape), x.stride(), x.device, x.requires_grad))
-            else:
-                try:
-                    hash(x)
-                    parts.append((type(x), x))
-                except TypeError:
-                    parts.append(id(x))
-        for _, owner in self._owners:
-            if isinstance(owner, tg.nn.Module):
-                parts.append(tuple(m.training for m in owner.modules()))
-                parts.append(tuple(map(id, owner.parameters())))
-            else:
-                parts.append(owner._generation)
+                continue
+            try:
+                hash(x)
+            except TypeError:
+                raise TypeError(f"[jit] expected arguments that are tensors, or structures of tensors and of what can be compared (numbers, "
+                                f"strings), got {type(x).__name__}; give tg.asarray(x) of an array, or the parts of an object") from None
+            parts.append((type(x), repr(x) if isinstance(x, float) else x))  # -0.0 is not 0.0, nan is nan
         return tuple(parts), _freeze(tree)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if tracing() is not None:  # within another one: part of it
             return self._f(*args, **kwargs)
         leaves, tree = _tree.flatten((args, kwargs))
+        if _core._in_transform(leaves):  # vmap, grad, jvp look into the function
+            return self._f(*args, **kwargs)
         key = self._key(leaves, tree)
-        spec = self._cache.get(key)
-        if spec is None or not spec.fits():
-            why = "first call" if not self._report else "a new signature" if spec is None else "gradients or states are of another kind"
-            if spec is None and any(k == key for k in (r["key"] for r in self._report)):
-                why = "the call before made states"
+        known = self._cache.setdefault(key, [])
+        spec = next((s for s in known if s.fits()), None)
+        if spec is None:
+            why = ("first call" if not self._report else "the call before made states" if key == self._made_state
+                   else "modules, optimizers, gradients or states are not as they were" if known else "a new signature")
             spec = _Specialised(self, leaves, tree)
-            self._report.append({"key": key, "why": why, "seconds": spec.seconds, "nodes": len(spec.graph),
+            self._report.append({"why": why, "seconds": spec.seconds, "nodes": len(spec.graph),
                                  "launches": spec.program.launches, "arena": spec.program.arena_bytes})
+            self._made_state = key if spec.makes_state else None
             if not spec.makes_state:
-                self._cache[key] = spec
+                known.insert(0, spec)
+                del known[_MOST:]
         self._last = spec
         return spec(leaves)
 
@@ -318,12 +386,10 @@ class Jitted:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
             return self
-        bound = self._bound.get(id(instance)) if hasattr(self, "_bound") else None
-        if bound is None:
-            if not hasattr(self, "_bound"):
-                self._bound = {}
-            bound = self._bound[id(instance)] = Jitted(self._f.__get__(instance, owner), self.level)
-        return bound
+        bound = instance.__dict__.setdefault("_jitted", {})
+        if self not in bound:
+            bound[self] = Jitted(self._f.__get__(instance, owner), self.level)
+        return bound[self]
 
     def __repr__(self) -> str:
         return f"<tg.jit of {self.__name__}, level {self.level}>"

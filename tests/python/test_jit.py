@@ -385,3 +385,219 @@ def test_states_that_become_others_are_traced_again():
     opt.load_state_dict({"state": {}, "param_groups": saved["param_groups"]})
     step(tg.ones(3, dtype=tg.float64))
     assert w.dtype == tg.float64 and w.tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize("f", [lambda x, w: (x @ w).T, lambda x, w: (x @ w).reshape(-1), lambda x, w: (x @ w)[:, -1], lambda x, w: (x @ w).unbind(0)[1],
+                               lambda x, w: ((x @ w).T, (x @ w) * 2)])
+def test_gradients_of_results_that_are_views(f):
+    w = data(4, 3).requires_grad_()
+    x = data(2, 4, seed=1).requires_grad_()
+    found = []
+    for g in (f, tg.jit(f, level="O0"), tg.jit(f)):
+        w.grad = x.grad = None
+        out = g(x, w)
+        total = sum((t.sin() * tg.arange(t.numel()).reshape(t.shape)).sum() for t in (out if isinstance(out, tuple) else (out,)))
+        total.backward()
+        found.append((w.grad.numpy().copy(), x.grad.numpy().copy()))
+    for got in found[1:]:
+        for a, b in zip(found[0], got):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_modules_end_in_views():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten())
+    x = data(2, 1, 5, 5)
+    tg.jit(net)(x).sum().backward()
+    got = [p.grad for p in net.parameters()]
+    net.zero_grad()
+    net(x).sum().backward()
+    for a, p in zip(got, net.parameters()):
+        same(a, p.grad)
+
+
+def test_a_tensor_kept_from_a_trace_has_no_value_and_says_so():
+    kept = []
+
+    def f(x):
+        kept.append(x)
+        kept.append(x * 2)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        tg.jit(f)(tg.ones(3))
+    for t in kept:
+        for use in (lambda t: t + 1, lambda t: t.sum(), lambda t: t.add_(1), lambda t: t.numpy()):
+            with pytest.raises(RuntimeError, match="tg.jit|traced"):
+                use(t)
+
+
+def test_a_failed_trace_takes_optimizers_and_buffers_back():
+    net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    opt = tg.optim.AdamW(net.parameters(), 0.1)
+
+    @tg.jit
+    def step(x):
+        opt.zero_grad()
+        loss = net(x).square().sum()
+        loss.backward()
+        opt.step()
+        net[1].running_mean = net[1].running_mean * 2
+        return loss.item()
+
+    with pytest.raises(RuntimeError, match="traced tensor"):
+        step(data(4, 3))
+    assert opt.state_dict()["state"] == {} and net[1].running_mean.tolist() == [0.0, 0.0]
+    opt.zero_grad()
+    net(data(4, 3)).square().sum().backward()
+    opt.step()
+    assert opt.state[net[0].weight]["step"] == 1
+
+
+def test_settings_of_another_kind_are_refused():
+    w = tg.ones(2, requires_grad=True)
+    opt = tg.optim.SGD([w], 0.1, momentum=0.9)
+
+    @tg.jit
+    def step():
+        opt.zero_grad()
+        w.sum().backward()
+        opt.step()
+
+    step(), step(), step()
+    opt.param_groups[0]["momentum"] = 0.0
+    with pytest.raises(RuntimeError, match="fresh tg.jit"):
+        step()
+
+
+def test_transforms_look_into_jitted_functions():
+    f = tg.jit(lambda x: (x * x).sum())
+    x = data(3, 2)
+    np.testing.assert_array_equal(tg.func.vmap(f)(x).numpy(), (x * x).sum(1).numpy())
+    np.testing.assert_allclose(tg.func.grad(f)(x[0]).numpy(), 2 * x[0].numpy())
+    assert tg.func.hessian(f)(x[0]).shape == (2, 2) and tg.func.hessian(f)(x[0])[0, 0].item() == 2.0
+
+
+def test_arguments_that_cannot_be_compared_are_refused():
+    f = tg.jit(lambda x, k: x)
+    with pytest.raises(TypeError, match="asarray"):
+        f(tg.ones(2), np.ones(2))
+    assert np.signbit(tg.jit(lambda x, k: x * k)(tg.ones(1), -0.0).numpy()[0])
+    g = tg.jit(lambda x, k: x * k)
+    g(tg.ones(1), 0.0)
+    assert np.signbit(g(tg.ones(1), -0.0).numpy()[0])
+
+
+def test_modules_are_watched_wherever_they_are():
+    nets = {"a": [nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))]}
+
+    def helper(x):
+        return nets["a"][0](x)
+
+    f = tg.jit(lambda x: helper(x))
+    x = data(2, 4)
+    f(x)
+    nets["a"][0].eval()
+    same(f(x), nets["a"][0](x))
+    nets["a"][0] = nn.Sequential(nn.Linear(4, 4)).eval()
+    f(x)  # a new list item is a Python variable, and stays what it was
+    inner = nn.Sequential(nn.Linear(4, 4))
+    g = tg.jit(lambda x: inner(x))
+    g(x)
+    inner[0] = nn.Linear(4, 4)
+    same(g(x), inner(x))
+    inner[0].weight.requires_grad_(False)
+    y = g(x).sum()
+    y.backward()
+    assert inner[0].weight.grad is None and inner[0].bias.grad is not None
+    inner.register_forward_hook(lambda m, args, out: out * 0)
+    assert not g(x).any()
+
+
+def test_tensors_that_the_function_makes_are_its_own_in_every_run():
+    @tg.jit
+    def f(x):
+        total = tg.tensor([0.0, 0.0])
+        total += x
+        return total, tg.tensor([5.0])
+
+    for _ in range(3):
+        total, five = f(tg.ones(2))
+        assert total.tolist() == [1.0, 1.0] and five.tolist() == [5.0]
+        total.mul_(7)
+        five.mul_(7)
+
+
+def test_results_share_no_memory_that_they_do_not_share_in_eager_execution():
+    a, b = (tg.ones(3, requires_grad=True) for _ in range(2))
+
+    @tg.jit
+    def f(x):
+        ((a + b) * x).sum().backward()
+        return x * 2, x * 2, x.clone(), x.clone(), (x + 1).reshape(3, 1), (x + 1).reshape(3, 1)
+
+    for t in f(data(3)):
+        before = t.clone()
+        t.mul_(2)
+        same(t, before * 2)
+    a.grad.mul_(0)
+    assert b.grad.any()
+
+
+def test_memory_that_comes_in_twice_and_is_written_is_refused():
+    w = tg.ones(2)
+
+    @tg.jit
+    def f(x):
+        w.add_(1)
+        return x + w
+
+    assert f(tg.ones(2)).tolist() == [3.0, 3.0]
+    with pytest.raises(ValueError, match="twice"):
+        f(w)
+
+    @tg.jit
+    def g(x, y):
+        x.add_(1)
+        return x + y
+
+    x = tg.ones(2)
+    g(x, tg.ones(2))
+    with pytest.raises(ValueError, match="twice"):
+        g(x, x)
+
+
+def test_what_backward_needs_is_watched():
+    w = tg.ones(2, requires_grad=True)
+    f = tg.jit(lambda x: (x * w).exp().sum())
+    x = data(2)
+    y = f(x)
+    with tg.no_grad():
+        w.add_(1)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_memory_limits_see_what_graphs_write(tmp_path):
+    code = """
+import tengen as tg
+tg.set_memory_limit(1 << 40)
+w = tg.ones((64, 64), requires_grad=True)
+x = tg.ones((64, 64))
+y = x @ w
+@tg.jit
+def f():
+    with tg.no_grad():
+        w.mul_(2)
+f()
+z = [tg.ones((64, 64)) + k for k in range(4)]
+assert y[0, 0].item() == 64.0 and w[0, 0].item() == 2.0
+j = tg.jit(lambda a: (a @ w).sum())
+h = (x @ w) * 1
+assert j(h.detach()).item() == 64 * 64 * 128 * 64 * 2.0
+"""
+    import os
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "TENGEN_EVICT_ALWAYS": "1"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

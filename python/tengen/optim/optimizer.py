@@ -18,8 +18,8 @@ class _Update:
 
     def __init__(self, parameters: list[Any], group: dict[str, Any]) -> None:
         self.parameters, self.group = parameters, group
-        self.calls = 0
-        self.numbers: list[tuple[float, ...]] = []
+        self.kinds: list[tuple] = []  # of its calls: op, flags, how many numbers and tensors
+        self.asked: list[tuple[tuple, tuple[float, ...]]] = []
 
 
 class Optimizer:
@@ -120,7 +120,8 @@ class Optimizer:
             for group in self.param_groups:
                 with_grad = [p for p in group["params"] if p.grad is not None]
                 if with_grad:
-                    if tracing() is not None:
+                    if (trace := tracing()) is not None:
+                        trace.saw_optimizer(self)
                         self._traced = _Update(with_grad, group)
                     self._update(with_grad, group)
         return loss
@@ -180,12 +181,13 @@ class Optimizer:
         trace = tracing()  # a static graph asks for the numbers of every step
         for (_, key), (tensors, outs) in batches.items():
             now = tuple(map(float, numbers(key)))
+            kind = (op, flags, len(now), len(tensors))
             if self._asked is not None:
-                self._asked.append(now)
+                self._asked.append((kind, now))
                 continue
             if trace is not None:
-                trace.host_call(partial(self._next_numbers, self._traced, self._traced.calls), now)
-                self._traced.calls += 1
+                trace.host_call(partial(self._next_numbers, self._traced, len(self._traced.kinds)), now)
+                self._traced.kinds.append(kind)
             call_into(op, tuple(tensors), (*now, *map(bool, flags)), tuple(outs))
         for p, master in mastered if self._asked is None else ():
             p.copy_(master)
@@ -193,15 +195,15 @@ class Optimizer:
     def _next_numbers(self, update: _Update, k: int) -> tuple[float, ...]:
         """What the k-th call of a traced update has as numbers in the next step; the first one asked makes that step."""
         if k == 0:
-            self._asked = update.numbers = []
+            self._asked = update.asked = []
             try:
                 self._update(update.parameters, update.group)
             finally:
                 self._asked = None
-        if len(update.numbers) != update.calls:
+        if [kind for kind, _ in update.asked] != update.kinds:
             raise RuntimeError(f"[{type(self).__name__}.step] expected parameters that have made equally many steps, and settings of the "
                                "kind that they had when the step was traced; call a fresh tg.jit of the function")
-        return update.numbers[k]
+        return update.asked[k][1]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients, or fills them with zeros."""
