@@ -140,7 +140,7 @@ class _Specialised:
         before = {}
         for name, owner in _reached(jitted._f):
             if isinstance(owner, tg.nn.Module):
-                for path, module in owner.named_modules():
+                for module in owner.modules():
                     before[id(module)] = (module, dict(module._buffers))
                 for path, p in [*owner.named_parameters(), *owner.named_buffers()]:
                     state.trace.name_state(p, f"{name}.{path}" if name else path)

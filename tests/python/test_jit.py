@@ -601,3 +601,34 @@ assert j(h.detach()).item() == 64 * 64 * 128 * 64 * 2.0
 
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "TENGEN_EVICT_ALWAYS": "1"}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_recomputation_draws_what_it_drew():
+    """checkpoint() goes back to an earlier position of the generator: the same in a graph, for several steps."""
+    def losses(wrap):
+        tg.manual_seed(5)
+        layer = nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), nn.Tanh())
+        opt = tg.optim.SGD(layer.parameters(), 0.1)
+
+        def step(x):
+            opt.zero_grad()
+            loss = tg.autograd.checkpoint(layer, F.dropout(x, 0.2)).square().sum()
+            loss.backward()
+            opt.step()
+            return loss
+
+        run = wrap(step)
+        return [run(data(3, 6, seed=k)).item() for k in range(4)] + [tg.rand(2).tolist()]
+
+    assert losses(tg.jit) == losses(lambda f: f)
+
+
+def test_other_generators_are_refused():
+    with pytest.raises(NotImplementedError, match="global generator"):
+        tg.jit(lambda: tg.rand(3, generator=tg.Generator(1)))()
+    with pytest.raises(NotImplementedError, match="manual_seed"):
+        tg.jit(lambda: tg.manual_seed(0))()
+    tg.manual_seed(4)
+    a = tg.rand(3).tolist()
+    tg.manual_seed(4)
+    assert tg.rand(3).tolist() == a
