@@ -24,13 +24,21 @@ PAGE = TOP / "docs/coverage.md"
 PLUGINS = {"cpu": "cpu:0", "reference": "cpu:0", "chaos": "chaos:0"}
 TRANSFORMS = ("gradient", "second", "jvp", "vmap")
 GROUPS = {
-    "all": "f64 f32 f16 bf16 i64 i32 i16 i8 u8 bool",
-    "numbers": "f64 f32 f16 bf16 i64 i32 i16 i8 u8",
-    "integers, bool": "i64 i32 i16 i8 u8 bool",
+    "all": "f64 f32 f16 bf16 i64 i32 i16 i8 u64 u32 u16 u8 bool",
+    "numbers": "f64 f32 f16 bf16 i64 i32 i16 i8 u64 u32 u16 u8",
+    "integers, bool": "i64 i32 i16 i8 u64 u32 u16 u8 bool",
     "floats": "f64 f32 f16 bf16",
-    "integers": "i64 i32 i16 i8 u8",
+    "integers": "i64 i32 i16 i8 u64 u32 u16 u8",
+    "unsigned": "u64 u32 u16 u8",
+    "signed": "i64 i32 i16 i8",
+    "complex": "c128 c64",
+    "f8": "f8e4m3 f8e5m2",
 }
-SHORT = dict(zip(("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"), GROUPS["all"].split()))
+ORDER = f"{GROUPS['all']} {GROUPS['complex']} {GROUPS['f8']}".split()
+LONG = {"f": "float", "bf": "bfloat", "i": "int", "u": "uint", "c": "complex"}
+SHORT = {LONG[t.rstrip("0123456789")] + t.lstrip("bfiuc"): t for t in ORDER if t != "bool" and not t.startswith("f8")}
+SHORT |= {"bool": "bool", "float8_e4m3fn": "f8e4m3", "float8_e5m2": "f8e5m2"}
+INEXACT = (*GROUPS["floats"].split(), *GROUPS["complex"].split())
 
 
 # ---- one plugin: what it answers ---------------------------------------------------------------------------------------------
@@ -43,15 +51,16 @@ def collect(plugin: str) -> dict:
     sys.path.insert(0, str(TOP / "tests/ops"))
     from record import Case
     from records import RECORDS
-    from test_ops import FLOATS, TABLE, TG, call, cases_of, tensors_of
+    from test_ops import TABLE, TG, call, cases_of, tensors_of
 
     import tengen as tg
     from tengen import _core, func
 
     device = PLUGINS[plugin]
     half = np.full((2, 3), 0.5)
+    wrong = []  # what raised without being a refusal
     calls = {  # ops whose records bring a check instead of cases
-        "bitcast": Case((half,), {"dtype": "uint8"}),
+        "bitcast": Case((half,)),
         "eigh": Case((np.eye(3),)),
         "randint": Case((), {"low": 0, "high": 5, "shape": (4,)}),
         "randperm": Case((), {"n": 4}),
@@ -61,7 +70,7 @@ def collect(plugin: str) -> dict:
     def cases(name: str) -> list[Case]:
         if name in calls or RECORDS[name].cases:
             return [calls[name]] if name in calls else cases_of(name)
-        inputs = tuple(half for part in TABLE[name]["inputs"] if not part["optional"])
+        inputs = tuple(np.full((2, 2), 0.5) if name == "view_as_complex" else half for part in TABLE[name]["inputs"] if not part["optional"])
         needed = {a["name"] for a in TABLE[name]["attrs"] if a["required"]}
         if needed - {"shape"}:
             raise SystemExit(f"the record of {name} has no cases: give it a call in tools/coverage_page.py")
@@ -69,12 +78,15 @@ def collect(plugin: str) -> dict:
 
     def of_dtype(name: str, case: Case, dtype: str) -> Case:
         """The case in a dtype: of its inputs, or of what it makes."""
-        makes = not TABLE[name]["inputs"] and any(a["name"] == "dtype" for a in TABLE[name]["attrs"])
+        makes = (not TABLE[name]["inputs"] and any(a["name"] == "dtype" for a in TABLE[name]["attrs"])) or name == "bitcast"
         return Case(case.inputs, {**case.attrs, "dtype": dtype}, case.fixed) if makes else case
+
+    def inexact(t: tg.Tensor) -> bool:
+        return t.dtype.is_floating_point or t.is_complex()
 
     def leaves_of(inputs: list, positions: tuple) -> list:
         found = [t for i in positions if i < len(inputs) for t in (inputs[i] if isinstance(inputs[i], list) else [inputs[i]])]
-        return [t for t in found if isinstance(t, tg.Tensor) and t.dtype.is_floating_point and t.numel()]
+        return [t for t in found if isinstance(t, tg.Tensor) and inexact(t) and t.numel()]
 
     def positions(name: str) -> tuple:
         """Of the inputs with gradients; where the record does not say (its check tests them) all that flow."""
@@ -83,7 +95,11 @@ def collect(plugin: str) -> dict:
         return tuple(range(len(TABLE[name]["inputs"])))
 
     def floats_of(outputs: tuple) -> list:
-        return [t for t in outputs if t.dtype.is_floating_point]
+        return [t for t in outputs if inexact(t)]
+
+    def total_of(outs: list) -> tg.Tensor:
+        parts = [o.real.sum() + o.imag.sum() if o.is_complex() else o.sum() for o in outs]
+        return sum(parts[1:], parts[0])
 
     def how(name: str, dtype: str) -> str:
         seen = ""
@@ -98,6 +114,8 @@ def collect(plugin: str) -> dict:
             if any(step[2] == "fallback" for step in steps):
                 letter = "H"
             seen += letter if letter not in seen else ""
+        if not seen:
+            raise AssertionError("the trace does not say who ran it")
         return "H" if "H" in seen else "".join(sorted(seen))
 
     def gradient(name: str, dtype: str, order: int) -> str:
@@ -114,8 +132,7 @@ def collect(plugin: str) -> dict:
             for left in reversed(range(order)):
                 outs = [o for o in outs if o.requires_grad]
                 if outs:
-                    total = sum((o.sum() for o in outs[1:]), outs[0].sum())
-                    outs = [g for g in tg.autograd.grad(total, leaves, create_graph=bool(left), allow_unused=True) if g is not None]
+                    outs = [g for g in tg.autograd.grad(total_of(outs), leaves, create_graph=bool(left), allow_unused=True) if g is not None]
             return "yes"
         return ""
 
@@ -137,6 +154,7 @@ def collect(plugin: str) -> dict:
 
     def mapped(name: str, dtype: str) -> str:
         for case in cases(name):
+            case = of_dtype(name, case, dtype)
             inputs = tensors_of(case, dtype, device)
             twice = [[tg.stack([t, t]) for t in x] if isinstance(x, list) else tg.stack([x, x]) if isinstance(x, tg.Tensor) else x for x in inputs]
             dims = tuple([0] * len(x) if isinstance(x, list) else 0 if isinstance(x, tg.Tensor) else None for x in twice)
@@ -160,22 +178,34 @@ def collect(plugin: str) -> dict:
         record = RECORDS[name]
         answer = answers[name] = {key: {} for key in ("how", *TRANSFORMS)}
         for dtype in SHORT:
+            short = SHORT[dtype]
             try:
-                answer["how"][SHORT[dtype]] = how(name, dtype)
+                answer["how"][short] = how(name, dtype)
             except Exception as error:
                 note(plugin, name, dtype, "forward", error)
+                if not refusal(error):
+                    wrong.append(f"{name} {dtype}: {type(error).__name__}: {error}")
                 continue
             for key, check in checks.items():
-                if key != "vmap" and (dtype not in FLOATS or not positions(name) or (key == "second" and not record.second)):
+                if key != "vmap" and (short not in INEXACT or not positions(name) or (key == "second" and not record.second)):
                     continue
                 tg.manual_seed(0)
                 try:
                     if found := check(name, dtype):
-                        answer[key][SHORT[dtype]] = found
+                        answer[key][short] = found
                 except Exception as error:
                     note(plugin, name, dtype, key, error)
+                    if key not in record.skip and not refusal(error):
+                        wrong.append(f"{name} {dtype}, {key}: {type(error).__name__}: {error}")
     assert set(TG) == set(SHORT)
+    if wrong:
+        raise SystemExit("\n".join([f"{plugin}: these raise without saying that they do not take the dtype:", *wrong]))
     return answers
+
+
+def refusal(error: Exception) -> bool:
+    """Whether the error says that a dtype is not taken: "[sin] expected floats, got bool"."""
+    return isinstance(error, (TypeError, NotImplementedError)) and "expected" in str(error) and "got" in str(error)
 
 
 def note(plugin: str, name: str, dtype: str, what: str, error: Exception) -> None:
@@ -219,8 +249,10 @@ Every public op of the table, called with the cases of its test record for each 
 | H | a primitive is missing: that part runs in host memory, with copies |
 | – | cannot run |
 
-Dtypes: *floats* f64 f32 f16 bf16, *integers* i64 i32 i16 i8 u8, *numbers* both, *all* with bool. What has no dtypes beside it holds for all of
-the op's. Gradients, second gradients (2nd), forward mode (jvp) and vmap: ✓ works for every floating dtype (vmap: every dtype) of the
+Dtypes: *floats* f64 f32 f16 bf16, *signed* i64 i32 i16 i8, *unsigned* u64 u32 u16 u8, *integers* both, *numbers* floats and integers, *all* with
+bool; *complex* c128 c64; *f8* float8_e4m3fn and float8_e5m2. Complex numbers and 8-bit floats run on kernels for reals and bytes: P may stand
+where reals have K. What has no dtypes beside it holds for all of
+the op's. Gradients, second gradients (2nd), forward mode (jvp) and vmap: ✓ works for every floating and complex dtype (vmap: every dtype) of the
 op on all three plugins, and is tested in f64 against finite differences, reverse mode, and a loop; · does not apply: no gradient (integer results, steps of
 constants, random numbers without parameters), nothing to map; a number: see the notes at the end.
 
@@ -235,7 +267,7 @@ def dtypes_text(dtypes: list[str]) -> str:
         if set(group.split()) <= left:
             parts.append(word)
             left -= set(group.split())
-    return ", ".join([*parts, " ".join(t for t in GROUPS["all"].split() if t in left)]).strip(", ")
+    return ", ".join([*parts, " ".join(t for t in ORDER if t in left)]).strip(", ")
 
 
 def plugin_cell(how: dict, dtypes: list[str]) -> str:
@@ -258,7 +290,7 @@ def transform_cell(name: str, key: str, answers: dict, dtypes: list[str], skip: 
     found = {p: answers[p][name][key] for p in PLUGINS}
     if not any(found.values()):
         return "·"
-    wanted = [t for t in dtypes if key == "vmap" or t in GROUPS["floats"].split()]
+    wanted = [t for t in dtypes if key == "vmap" or t in INEXACT]
     lacking = {p: [t for t in wanted if t in answers[p][name]["how"] and t not in found[p]] for p in PLUGINS}
     if any(lacking.values()):
         return remark("not for " + "; ".join(f"{dtypes_text(v)} on {p}" for p, v in lacking.items() if v))
@@ -281,13 +313,10 @@ def kernel_rows() -> list[str]:
             first = arguments.replace("->", "").split()[0]
             dtypes = named.removeprefix("T: ") if first == "T" else first.replace("|", " ")
             found.setdefault(row["op"], {}).setdefault(plugin["name"], set()).update(dtypes.split())
-    unsigned = {"u16", "u32", "u64"}
-
     def cell(dtypes: set) -> str:
-        rest = " ".join(sorted(dtypes & unsigned)) if not unsigned <= dtypes else "unsigned"
-        return ", ".join(filter(None, [dtypes_text([*dtypes]), rest if dtypes & unsigned else ""])) or "–"
+        return dtypes_text([*dtypes]) or "–"
 
-    lines = ["", "## Kernels", "", "The rows of the manifests: dtypes of the first argument; *unsigned* u64 u32 u16. Ops above with M run by `map`, with P by these.", ""]
+    lines = ["", "## Kernels", "", "The rows of the manifests: dtypes of the first argument. Ops above with M run by `map`, with P by these.", ""]
     lines += ["| kernel | cpu | reference | chaos |", "|---|---|---|---|"]
     return lines + [f"| {op} | {' | '.join(cell(of.get(p, set())) for p in PLUGINS)} |" for op, of in sorted(found.items())]
 
@@ -305,7 +334,7 @@ def page(answers: dict) -> str:
     for family in sorted({op["family"] for op in table.values()}):
         body += ["", f"## {family.capitalize()}", "", "| op | dtypes | cpu | reference | chaos | gradient | 2nd | jvp | vmap |", "|---|---|---|---|---|---|---|---|---|"]
         for name in sorted(n for n, op in table.items() if op["family"] == family):
-            dtypes = [t for t in GROUPS["all"].split() if any(t in answers[p][name]["how"] for p in PLUGINS)]
+            dtypes = [t for t in ORDER if any(t in answers[p][name]["how"] for p in PLUGINS)]
             cells = [plugin_cell(answers[p][name]["how"], dtypes) for p in PLUGINS]
             for p in PLUGINS:
                 for letter in counts[p]:

@@ -54,7 +54,11 @@ Tensors sum_gradient(const Backward& b, double scale) {
 TG_OPS(binary_math) {
   binary(TG_OP(hypot))
       .doc("sqrt(x^2 + y^2), without overflow on the way; infinite if either is. The gradient at (0, 0) is 0.")
-      .map(Promotion::common_float, formula(hypot))
+      .map(Promotion::common_float,
+           [](MapBuilder& b, Values in, AttrSpan a) {
+             check_type(is_floating(in[0].dtype), "hypot", "real numbers", in[0].dtype);
+             return formula(hypot)(b, in, a);
+           })
       .grad([](const Backward& b) {
         const Tensor &z = b.output(), safe = op<"where">({op<"eq">({z, 0.0}), 1.0, z});
         const Tensor g = op<"div">({b.grad(), safe});

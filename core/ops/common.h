@@ -48,6 +48,20 @@ inline DType cast_dtype(const Inference& c, size_t at, DType t) {
   return c.attr(at).dtype();
 }
 
+// 8-bit floats are moved and cast, not computed with.
+inline void check_computes(const Inference& c) {
+  const DType t = c.input(0).dtype;
+  check_type(!is_small_float(t), c.name(), "a dtype to compute in (cast it first)", t);
+}
+// The dtype of a sum of x: bools and integers widen.
+inline DType sum_dtype(const Inference& c) {
+  check_computes(c);
+  const DType t = c.input(0).dtype;
+  return is_inexact(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64;
+}
+// The same, unless an optional attribute asks for another one.
+inline DType sum_dtype(const Inference& c, size_t at) { return c.attr(at).given() ? cast_dtype(c, at, c.input(0).dtype) : sum_dtype(c); }
+
 inline Specs same_as_first(const Inference& c) { return one(c.input(0)); }
 
 // Sizes after a reduction over `axes` (normalised): 1 there, or left out.

@@ -74,6 +74,7 @@ void test(OpBuilder o, const char* doc, Expr (*f)(Expr), bool of_floats, const c
       .output("y", "bool")
       .map(Promotion::none,
            [f, of_floats](MapBuilder& b, Values in, AttrSpan) {
+             check_type(!is_composed(in[0].dtype), b.op(), "real numbers", in[0].dtype);
              const Expr x{&b, in[0]};
              if (!is_floating(in[0].dtype)) return (of_floats || in[0].dtype == DType::boolean ? x != x : x < 0.0).v;
              return f(x).v;
@@ -151,6 +152,7 @@ TG_OPS(float_parts) {
       .optional_attr("neginf", AttrKind::floating, "instead of -inf")
       .map(Promotion::common,
            [](MapBuilder& b, Values in, AttrSpan attrs) {
+             check_type(!is_composed(in[0].dtype), b.op(), "real numbers", in[0].dtype);
              if (!is_floating(in[0].dtype)) return in[0];
              const Expr x{&b, in[0]};
              const double top = attrs[1].given() ? attrs[1].floating() : largest(in[0].dtype);

@@ -34,7 +34,7 @@ void stepwise(OpBuilder o, const char* name, const char* doc, int opcode, const 
       .map(Promotion::common,
            [opcode, name](MapBuilder& b, Values in, AttrSpan) {
              check_type(in[0].dtype != DType::boolean, name, "numbers", in[0].dtype);
-             return !is_inexact(in[0].dtype) ? in[0] : b.emit(opcode, in[0]);
+             return is_integer(in[0].dtype) ? in[0] : b.emit(opcode, in[0]);
            })
       .grad([](const Backward& b) { return Tensors{zeros_like(b.grad())}; })
       .saves(0, 0)

@@ -16,9 +16,7 @@ void running(OpBuilder o, const char* doc, const char* example) {
       .optional_attr("dtype", AttrKind::dtype, "the result's, to which x is cast first")
       .infer([](const Inference& c) {
         axis_of(c.name(), c.attr(0), int64_t(c.input(0).shape.size()));
-        const DType t = c.input(0).dtype;
-        const DType wide = is_inexact(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64;
-        return one({cast_dtype(c, 1, wide), c.input(0).shape});
+        return one({sum_dtype(c, 1), c.input(0).shape});
       })
       .decompose([](const Call& c) {
         const DType t = infer_now(c)[0].dtype;

@@ -6,7 +6,6 @@ namespace tg {
 namespace {
 
 DType promoted(const Inference& c) { return promote(c.input(0).dtype, c.input(1).dtype); }
-DType sum_dtype(DType t) { return is_inexact(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64; }
 
 void dot(OpBuilder o, const char* doc, const char* example, bool flattens) {
   o.family("linear algebra")
@@ -168,7 +167,7 @@ TG_OPS(products) {
         const int64_t r = int64_t(x.size()), a = normalize_axis(c.name(), c.attr(1).integer(), r),
                       b = normalize_axis(c.name(), c.attr(2).integer(), r);
         c.check(a != b, "expected two distinct axes, got ", c.attr(1).integer(), " and ", c.attr(2).integer());
-        return one({sum_dtype(c.input(0).dtype), reduced_shape(x, Ints{std::min(a, b), std::max(a, b)}, false)});
+        return one({sum_dtype(c), reduced_shape(x, Ints{std::min(a, b), std::max(a, b)}, false)});
       })
       .decompose([](const Call& c) {
         infer_now(c);

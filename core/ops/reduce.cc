@@ -11,8 +11,6 @@ Ints axes_of(const Backward& b) {
   return normalize_axes(b.op.name.c_str(), b.attr(0).ints(), int64_t(b.input_shape(0).size()));
 }
 
-DType sum_dtype(DType t) { return is_inexact(t) ? t : kind_of(t) == DKind::unsigned_int ? DType::u64 : DType::i64; }
-
 // keepdims is the second attribute, or the third of the ops with a correction or an order.
 bool keeps(const Op& op, AttrSpan attrs) { return attrs[op.attrs[1].name == "keepdims" ? 1 : 2].boolean(); }
 
@@ -23,7 +21,7 @@ Specs reduced(const Inference& c, DType t) {
 }
 // With a dtype given x is cast first.
 constexpr const char* kDType = "the result's, to which x is cast first";
-Specs infer_sum(const Inference& c) { return reduced(c, cast_dtype(c, 2, sum_dtype(c.input(0).dtype))); }
+Specs infer_sum(const Inference& c) { return reduced(c, sum_dtype(c, 2)); }
 Specs infer_magnitude(const Inference& c) {
   check_type(is_inexact(c.input(0).dtype), c.name(), "floats (cast integers first)", c.input(0).dtype);
   return reduced(c, real_dtype(c.input(0).dtype));

@@ -228,11 +228,7 @@ TG_OPS(statistics) {
   reduction(TG_OP(nansum))
       .doc("sum with NaN counting as 0; dtypes as sum.")
       .infer([](const Inference& c) {
-        const DType t = c.input(0).dtype;
-        return one({is_floating(t)                      ? t
-                    : kind_of(t) == DKind::unsigned_int ? DType::u64
-                                                        : DType::i64,
-                    reduced_shape(c.input(0).shape, axes_of(c, 0), c.attr(1).boolean())});
+        return one({sum_dtype(c), reduced_shape(c.input(0).shape, axes_of(c, 0), c.attr(1).boolean())});
       })
       .decompose([](const Call& c) {
         infer_now(c);

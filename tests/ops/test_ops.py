@@ -33,11 +33,13 @@ NUMPY = {
     "uint64": np.uint64,
     "uint32": np.uint32,
     "uint16": np.uint16,
+    "complex64": np.complex64,
+    "complex128": np.complex128,
 }
 # Where a record takes uint8, the other unsigned integers are tested, too: no op tells them apart.
 UNSIGNED = ("uint64", "uint32", "uint16")
-# The dtypes that records name.
-TG = {**{name: getattr(tg, name) for name in NUMPY if name not in UNSIGNED}, "bfloat16": tg.bfloat16}
+THROUGH_FLOAT32 = ("bfloat16", "float8_e4m3fn", "float8_e5m2")  # NumPy has none of them
+TG = {name: getattr(tg, name) for name in (*NUMPY, *THROUGH_FLOAT32)}
 
 
 def seed(name: str) -> np.random.Generator:
@@ -68,8 +70,8 @@ def rounded(a: np.ndarray, dtype: str) -> np.ndarray:
 def tensor(a: np.ndarray, dtype: str | None, device: str) -> tg.Tensor:
     if dtype is None:
         return tg.tensor(a, device=device)
-    if dtype == "bfloat16":
-        return tg.tensor(np.asarray(a, np.float32), device=device).to(tg.bfloat16)
+    if dtype in THROUGH_FLOAT32:
+        return tg.tensor(np.asarray(a, np.float32), device=device).to(TG[dtype])
     with np.errstate(over="ignore", invalid="ignore"):
         return tg.tensor(countable(np.asarray(a), dtype).astype(NUMPY[dtype]), device=device)
 

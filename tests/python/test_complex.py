@@ -260,9 +260,10 @@ def test_a_real_operand_gets_a_real_gradient(rng):
 
 
 @pytest.mark.parametrize("call", [
+    lambda z: tg.hypot(z, z), lambda z: tg.isposinf(z), lambda z: tg.isneginf(z), lambda z: tg.nan_to_num(z), lambda z: tg.randn(2, dtype=z.dtype),
     lambda z: z < z, lambda z: tg.floor(z), lambda z: tg.maximum(z, z), lambda z: z & z, lambda z: float(z[0]),
     lambda z: tg.full((2,), 1j, dtype=tg.float32), lambda z: tg.zeros(2).__setitem__(0, 1j),
-], ids=["less", "floor", "maximum", "and", "float", "full", "setitem"])
+], ids=["hypot", "isposinf", "isneginf", "nan_to_num", "randn", "less", "floor", "maximum", "and", "float", "full", "setitem"])
 def test_complex_where_real_is_wanted(call):
     with pytest.raises(TypeError, match="(?i)real|complex"):
         call(tg.tensor([1 + 2j, 3j]))
@@ -274,6 +275,18 @@ def test_small_floats_do_not_compute(dtype, op):
     t = tg.ones((2, 2)).to(getattr(tg, dtype))
     with pytest.raises(TypeError, match="cast|float8"):
         op(t, t)
+
+
+@pytest.mark.parametrize("dtype", SMALL)
+@pytest.mark.parametrize("op", ["floor", "ceil", "round", "trunc", "sum", "prod", "nansum", "cumsum", "cumprod", "trace", "nan_to_num", "mean", "sort", "argmax"])
+def test_small_floats_are_not_taken_for_integers(dtype, op):
+    t = tg.tensor([[1.5, -2.75], [3.5, 0.25]]).to(getattr(tg, dtype))
+    axis = {"axis": 0} if op.startswith("cum") else {}
+    with pytest.raises(TypeError, match="expected .*, got float8"):
+        getattr(tg, op)(t, **axis)
+    if op in ("sum", "prod", "cumsum", "cumprod"):
+        wide = getattr(tg, op)(t, dtype=tg.float32, **axis)
+        np.testing.assert_array_equal(wide.numpy(), getattr(np, op)(t.numpy().astype(np.float32), **axis))
 
 
 def test_small_floats_meet_no_other_dtype():
