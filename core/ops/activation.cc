@@ -287,9 +287,13 @@ TG_OPS(activation) {
 
   activation(TG_OP(logsigmoid).amp(Amp::f32), "log(sigmoid(x)), without overflow.")
       .infer([](const Inference& c) {
+        check_type(!is_composed(c.input(0).dtype), c.name(), "real numbers", c.input(0).dtype);
         return one({is_floating(c.input(0).dtype) ? c.input(0).dtype : DType::f32, c.input(0).shape});
       })
-      .decompose([](const Call& c) { return Tensors{op<"neg">({op<"softplus">({op<"neg">({c.input(0)})})})}; })
+      .decompose([](const Call& c) {
+        const Tensor x = c.input(0).cast(infer_now(c)[0].dtype);  // before the sign: -1 as u8 is 255
+        return Tensors{op<"neg">({op<"softplus">({op<"neg">({x})})})};
+      })
       .bounds(24, "softplus")
       .example(">>> tg.logsigmoid(tg.tensor([-100.])).tolist()\n[-100.0]");
 }

@@ -55,7 +55,11 @@ TG_OPS(index_axis) {
           "A copy of x with alpha * values[j] added to its slice index[j] of the axis. As torch.index_add, whose order of "
           "arguments, (x, axis, index, values), is understood, too. Errors: IndexError for an index outside the axis.")
       .attr("alpha", AttrKind::floating, 1.0, "a factor of the values")
-      .infer(infer_update)
+      .infer([](const Inference& c) {
+        const double alpha = c.attr(1).floating();
+        check_type(is_inexact(c.input(0).dtype) || alpha == std::trunc(alpha), c.name(), "a whole alpha for integers", c.input(0).dtype);
+        return infer_update(c);
+      })
       .decompose(along<true>)
       .bounds(2, "the product's rounding and the terms added, relative to the sum of magnitudes")
       .example(">>> tg.index_add(tg.tensor([1, 2, 3]), tg.tensor([0, 0]), tg.tensor([5, 6])).tolist()\n[12, 2, 3]");

@@ -260,3 +260,4 @@ def _colours(tg, device):
 
 
 RECORDS["cvt_color"].check = _colours
+RECORDS["cvt_color"].skip["other dtypes"] = ("never", "bytes have 128 for no colour; the check has them")

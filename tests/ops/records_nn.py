@@ -268,7 +268,7 @@ def _pooled(x, kernel, stride, padding, dilation, f, outside):
 
 
 def _max_pool(x, kernel, stride=None, padding=0, dilation=1):
-    return _pooled(x, kernel, stride, padding, dilation, lambda v: v.max(-1), -np.inf)
+    return _pooled(x.astype(float), kernel, stride, padding, dilation, lambda v: v.max(-1), -np.inf)
 
 
 def _avg_pool(x, kernel, stride=None, padding=0, count_include_pad=1):

@@ -210,7 +210,8 @@ for _name, _oracle in {"cumsum": np.cumsum, "cumprod": np.cumprod}.items():
 
 
 def _sorted(x, axis=-1, descending=False):
-    order = np.argsort(-x if descending else x, axis=axis, kind="stable")
+    wide = x if x.dtype.kind == "f" else x.astype(np.int64)  # -x of unsigned numbers wraps
+    order = np.argsort(-wide if descending else wide, axis=axis, kind="stable")
     return np.take_along_axis(x, order, axis), order
 
 

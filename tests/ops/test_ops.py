@@ -9,6 +9,7 @@ import itertools
 import json
 import zlib
 
+import ml_dtypes
 import numpy as np
 import pytest
 from record import EPS, FLOATS, Case, Record
@@ -62,6 +63,8 @@ def rounded(a: np.ndarray, dtype: str) -> np.ndarray:
         bits = np.asarray(a, np.float32).view(np.uint32)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
         return bits.view(np.float32).astype(np.float64)
+    if dtype in THROUGH_FLOAT32:
+        return np.asarray(a, np.float32).astype(getattr(ml_dtypes, dtype)).astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         b = countable(np.asarray(a), dtype).astype(NUMPY[dtype])
     return b.astype(np.float64) if dtype in FLOATS else b
@@ -77,7 +80,7 @@ def tensor(a: np.ndarray, dtype: str | None, device: str) -> tg.Tensor:
 
 
 def numpy_of(t: tg.Tensor) -> np.ndarray:
-    return t.detach().to(tg.float64).cpu().numpy() if t.dtype.is_floating_point else t.cpu().numpy()
+    return t.detach().to(tg.float64).cpu().numpy() if t.dtype.is_floating_point or "float8" in str(t.dtype) else t.cpu().numpy()
 
 
 def each_array(case: Case, f) -> list:
@@ -122,6 +125,9 @@ def assert_close(name: str, record: Record, case: Case, dtype: str, got: tuple, 
             np.testing.assert_array_equal(value, e.astype(value.dtype))
             continue
         kind = str(g.dtype).split(".")[-1]
+        if kind.startswith("float8"):  # moved and cast
+            np.testing.assert_array_equal(value, rounded(e, kind))
+            continue
         e = e.astype(np.float64)
         with np.errstate(all="ignore"):
             scale = (
@@ -203,6 +209,35 @@ def test_values(name, device):
     for case, dtype in itertools.product(cases_of(name), (*record.dtypes, *unsigned)):
         got = call(name, tensors_of(case, dtype, device), case, device)
         assert_close(name, record, case, dtype, got, oracle_of(record, case, dtype))
+
+
+@pytest.mark.parametrize("name", parameters(lambda r: r.oracle is not None))
+def test_other_dtypes(name):
+    """Dtypes that the record does not name: refused, or right."""
+    record, device = RECORDS[name], DEVICES[0]
+    if "other dtypes" in record.skip:
+        pytest.skip(": ".join(record.skip["other dtypes"]))
+    for dtype in TG:
+        if dtype in record.dtypes or dtype.startswith("complex"):  # tests/python/test_complex.py
+            continue
+        for case in cases_of(name)[:3]:
+            if dtype.startswith("uint"):  # what -2 becomes there is not the question
+                case = Case(tuple(each_array(case, lambda i, a, c=case: a if i in c.fixed else np.abs(a))), case.attrs, case.fixed)
+            try:
+                got = call(name, tensors_of(case, dtype, device), case, device)
+            except TypeError as error:
+                assert "expected" in str(error) and "got" in str(error), f"{name} {dtype}: {error}"
+                continue
+            # Floats made of integers are those of equal floats; sorts and order statistics of integers and bools are those of int64.
+            seen = "float64" if any(t.dtype.is_floating_point for t in got) and dtype not in THROUGH_FLOAT32 else dtype
+            exact = Case(tuple(each_array(case, lambda i, a, d=dtype: a if i in case.fixed else rounded(a, d))), case.attrs, case.fixed)
+            for kind in (seen, "float64"):
+                try:
+                    expected = oracle_of(record, exact, kind)
+                    break
+                except (TypeError, ValueError, OverflowError):  # NumPy's refusals: -True, -inf or 2 ** -1 of integers
+                    continue
+            assert_close(name, record, exact, seen, got, expected)
 
 
 def respelled(t: tg.Tensor, how: str) -> tg.Tensor:

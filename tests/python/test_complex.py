@@ -173,6 +173,144 @@ def test_sum(rng, dtype, axis):
     close(tg.sum(tg.tensor(z).transpose(0, 1), axis=axis), np.asarray(z.swapaxes(0, 1).sum(axis)), bound.max())
 
 
+# Elementwise functions against NumPy in the next wider precision. They are made of real functions of the parts, each of which may be off by a
+# few eps of its own size (the table's bounds): 16 eps of |f|, and of |z f'(z)| for what a rounding of z or of a part of it does.
+WIDER = {"complex64": "complex128", "complex128": "clongdouble"}
+ELEMENTWISE = {
+    "sin": np.sin, "cos": np.cos, "tan": np.tan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
+    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
+    "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log2": np.log2, "log10": np.log10, "log1p": np.log1p,
+    "sqrt": np.sqrt, "rsqrt": lambda z: 1 / np.sqrt(z), "reciprocal": lambda z: 1 / z, "square": np.square, "neg": np.negative,
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "sign": lambda z: z / np.abs(z), "conj": np.conj,
+}
+
+
+@pytest.mark.parametrize("dtype", COMPLEX)
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise(rng, dtype, name):
+    f, oracle = getattr(tg, name), ELEMENTWISE[name]
+    z = sample(rng, (40, 25), dtype)
+    z[0, :20] *= 1e-3  # near 0, where expm1 and log1p matter
+    z[1] *= 20
+    wide = z.astype(WIDER[dtype])
+    expected = oracle(wide)
+    h = 1e-4
+    moves = np.abs(oracle(wide * (1 + h)) - oracle(wide * (1 - h))) / (2 * h)  # |z f'(z)|, but at a branch cut
+    bound = 16 * COMPLEX[dtype] * np.maximum(np.abs(expected), np.minimum(moves, 10 * (np.abs(expected) + np.abs(wide))))
+    for part, slices in ((z, ...), (z[::2, 1:], (slice(None, None, 2), slice(1, None)))):
+        got = f(tg.tensor(z)[slices] if slices is not ... else tg.tensor(part)).numpy()
+        assert got.dtype == z.dtype
+        off = np.abs(got.astype(wide.dtype) - expected[slices]) / bound[slices]
+        assert (off <= 1).all(), f"{name} {part.ravel()[off.argmax()]}: {off.max() * 16:.3g} eps"
+
+
+@pytest.mark.parametrize("name", [n for n in ELEMENTWISE if n not in ("sign", "exp2", "log2", "sigmoid", "rsqrt", "reciprocal", "square")])
+def test_elementwise_at_the_edges(name):
+    """Zeros and infinities as C's Annex G has them (NumPy's complex functions), without the signs of zeros."""
+    parts = [0.0, 1.0, -1.0, np.inf, -np.inf, np.nan]
+    z = np.array([complex(a, b) for a in parts for b in parts])
+    got = getattr(tg, name)(tg.tensor(z)).numpy()
+    with np.errstate(all="ignore"):
+        expected = np.exp(z) - 1 if name == "expm1" else ELEMENTWISE[name](z)  # NumPy's expm1 has NaN where exp has not
+    for here, g, e in zip(z, got, expected):
+        for a, b in ((g.real, e.real), (g.imag, e.imag)):
+            if np.isinf(b) and np.isinf(a):
+                continue  # the sign of an infinity is open in places
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-300, err_msg=f"{name}({here}): {g}, expected {e}")
+
+
+@pytest.mark.parametrize("dtype", COMPLEX)
+@pytest.mark.parametrize("name", ["pow", "fma", "lerp", "addcmul", "addcdiv", "xlogy"])
+def test_elementwise_of_several(rng, dtype, name):
+    a, b, c = (sample(rng, (40, 25), dtype) for _ in range(3))
+    x, y, w = (v.astype(WIDER[dtype]) for v in (a, b, c))
+    t, u, v = map(tg.tensor, (a, b, c))
+    got, expected, size = {
+        "pow": lambda: (tg.pow(t, u), x**y, np.abs(x**y) * (1 + np.abs(y * np.log(x)))),
+        "fma": lambda: (tg.fma(t, u, v), x * y + w, np.abs(x * y) + np.abs(w)),
+        "lerp": lambda: (tg.lerp(t, u, v), x + w * (y - x), np.abs(x) + np.abs(w) * (np.abs(x) + np.abs(y))),
+        "addcmul": lambda: (tg.addcmul(t, u, v, value=0.5), x + y * w / 2, np.abs(x) + np.abs(y * w)),
+        "addcdiv": lambda: (tg.addcdiv(t, u, v, value=0.5), x + y / w / 2, np.abs(x) + np.abs(y / w)),
+        "xlogy": lambda: (tg.xlogy(t, u), x * np.log(y), np.abs(x) * (1 + np.abs(np.log(y)))),
+    }[name]()
+    assert str(got.dtype).endswith(dtype)
+    assert (np.abs(got.numpy().astype(x.dtype) - expected) <= 16 * COMPLEX[dtype] * size).all()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, -1, 0.5, 3, 1j, 2 - 1j])
+def test_powers_by_numbers(rng, number):
+    z = sample(rng, (50,))
+    expected = z.astype("clongdouble") ** number
+    bound = 16 * COMPLEX["complex128"] * np.abs(expected) * (1 + np.abs(number * np.log(z)))
+    assert (np.abs((tg.tensor(z) ** number).numpy() - expected) <= bound).all()
+
+
+@pytest.mark.parametrize("dtype", COMPLEX)
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+def test_running(rng, dtype, axis, name):
+    z = sample(rng, (4, 7, 3), dtype)
+    wide = z.astype(WIDER[dtype])
+    expected = getattr(np, name)(wide, axis=axis)
+    size = np.cumsum(np.abs(wide), axis) if name == "cumsum" else np.abs(expected) * 3
+    for t in (tg.tensor(z), tg.tensor(np.asfortranarray(z).T).T):
+        got = getattr(tg, name)(t, axis=axis).numpy().astype(wide.dtype)
+        assert (np.abs(got - expected) <= z.shape[axis] * COMPLEX[dtype] * size).all()
+
+
+@pytest.mark.parametrize("dtype", COMPLEX)
+@pytest.mark.parametrize("axis", [None, 0, (0, 2), -1])
+@pytest.mark.parametrize("name", ["mean", "prod", "var", "std", "nansum", "norm", "count_nonzero", "any", "all"])
+def test_reductions(rng, dtype, axis, name):
+    z = sample(rng, (4, 3, 5), dtype)
+    z[1, 2, 3] = 0
+    if name == "prod":
+        z = z / np.abs(z).clip(0.5)
+    wide = z.astype(WIDER[dtype])
+    n = z.size // np.asarray(z.sum(axis)).size
+    a = {} if axis is None else {"axis": axis}
+    oracle = {"norm": lambda v, axis=None: np.sqrt((np.abs(v) ** 2).sum(axis))}.get(name) or getattr(np, name)
+    expected = np.asarray(oracle(wide, **a, **({"ddof": 1} if name in ("var", "std") else {})))
+    got = getattr(tg, name)(tg.tensor(z), **a)
+    assert got.numpy().dtype == oracle(z, **a).dtype and tuple(got.shape) == expected.shape
+    if expected.dtype.kind in "bi":
+        np.testing.assert_array_equal(got.numpy(), expected)
+        return
+    size = {"prod": np.abs(expected) * 3, "std": 2 * np.abs(wide).max()}.get(name, (np.abs(wide) ** (2 if name == "var" else 1)).sum(**a))
+    assert (np.abs(got.numpy() - expected) <= 2 * (n + 2) * COMPLEX[dtype] * size).all()
+
+
+@pytest.mark.parametrize("name", ["eq", "ne", "logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "isreal"])
+def test_predicates(name):
+    values = np.array([0, 1, 1j, 1 + 1j, complex(np.nan, 0), complex(0, np.nan), complex(np.inf, np.nan), complex(0, -np.inf), -0.0])
+    oracle = {"eq": np.equal, "ne": np.not_equal}.get(name) or getattr(np, name)
+    pairs = name in ("eq", "ne") or name.startswith("logical") and name != "logical_not"
+    x, y = (values[:, None], values[None]) if pairs else (values, None)
+    got = getattr(tg, name)(tg.tensor(x), tg.tensor(y)) if pairs else getattr(tg, name)(tg.tensor(x))
+    np.testing.assert_array_equal(got.numpy(), oracle(x, y) if pairs else oracle(x))
+
+
+MOVES = {
+    "where": (lambda t: tg.where(t.real > 0, t, 2j), lambda z: np.where(z.real > 0, z, 2j)),
+    "masked_fill": (lambda t: t.masked_fill(t.imag > 0, 3j), lambda z: np.where(z.imag > 0, 3j, z)),
+    "concat": (lambda t: tg.concat([t, t[:1]], 1 - 1), lambda z: np.concatenate([z, z[:1]])),
+    "pad": (lambda t: tg.pad(t, (0, 1, 0, 2)), lambda z: np.pad(z, ((0, 0), (1, 2)))),
+    "index": (lambda t: t[[2, 0], 1:], lambda z: z[[2, 0], 1:]),
+    "take_along_axis": (lambda t: tg.take_along_axis(t, tg.tensor([[1, 0]] * 4), 1), lambda z: np.take_along_axis(z, np.array([[1, 0]] * 4), 1)),
+    "roll": (lambda t: tg.roll(t, 1, 1), lambda z: np.roll(z, 1, 1)),
+    "flip": (lambda t: tg.flip(t, 0), lambda z: np.flip(z, 0)),
+    "tril": (tg.tril, np.tril), "diagonal": (lambda t: t.diagonal(), np.diagonal), "tile": (lambda t: tg.tile(t, (2, 3)), lambda z: np.tile(z, (2, 3))),
+    "trace": (lambda t: tg.trace(t), np.trace),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_moves(rng, name):
+    z = sample(rng, (4, 3))
+    f, oracle = MOVES[name]
+    np.testing.assert_array_equal(f(tg.tensor(z)).numpy(), oracle(z)) if name != "trace" else np.testing.assert_allclose(f(tg.tensor(z)).item(), oracle(z), rtol=1e-15)
+
+
 def test_written_into(rng):
     z, w = sample(rng, (4, 3)), sample(rng, (3,))
     t = tg.tensor(z)
@@ -218,12 +356,17 @@ def test_householder_product(rng):
 
 # ---- gradients -------------------------------------------------------------------------------------------------------
 
+SMOOTH = [n for n in ELEMENTWISE if n != "exp"]  # random points are not near a branch cut or a pole
+
 
 @pytest.mark.parametrize("f, shapes", [
     (lambda a, b: a * b, ((4, 3), (3,))), (lambda a: tg.exp(a), ((4, 3),)), (lambda a, b: a @ b, ((4, 5), (5, 3))),
     (lambda a, b: a / b, ((4, 3), (4, 3))), (lambda a: tg.abs(a), ((4, 3),)), (lambda a, b: tg.lerp(a, b, 0.4 + 0.3j), ((4, 3), (3,))),
     (lambda a: tg.tanhshrink(0.25 * a), ((4, 3),)),
-], ids=["mul", "exp", "matmul", "div", "abs", "lerp", "tanhshrink"])
+    *((lambda a, n=n: getattr(tg, n)(a), ((4, 3),)) for n in SMOOTH), (lambda a, b: a**b, ((4, 3), (4, 3))),
+    (lambda a: tg.cumsum(a, 0), ((4, 3),)), (lambda a: tg.cumprod(a, 1), ((4, 3),)), (lambda a: a.mean(0), ((4, 3),)), (lambda a: a.var(1), ((4, 3),)),
+    (lambda a: a.prod(0), ((4, 3),)), (lambda a: tg.norm(a), ((4, 3),)),
+], ids=["mul", "exp", "matmul", "div", "abs", "lerp", "tanhshrink", *SMOOTH, "pow", "cumsum", "cumprod", "mean", "var", "prod", "norm"])
 def test_gradients_are_slopes_of_both_parts(rng, f, shapes):
     """d/d re + i d/d im of a real number, by central differences."""
     values = [sample(rng, s) for s in shapes]

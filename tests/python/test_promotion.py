@@ -11,18 +11,21 @@ import tengen as tg
 SIGNED = {8: tg.int8, 16: tg.int16, 32: tg.int32, 64: tg.int64}
 UNSIGNED = {8: tg.uint8, 16: tg.uint16, 32: tg.uint32, 64: tg.uint64}
 FLOATS = {32: tg.float32, 64: tg.float64}
-ALL = (tg.bool, *SIGNED.values(), *UNSIGNED.values(), tg.float16, tg.bfloat16, *FLOATS.values())
+COMPLEX = {64: tg.complex64, 128: tg.complex128}
+ALL = (tg.bool, *SIGNED.values(), *UNSIGNED.values(), tg.float16, tg.bfloat16, *FLOATS.values(), *COMPLEX.values())
 
 
 def standard():
     """The standard's tables."""
     table = {(tg.bool, tg.bool): tg.bool}
-    for kind in (SIGNED, UNSIGNED, FLOATS):
+    for kind in (SIGNED, UNSIGNED, FLOATS, COMPLEX):
         for a, b in itertools.product(kind, kind):
             table[kind[a], kind[b]] = kind[max(a, b)]
     for (u, unsigned), (s, signed) in itertools.product(UNSIGNED.items(), SIGNED.items()):
         if u < 64:
             table[unsigned, signed] = table[signed, unsigned] = SIGNED[s if s > u else 2 * u]
+    for (f, real), (c, number) in itertools.product(FLOATS.items(), COMPLEX.items()):
+        table[real, number] = table[number, real] = COMPLEX[max(2 * f, c)]
     return table
 
 
@@ -35,6 +38,7 @@ OPEN = {
     (tg.float16, tg.bfloat16): tg.float32,
     **{(h, f): f for h in (tg.float16, tg.bfloat16) for f in FLOATS.values()},
     **{(h, h): h for h in (tg.float16, tg.bfloat16)},
+    **{(t, c): c for t in (tg.bool, tg.float16, tg.bfloat16, *SIGNED.values(), *UNSIGNED.values()) for c in COMPLEX.values()},
 }
 TABLE = {**OPEN, **{(b, a): t for (a, b), t in OPEN.items()}, **STANDARD}
 
@@ -51,7 +55,7 @@ def test_two_dtypes(a, b):
     for shapes in (((2,), (2,)), ((), (2,)), ((2,), ()), ((), ())):  # 0-d tensors are as strong as others
         x, y = tg.ones(shapes[0], dtype=a), tg.ones(shapes[1], dtype=b)
         assert tg.result_type(x, y) is want
-        assert tg.maximum(x, y).dtype is want and tg.where(x == y, x, y).dtype is want
+        assert (want in COMPLEX.values() or tg.maximum(x, y).dtype is want) and tg.where(x == y, x, y).dtype is want
         assert (x == y).dtype is tg.bool
         assert tg.concat([x.reshape(-1), y.reshape(-1)]).dtype is want
         if want is not tg.bool:
@@ -61,9 +65,10 @@ def test_two_dtypes(a, b):
 @pytest.mark.parametrize("dtype", ALL, ids=str)
 def test_python_numbers_are_weak(dtype):
     x = tg.ones(2, dtype=dtype)
-    floating = dtype if dtype.is_floating_point else tg.float32
+    floating = dtype if dtype.is_floating_point or dtype in COMPLEX.values() else tg.float32
     whole = tg.int64 if dtype is tg.bool else dtype
-    for scalar, want in ((True, dtype), (2, whole), (2.0, floating)):
+    both = dtype if dtype in COMPLEX.values() else tg.complex128 if dtype is tg.float64 else tg.complex64
+    for scalar, want in ((True, dtype), (2, whole), (2.0, floating), (2j, both)):
         assert tg.result_type(x, scalar) is want and tg.result_type(scalar, dtype) is want
         if want is not tg.bool:
             assert (x + scalar).dtype is want and (scalar * x).dtype is want
@@ -83,7 +88,7 @@ def test_result_type_of_several():
 KINDS = {
     "bool": {tg.bool}, "signed integer": set(SIGNED.values()), "unsigned integer": set(UNSIGNED.values()),
     "integral": {*SIGNED.values(), *UNSIGNED.values()}, "real floating": {tg.float16, tg.bfloat16, *FLOATS.values()},
-    "complex floating": set(), "numeric": set(ALL) - {tg.bool},
+    "complex floating": set(COMPLEX.values()), "numeric": set(ALL) - {tg.bool},
 }
 
 
