@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
-from record import EPS, Record
+from record import EPS, Case, Record
 
 RECORDS: dict[str, Record] = {}
 PARTS = {"complex64": "float32", "complex128": "float64"}
@@ -55,7 +55,10 @@ def function(name, oracle, bound, grad=True):
         if grad:
             slope(tg, device, f, sample(rng, "complex128"))
 
-    RECORDS[name] = Record(check=check)
+    RECORDS[name] = Record(
+        oracle, lambda rng: [Case((sample(rng, "complex128"),)), Case((sample(rng, "complex128", (2, 0)),))], ("float64", "float32"),
+        (0,) if grad else None, check=check,
+    )
 
 
 function("real", np.real, 0)
@@ -96,6 +99,12 @@ def check_polar(tg, device):
     slope(tg, device, lambda x: tg.polar(a, x), t)
 
 
-RECORDS["view_as_complex"] = Record(check=check_view_as_complex)
-RECORDS["complex"] = Record(check=check_complex)
-RECORDS["polar"] = Record(check=check_polar)
+RECORDS["view_as_complex"] = Record(
+    lambda x: x[..., 0] + 1j * x[..., 1], lambda rng: [Case((rng.uniform(-1, 1, (3, 4, 2)),)), Case((np.zeros((0, 2)),))], ("float64", "float32"), (0,),
+    check=check_view_as_complex, skip={"strides": ("never", "the last axis must be dense; the check has what is refused")},
+)
+for _name, _oracle, _check in (("complex", lambda a, b: a + 1j * b, check_complex), ("polar", lambda r, t: r * np.exp(1j * t), check_polar)):
+    RECORDS[_name] = Record(
+        _oracle, lambda rng: [Case((rng.uniform(0.5, 1, (3, 4)), rng.uniform(0.5, 1, (3, 4)))), Case((rng.uniform(0.5, 1, (3, 4)), rng.uniform(0.5, 1, 4)))],
+        ("float64", "float32"), (0, 1), check=_check,
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from record import EPS, Record
+from record import EPS, Case, Record
 from records_complex import slope
 
 RECORDS: dict[str, Record] = {}
@@ -54,17 +54,26 @@ def sample(rng, shape, dtype):
     return (x + 1j * rng.uniform(-1, 1, shape)).astype(dtype) if dtype.startswith("complex") else x.astype(dtype)
 
 
+def sizes_of(kind, x, result, s, axes):
+    """The sizes of the transforms along `axes`."""
+    return [result.shape[a] if kind not in ("rfft", "ihfft") or a != axes[-1] else (x.shape[a] if s is None else s[-1]) for a in axes]
+
+
+def size_of(kind, x, n, norm):
+    """The norm that the result has at most."""
+    backward = kind in ("ifft", "irfft", "ihfft")
+    factor = n**-0.5 if norm == "ortho" else 1.0 if (norm == "forward") == backward else 1 / n
+    return factor * math.sqrt(n) * np.linalg.norm(x.ravel()) * (math.sqrt(2) if kind in ("irfft", "hfft") else 1)
+
+
 def compare(got, x, kind, s, axes, norm):
     """`got` is the transform of x with sizes s along axes."""
     wide = x.astype(np.clongdouble if np.iscomplexobj(x) else np.longdouble)
     expected = ORACLES[kind](wide, s, axes, norm=norm)
     value, real = got.cpu().numpy(), REAL[str(x.dtype)]
     assert value.shape == expected.shape and value.dtype == np.dtype(real if kind in ("irfft", "hfft") else REAL_TO_COMPLEX[real])
-    sizes = [expected.shape[a] if kind not in ("rfft", "ihfft") or a != axes[-1] else (x.shape[a] if s is None else s[-1]) for a in axes]
-    n = math.prod(sizes)
-    backward = kind in ("ifft", "irfft", "ihfft")
-    factor = n**-0.5 if norm == "ortho" else 1.0 if (norm == "forward") == backward else 1 / n
-    size = factor * math.sqrt(n) * np.linalg.norm(x.ravel()) * (math.sqrt(2) if kind in ("irfft", "hfft") else 1)
+    sizes = sizes_of(kind, x, expected, s, axes)
+    size = size_of(kind, x, math.prod(sizes), norm)
     error = float(np.linalg.norm((value - expected).ravel()))
     assert error <= EPS[real] * sum(map(depth, sizes)) * size, (kind, x.shape, s, axes, norm, error / (EPS[real] * size))
 
@@ -93,6 +102,38 @@ def second(tg, device, f, x):
         return (tg.conj(tg.tensor(c, device=device)) * g).real if g.is_complex() else tg.tensor(c, device=device) * g
 
     slope(tg, device, slope_along, x)
+
+
+def generated(kind, several):
+    """What a record needs for the checks of every op: an oracle of the op's own arguments, its bound, cases."""
+
+    def arguments(x, given):
+        if not several:
+            axes = (given.get("axis", -1),)
+            s = None if given.get("n") is None else (given["n"],)
+        else:
+            s = given.get("s")
+            axes = given.get("axes") or ((-2, -1) if several == "2" else tuple(range(x.ndim)) if s is None else tuple(range(x.ndim - len(s), x.ndim)))
+        return s, tuple(axes), given.get("norm")
+
+    def oracle(x, **given):
+        s, axes, norm = arguments(x, given)
+        return ORACLES[kind](x.astype(np.clongdouble if np.iscomplexobj(x) else np.longdouble), s, axes, norm=norm)
+
+    def whole(x, given):
+        s, axes, norm = arguments(x, given)
+        return sizes_of(kind, x, oracle(x, **given), s, axes), norm
+
+    choices = [{"s": (4, 5), "axes": (0, 2)}, {}, {"norm": "ortho", "axes": (2, 0)}] if several else [{"n": 5}, {}, {"axis": 0, "norm": "forward"}, {"n": 8, "axis": 1}]
+    real = kind in ("rfft", "ihfft")
+    return {
+        "oracle": oracle,
+        "cases": lambda rng: [Case((sample(rng, (4, 3, 6), "float64" if real else "complex128"),), a) for a in choices],
+        "dtypes": ("float64", "float32"),
+        "grad": (0,),
+        "length": lambda case: sum(map(depth, whole(case.inputs[0], case.attrs)[0])),
+        "scale": lambda x, **given: size_of(kind, x, math.prod(whole(x, given)[0]), given.get("norm")),
+    }
 
 
 def dtypes_of(kind):
@@ -135,7 +176,7 @@ def one(kind):
         if kind in ("rfft", "ihfft"):
             raises(TypeError, [name, "real"], lambda: f(tg.tensor([1j], device=device)))
 
-    return Record(check=check)
+    return Record(check=check, **generated(kind, None))
 
 
 def several(kind, suffix):
@@ -170,7 +211,7 @@ def several(kind, suffix):
         raises(ValueError, [name, "1 or more"], lambda: f(t, (2, 0), (0, 1)))
         raises(IndexError, [name], lambda: f(t, axes=(0, 3)))
 
-    return Record(check=check)
+    return Record(check=check, **generated(kind, suffix))
 
 
 for _kind in ORACLES:

@@ -523,7 +523,9 @@ def _check_eigh(tg, device):
     assert tg.eigvalsh(tg.tensor([[1.0, np.nan], [0.0, 2.0]], device=device)).tolist() == [1.0, 2.0]
 
 
-RECORDS["eigh"] = Record(check=_check_eigh, bad=(*bad(), Bad(ValueError, (np.eye(2),), {"UPLO": "x"})))
+RECORDS["eigh"] = Record(
+    check=_check_eigh, cases=lambda rng: [Case((a + np.swapaxes(a, -1, -2),)) for a in (rng.normal(size=s) for s in ((4, 4), (2, 3, 3)))], dtypes=("float64", "float32"),
+    bad=(*bad(), Bad(ValueError, (np.eye(2),), {"UPLO": "x"})))
 
 # ---- pseudoinverse, exponential ----------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import itertools
 import json
 
 import numpy as np
-from record import EPS, Record
+from record import EPS, Case, Record
 
 RECORDS = {}
 
@@ -403,3 +403,16 @@ RECORDS["multi_unscale"] = Record(check=_unscale)
 RECORDS["multi_lerp"] = Record(check=_lerp)
 RECORDS["lamb_direction"] = Record(covered_by="multi_lamb")
 RECORDS["lars_step"] = Record(covered_by="multi_lars")
+
+# How many tensors an update takes, and its numbers.
+_NUMBERS = {
+    "sgd_step": (3, 0.1, 0.9, 0.1, 0.01), "sgd_plain_step": (2, 0.1, 0.01), "asgd_step": (3, 0.1, 0.01, 0.5, 0.01), "lion_step": (3, 0.1, 0.9, 0.99, 0.01),
+    "rprop_step": (4, 0.5, 1.2, 1e-6, 50.0), "adam_step": (4, 0.1, 0.9, 0.99, 1e-8, 0.5, 0.7, 0.01), "amsgrad_step": (5, 0.1, 0.9, 0.99, 1e-8, 0.5, 0.7, 0.01),
+    "nadam_step": (4, 0.1, 0.9, 0.99, 1e-8, 0.7, 0.3, 0.6, 0.01), "radam_step": (4, 0.1, 0.9, 0.99, 1e-8, 0.5, 0.7, 1.1, 0.01),
+    "adamax_step": (4, 0.1, 0.9, 0.99, 1e-8, 0.5, 0.01), "adagrad_step": (3, 0.1, 1e-8, 0.01), "adadelta_step": (4, 0.1, 0.9, 1e-6, 0.01),
+    "rmsprop_step": (3, 0.1, 0.9, 1e-8, 0.01), "rmsprop_centered_step": (4, 0.1, 0.9, 1e-8, 0.01), "rmsprop_momentum_step": (4, 0.1, 0.9, 1e-8, 0.01, 0.9),
+    "rmsprop_centered_momentum_step": (5, 0.1, 0.9, 1e-8, 0.01, 0.9), "ratio_step": (3, 0.1, 0.01), "lerp_step": (2, 0.3), "scale_step": (1, 0.3),
+}
+for _name, (_many, *_more) in _NUMBERS.items():
+    RECORDS[_name].cases = lambda rng, n=_many, values=_more: [Case((*(rng.uniform(1, 2, (3, 5)) if k == 2 else rng.uniform(0.1, 1, (3, 5)) for k in range(n)), *values))]
+    RECORDS[_name].dtypes = ("float32", "float64")

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from record import Record
+from record import Case, Record
 from scipy import stats
 
 RECORDS: dict[str, Record] = {}
@@ -38,7 +38,7 @@ def _bits(tg, device):
     assert tg.random_bits((4,), device=device).cpu().numpy().tolist() == philox(2**40 + 3, 0)
 
 
-RECORDS["random_bits"] = Record(check=_bits)
+RECORDS["random_bits"] = Record(cases=[Case((), {"shape": (3, 5)})], check=_bits)
 
 
 def sample(tg, f):
@@ -72,7 +72,7 @@ def _uniform(tg, device):
     assert tg.uniform((1,), device=device).item() == (word >> 8) / 2.0**24
 
 
-RECORDS["uniform"] = Record(check=_uniform)
+RECORDS["uniform"] = Record(cases=[Case((), {"shape": (3, 5), "low": -1.0, "high": 2.0})], check=_uniform)
 
 
 def _normal(tg, device):
@@ -92,7 +92,7 @@ def _normal(tg, device):
         assert stats.kstest(x, stats.norm.cdf).pvalue > 1e-3
 
 
-RECORDS["normal"] = Record(check=_normal)
+RECORDS["normal"] = Record(cases=[Case((), {"shape": (3, 5)})], check=_normal)
 
 
 def _randint(tg, device):
@@ -109,7 +109,7 @@ def _randint(tg, device):
         f(-2**63, 2**63 - 1, (2,))
 
 
-RECORDS["randint"] = Record(check=_randint)
+RECORDS["randint"] = Record(cases=[Case((), {"low": -3, "high": 7, "shape": (3, 5)})], check=_randint)
 
 
 def _randperm(tg, device):
@@ -120,7 +120,7 @@ def _randperm(tg, device):
         tg.randperm(129, dtype=tg.int8, device=device)
 
 
-RECORDS["randperm"] = Record(check=_randperm)
+RECORDS["randperm"] = Record(cases=[Case((), {"n": 9})], check=_randperm)
 
 
 def _bernoulli(tg, device):
@@ -130,7 +130,7 @@ def _bernoulli(tg, device):
     moments(x, 0.3, np.sqrt(0.21))
 
 
-RECORDS["bernoulli"] = Record(check=_bernoulli)
+RECORDS["bernoulli"] = Record(cases=lambda rng: [Case((rng.uniform(size=(3, 5)),))], check=_bernoulli)
 
 
 def _dropout(tg, device):
@@ -152,7 +152,7 @@ def _dropout(tg, device):
         tg.dropout(x, 1.5)
 
 
-RECORDS["dropout"] = Record(check=_dropout)
+RECORDS["dropout"] = Record(cases=lambda rng: [Case((rng.normal(size=(3, 5)),), {"p": 0.25})], check=_dropout)
 RECORDS["dropout_at"] = Record(covered_by="dropout")
 RECORDS["dropout_apply"] = Record(covered_by="dropout")
 RECORDS["uniform_between"] = Record(covered_by="uniform")

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from record import Bad, Record
+from record import Bad, Case, Record
 from scipy import special, stats
 
 RECORDS: dict[str, Record] = {}
@@ -286,3 +286,15 @@ for _name in ("standard_gamma", "beta", "dirichlet"):
     RECORDS[_name].skip["second"] = ("not-yet", "a second derivative of incomplete gamma functions in their shape")
 _log = RECORDS["exact_log"].check
 RECORDS["exact_log"].check = lambda tg, device: (_log(tg, device), _edges(tg, device))
+
+for _name in ("log_normal", "cauchy", "laplace", "gumbel", "exponential", "truncated_normal"):
+    RECORDS[_name].cases = [Case((), {"shape": (3, 5)})]
+between = lambda low, high, *shapes: lambda rng: [Case(tuple(rng.uniform(low, high, s) for s in shapes))]  # noqa: E731
+for _name, _cases in {
+    "standard_gamma": between(0.3, 4, (3, 5)), "beta": between(0.3, 4, (3, 5), (5,)), "dirichlet": between(0.3, 4, (3, 5)), "poisson": between(0, 30, (3, 5)),
+    "binomial": lambda rng: [Case((rng.integers(1, 40, (3, 5)).astype(float), rng.uniform(size=5)))],
+    "multinomial": lambda rng: [Case((rng.uniform(0.1, 1, (3, 5)),), {"num_samples": 4, "replacement": r}) for r in (True, False)],
+    "normal_pair": between(0.1, 0.9, (3, 5), (3, 5)),
+    **{n: between(0.1, 0.9, (3, 5)) for n in ("exact_log", "exact_exp", "exponential_of", "gumbel_of", "laplace_of", "cauchy_of", "normal_quantile")},
+}.items():
+    RECORDS[_name].cases = _cases

@@ -141,7 +141,9 @@ def _bincount(tg, device):
         tg.bincount(tg.tensor([1], device=device), minlength=-1)
 
 
-RECORDS["bincount_of"] = Record(check=_bincount)
+RECORDS["bincount_of"] = Record(
+    cases=lambda rng: [Case((rng.integers(0, 7, 20), rng.uniform(size=20)), {"size": 7}, fixed=(0,))], dtypes=("float32", "float64"), check=_bincount
+)
 
 
 def _arrays(rng):
@@ -216,3 +218,6 @@ RECORDS["unique_rows_padded"] = Record(check=_rows)
 RECORDS["unique_padded"] = Record(check=_unique)
 RECORDS["unique_consecutive_padded"] = Record(check=_consecutive)
 RECORDS["nonzero_padded"] = Record(check=_nonzero)
+for _name in ("unique_rows_padded", "unique_padded", "unique_consecutive_padded", "nonzero_padded"):
+    RECORDS[_name].cases = lambda rng: [Case((rng.integers(0, 3, (6, 2)).astype(float),))]
+    RECORDS[_name].skip["vmap"] = ("never", "how many there are depends on the data")

@@ -148,4 +148,6 @@ def _runs_of_rows(tg, device):
         tg.unique_consecutive(tg.ones(3, device=device), dim=1)
 
 
-RECORDS["unique_consecutive_rows_padded"] = Record(check=_runs_of_rows)
+RECORDS["unique_consecutive_rows_padded"] = Record(
+    cases=lambda rng: [Case((rng.integers(0, 3, (6, 2)).astype(float),))], check=_runs_of_rows, skip={"vmap": ("never", "how many there are depends on the data")}
+)
