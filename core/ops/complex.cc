@@ -139,8 +139,8 @@ TG_OPS(complex) {
         return one({complex_dtype(t), broadcast(c.name(), c.input(0).shape, c.input(1).shape)});
       })
       .decompose([](const Call& c) {
-        infer_now(c);
-        const Tensor &r = c.input(0), &t = c.input(1);
+        const DType part = real_dtype(infer_now(c)[0].dtype);  // 16-bit floats compute in the result's precision
+        const Tensor r = c.input(0).cast(part), t = c.input(1).cast(part);
         return Tensors{op<"complex">({op<"mul">({r, op<"cos">({t})}), op<"mul">({r, op<"sin">({t})})})};
       })
       .bounds(6, "the sine's 4 ulp and a product, absolute eps where small")

@@ -101,6 +101,12 @@ TG_OPS(parts) {
                        when(b.need(1), [&] { return op<"strided_slice">({b.grad()}, {b.attr(0), b.attr(1), sizes}); })};
       })
       .saves(0, 0)
+      .linear({{0, 1}})
+      .batch([](const Batch& b) {  // x may be zeros that no index of vmap owns
+        Ints starts = b.attr(0).ints(), steps = b.attr(1).ints();
+        starts.insert(0, 0), steps.insert(0, 1);
+        return Tensors{op<"slice_update">({b.whole(0), b.whole(1)}, {starts, steps})};
+      })
       .bounds(0, "exact");
 
   TG_OP(sliding_window)

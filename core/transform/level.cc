@@ -12,7 +12,7 @@ namespace {
 
 thread_local std::vector<std::unique_ptr<Level>> t_levels;  // outermost first
 thread_local uint64_t t_ceiling = ~uint64_t(0);             // levels from here on do not see the call at hand
-thread_local const Level* t_creating = nullptr;
+thread_local const CreationScope* t_creating = nullptr;
 std::atomic<uint64_t> g_next{1};
 
 class Ceiling {
@@ -297,27 +297,36 @@ void assign_transformed(const Tensor& x, const ViewFn& view, const Arg& value) {
 
 // ---- creation ------------------------------------------------------------------------------------------------------------
 
-CreationScope::CreationScope(const Level* level) : old_(std::exchange(t_creating, level)) {}
+CreationScope::CreationScope(const Level* level)
+    : level_(level), old_(t_creating), outer_(level && old_ && old_->level_ && old_->level_->id < level->id ? old_ : nullptr) {
+  t_creating = this;
+}
 CreationScope::~CreationScope() { t_creating = old_; }
-bool creating() { return t_creating != nullptr; }
-bool creating_on(uint64_t level) { return t_creating && t_creating->id == level; }
+bool creating() { return t_creating && t_creating->level_; }
+bool creating_on(uint64_t level) {
+  for (const CreationScope* s = t_creating; s && s->level_; s = s->outer_)
+    if (s->level_->id == level) return true;
+  return false;
+}
 
 void place_created(const Op& op, Tensors* results) {
   if (op.family != "creation" && op.kernel != "fill") return;
-  const Level& level = *t_creating;
+  std::vector<const Level*> levels;  // the outermost first
+  for (const CreationScope* s = t_creating; s && s->level_; s = s->outer_) levels.insert(levels.begin(), s->level_);
   CreationScope none(nullptr);
-  for (Tensor& t : *results) {
-    if (!t.defined() || t.rank() == 0 || level_of(t) == level.id) continue;
-    switch (level.kind) {
-      case Layer::traced: continue;
-      case Layer::dual: t = wrap_dual(level.id, t, {}); break;
-      case Layer::batched: {
-        Ints shape = t.shape();
-        shape.insert(0, level.size);
-        t = wrap_batched(level.id, tg::op<"copy">({tg::op<"expand">({t}, {shape})}));
+  for (const Level* level : levels)
+    for (Tensor& t : *results) {
+      if (!t.defined() || t.rank() == 0 || level_of(t) >= level->id) continue;
+      switch (level->kind) {
+        case Layer::traced: continue;
+        case Layer::dual: t = wrap_dual(level->id, t, {}); break;
+        case Layer::batched: {
+          Ints shape = t.shape();
+          shape.insert(0, level->size);
+          t = wrap_batched(level->id, tg::op<"copy">({tg::op<"expand">({t}, {shape})}));
+        }
       }
     }
-  }
 }
 
 Tensors decompose_on(const Level* level, const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs, Device* device,

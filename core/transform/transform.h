@@ -47,7 +47,12 @@ class CreationScope {
   CreationScope& operator=(const CreationScope&) = delete;
 
  private:
-  const Level* old_;
+  friend bool creating();
+  friend bool creating_on(uint64_t level);
+  friend void place_created(const Op& op, Tensors* results);
+  const Level* level_;
+  const CreationScope* old_;
+  const CreationScope* outer_;  // a decomposition inside another one, of a level further out: what is made is made on both
 };
 bool creating();
 bool creating_on(uint64_t level);

@@ -180,3 +180,20 @@ def test_forward_ad_levels():
         assert fwd.unpack_dual(t(1.0)).tangent is None
     with pytest.raises(RuntimeError, match="dual_level"):
         fwd.make_dual(t(1.0), t(1.0))
+
+
+@pytest.mark.parametrize("index", [(slice(1, None, 2), slice(0, None, 2)), (slice(1, 3), slice(2, 5)), (0, slice(None, None, 3))], ids=str)
+def test_mapped_gradients_of_slices_of_several_axes(index):
+    """The gradient of such a slice is written into zeros that belong to no index of vmap."""
+    x = tg.randn(4, 6, dtype=tg.float64)
+    f = lambda v: (v[index] ** 3).sum()  # noqa: E731
+    expected = np.zeros((4, 6, 4, 6))
+    chosen = np.zeros((4, 6), bool)
+    chosen[index] = True
+    for at in zip(*np.nonzero(chosen)):
+        expected[at + at] = 6 * x.numpy()[at]
+    for hessian in (func.hessian(f), func.jacrev(func.grad(f)), func.jacfwd(func.grad(f)), func.jacrev(func.jacrev(f))):
+        np.testing.assert_allclose(hessian(x).numpy(), expected, rtol=1e-12, atol=1e-12)
+    rows = tg.randn(3, 4, 6, dtype=tg.float64)
+    mapped = func.vmap(func.grad(f))(rows).numpy()
+    np.testing.assert_allclose(mapped, np.where(chosen, 3 * rows.numpy() ** 2, 0), rtol=1e-12)
