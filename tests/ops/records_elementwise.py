@@ -390,6 +390,7 @@ RECORDS["bitcast"] = Record(
     lambda rng: [Case((rng.normal(size=SHAPE),), {"dtype": "int32"})],
     ("float32",),
     check=_bitcast,
+    bad=(Bad(ValueError, (np.ones(2),), {"dtype": "uint8"}),),
     skip={"other dtypes": ("never", "a dtype of another size is a ValueError; tests/python/test_numpy_interop.py has the others")},
 )
 

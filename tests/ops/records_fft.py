@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from record import EPS, Case, Record
+from record import EPS, Bad, Case, Record
 from records_complex import slope
 
 RECORDS: dict[str, Record] = {}
@@ -131,6 +131,7 @@ def generated(kind, several):
         "cases": lambda rng: [Case((sample(rng, (4, 3, 6), "float64" if real else "complex128"),), a) for a in choices],
         "dtypes": ("float64", "float32"),
         "grad": (0,),
+        "bad": (Bad(ValueError, (np.ones((2, 3)),), {"s": (2, 0), "axes": (0, 1)} if several else {"n": 0}), Bad(ValueError, (np.ones((2, 3)),), {"norm": "none"})),
         "length": lambda case: sum(map(depth, whole(case.inputs[0], case.attrs)[0])),
         "scale": lambda x, **given: size_of(kind, x, math.prod(whole(x, given)[0]), given.get("norm")),
     }

@@ -512,6 +512,7 @@ def test_bad_input(name, number, device):
     case = Case(bad.inputs, bad.attrs)
     with pytest.raises(bad.error) as caught:
         call(name, inputs, case, device)
+    assert caught.type is bad.error, f"expected {bad.error.__name__} itself, got {caught.type.__name__}: {caught.value}"
     message = str(caught.value)
     for text in (name, *bad.says):
         assert text in message, f"{text!r} is not in {message!r}"
