@@ -163,7 +163,7 @@ TG_OPS(random) {
 
   TG_OP(bernoulli)
       .family("random")
-      .doc("1 with probability p of each element, else 0.")
+      .doc("1 with probability p of each element, else 0. The values are not looked at: what is outside of [0, 1] counts as the nearer end, NaN as 0.")
       .input("p", "floats in [0, 1]")
       .no_grad()
       .infer(same_as_first)

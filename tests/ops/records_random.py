@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from record import Case, Record
+from record import Bad, Case, Record
 from scipy import stats
 
 RECORDS: dict[str, Record] = {}
@@ -50,6 +50,17 @@ def sample(tg, f):
     return a.to(tg.float64).cpu().numpy()
 
 
+# Of 1000 numbers (and what dropout leaves of 1 to 1000) at seed 20: the same on every plugin and device.
+BITS = {"randint": 0xbbd0f6f7, "randint, wide": 0xdb49ae0b, "randint, int8": 0xec0302e4, "randperm": 0x50ab8f33, "bernoulli": 0x473ea768, "bernoulli, f64": 0xde0496aa, "dropout": 0x9e73173, "uniform, f64": 0xa8e353ea, "uniform, f16": 0x23d2e151}
+
+
+def same_bits(tg, what, f):
+    tg.manual_seed(20)
+    t = f()
+    found = zlib.crc32(np.ascontiguousarray(t.cpu().numpy()).tobytes())
+    assert found == BITS[what], f"{what}: {found:#010x}"
+
+
 def moments(x, mean, std):
     """Mean and standard deviation within six standard errors."""
     assert abs(x.mean() - mean) < 6 * std / np.sqrt(x.size)
@@ -66,10 +77,11 @@ def _uniform(tg, device):
     x = sample(tg, lambda: tg.uniform((N,), -3.0, 5.0, device=device))
     assert x.min() >= -3 and x.max() <= 5
     moments(x, 1, np.sqrt(64 / 12))
+    words = np.array([w for block in range(1000) for w in philox(5, block)])
     tg.manual_seed(5)
-    word = philox(5, 0)[0]
-    tg.manual_seed(5)
-    assert tg.uniform((1,), device=device).item() == (word >> 8) / 2.0**24
+    np.testing.assert_array_equal(tg.uniform((4000,), device=device).cpu().numpy(), (words >> 8) / 2.0**24)
+    for what, dtype in (("uniform, f64", tg.float64), ("uniform, f16", tg.float16)):
+        same_bits(tg, what, lambda d=dtype: tg.uniform((1000,), dtype=d, device=device))
 
 
 RECORDS["uniform"] = Record(cases=[Case((), {"shape": (3, 5), "low": -1.0, "high": 2.0})], check=_uniform)
@@ -105,6 +117,9 @@ def _randint(tg, device):
     assert np.all(np.abs(counts - N / 10) < 6 * np.sqrt(N * 0.09))
     big = sample(tg, lambda: f(0, 2**62, (1000,)))
     assert big.max() > 2**61 and big.min() >= 0
+    same_bits(tg, "randint", lambda: f(-3, 7, (1000,)))
+    same_bits(tg, "randint, wide", lambda: f(-(2**61), 2**61, (1000,)))
+    same_bits(tg, "randint, int8", lambda: _core.ops["randint"](-100, 100, (1000,), dtype=tg.int8, device=device))
     with pytest.raises(ValueError, match="fewer than 2.63 numbers"):
         f(-2**63, 2**63 - 1, (2,))
 
@@ -114,6 +129,7 @@ RECORDS["randint"] = Record(cases=[Case((), {"low": -3, "high": 7, "shape": (3, 
 
 def _randperm(tg, device):
     x = sample(tg, lambda: tg.randperm(1000, device=device))
+    same_bits(tg, "randperm", lambda: tg.randperm(1000, device=device))
     assert sorted(x.tolist()) == list(range(1000)) and not np.array_equal(x, np.arange(1000))
     assert sorted(tg.randperm(128, dtype=tg.int8, device=device).tolist()) == list(range(128))
     with pytest.raises(OverflowError, match="randperm"):
@@ -128,6 +144,11 @@ def _bernoulli(tg, device):
     x = sample(tg, lambda: tg.bernoulli(p))
     assert set(np.unique(x)) == {0.0, 1.0}
     moments(x, 0.3, np.sqrt(0.21))
+    for what, dtype in (("bernoulli", tg.float32), ("bernoulli, f64", tg.float64)):
+        same_bits(tg, what, lambda d=dtype: tg.bernoulli(tg.linspace(0, 1, 1000, dtype=d, device=device)))
+    ends = tg.tensor([0.0, 1.0] * 500, device=device)
+    assert (tg.bernoulli(ends) == ends).all().item()
+    assert tg.bernoulli(tg.tensor([1.5, -0.5, np.nan], device=device)).tolist() == [1, 0, 0]  # as documented: nothing is read
 
 
 RECORDS["bernoulli"] = Record(cases=lambda rng: [Case((rng.uniform(size=(3, 5)),))], check=_bernoulli)
@@ -144,6 +165,7 @@ def _dropout(tg, device):
         y.sum().backward()
         np.testing.assert_array_equal(x.grad.to(tg.float64).cpu().numpy(), values)  # the same mask
         assert not (tg.dropout(x, 0.25) == y).all().item()
+    same_bits(tg, "dropout", lambda: tg.dropout(tg.arange(1, 1001, dtype=tg.float32, device=device), 0.25))
     x = tg.tensor([1.0, -2.0], device=device)
     assert tg.dropout(x, 0.0).tolist() == [1.0, -2.0] and tg.dropout(x, 1.0).tolist() == [0.0, 0.0]
     import pytest
@@ -153,6 +175,15 @@ def _dropout(tg, device):
 
 
 RECORDS["dropout"] = Record(cases=lambda rng: [Case((rng.normal(size=(3, 5)),), {"p": 0.25})], check=_dropout)
+RECORDS["random_bits"].bad = (Bad(ValueError, (), {"shape": (-2,)}),)
+RECORDS["uniform"].bad = (Bad(ValueError, (), {"shape": (-2,)}), Bad(ValueError, (), {"shape": (2,), "low": 3.0, "high": 1.0}), Bad(TypeError, (), {"shape": (2,), "dtype": "int32"}))
+RECORDS["normal"].bad = (Bad(ValueError, (), {"shape": (-2,)}), Bad(ValueError, (), {"shape": (2,), "std": -1.0}), Bad(TypeError, (), {"shape": (2,), "dtype": "int32"}))
+RECORDS["randint"].bad = (
+    Bad(ValueError, (), {"low": 0, "high": 5, "shape": (-2,)}), Bad(ValueError, (), {"low": 5, "high": 5, "shape": (2,)}), Bad(OverflowError, (), {"low": 0, "high": 300, "shape": (2,), "dtype": "uint8"}),
+)
+RECORDS["randperm"].bad = (Bad(ValueError, (), {"n": -1}),)
+RECORDS["bernoulli"].bad = (Bad(TypeError, (np.array([1, 2]),), {}), Bad(TypeError, (np.array([True]),), {}))
+RECORDS["dropout"].bad = (Bad(ValueError, (np.ones(2),), {"p": 1.5}), Bad(ValueError, (np.ones(2),), {"p": -0.5}), Bad(TypeError, (np.array([1]),), {"p": 0.5}))
 RECORDS["dropout_at"] = Record(covered_by="dropout")
 RECORDS["dropout_apply"] = Record(covered_by="dropout")
 RECORDS["uniform_between"] = Record(covered_by="uniform")
