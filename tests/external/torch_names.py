@@ -202,13 +202,6 @@ def lu(a: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     return tuple(L.lu_factor_ex(a))[: 3 if get_infos else 2]
 
 
-def sum_to_size(x: Any, *size: Any) -> Any:
-    size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
-    lead = x.ndim - len(size)
-    axes = [i for i in range(x.ndim) if i < lead or size[i - lead] != x.shape[i]]
-    return tg.sum(x, axes).reshape(size) if axes else x
-
-
 ADAPTERS: dict[str, Callable] = {
     "linalg.lstsq grad_oriented": lambda a, b, driver=None: tuple(L.lstsq(a, b, driver=driver))[:2],
     "median": median(False), "nanmedian": median(True), "nn.functional.triplet_margin_with_distance_loss": distance_loss,
@@ -221,7 +214,7 @@ ADAPTERS: dict[str, Callable] = {
     "__rpow__": lambda x, y: y**x, "__rmod__": lambda x, y: y % x, "__rmatmul__": lambda x, y: tg.matmul(y, x),
     "round": rounded(tg.round),
     "equal": tg.array_equal, "flip": flip, "where": lambda x, condition, other: tg.where(condition, x, other),
-    "ldexp": lambda x, y: x * 2.0**y, "masked_fill": broadcast(tg.masked_fill), "masked_scatter": broadcast(tg.masked_scatter),
+    "ldexp": tg.ldexp, "masked_fill": broadcast(tg.masked_fill), "masked_scatter": broadcast(tg.masked_scatter),
     "diag_embed": lambda x, offset=0, dim1=-2, dim2=-1: tg.diag_embed(x, offset, dim1, dim2),
     "diagonal": lambda x, offset=0, dim1=0, dim2=1: tg.diagonal(x, offset, dim1, dim2),
     "diagonal_copy": lambda x, offset=0, dim1=0, dim2=1: tg.diagonal(x, offset, dim1, dim2),
@@ -237,13 +230,13 @@ ADAPTERS: dict[str, Callable] = {
     "atleast_2d": lists(tg.atleast_2d), "atleast_3d": lists(tg.atleast_3d), "T": lambda x: x.T, "mT": lambda x: x.mT, "H": lambda x: x.mH, "mH": lambda x: x.mH,
     "squeeze multiple": lambda x, dims: tg.squeeze(x, [d for d in dims if not x.ndim or x.shape[d] == 1]) if not x.ndim or any(x.shape[d] == 1 for d in dims) else x,
     "unfold": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "zero_": lambda x: x.clone().zero_(),
-    "unfold_copy": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "fill": lambda x, value: tg.zeros_like(x) + value,
+    "unfold_copy": lambda x, dim, size, step: tg.sliding_window(x, dim, size, step), "fill": lambda x, value: tg.full_like(x, 0).fill_(value) if not tg.is_tensor(value) else tg.where(tg.ones_like(x, dtype=tg.bool), value, x),
     "bfloat16": cast_to(tg.bfloat16), "bool": cast_to(tg.bool), "double": cast_to(tg.float64), "half": cast_to(tg.float16),
     "long": cast_to(tg.int64), "short": cast_to(tg.int16), "float": cast_to(tg.float32), "int": cast_to(tg.int32), "byte": cast_to(tg.uint8),
     "char": cast_to(tg.int8),
     "split_with_sizes": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim),
     "split_with_sizes_copy": lambda x, sizes, dim=0: tg.split(x, sizes, dim=dim), "polygamma": lambda x, n: tg.polygamma(x, n),
-    "special.polygamma": lambda x, n: tg.polygamma(x, n), "scalar_tensor": tg.tensor, "sum_to_size": sum_to_size, "repeat": lambda x, *sizes: x.repeat(*sizes),
+    "special.polygamma": lambda x, n: tg.polygamma(x, n), "scalar_tensor": tg.tensor, "sum_to_size": lambda x, *size: x.sum_to_size(*size), "repeat": lambda x, *sizes: x.repeat(*sizes),
     "linalg.vecdot": lambda x, y, dim=-1: L.vecdot(x, y, axis=dim - max(x.ndim, y.ndim) if dim >= 0 else dim),
 }
 # Torch's other names: copies of views, in-place-safe forms, special functions that are elementwise ops here.
