@@ -328,13 +328,20 @@ SCRIPT = """
     from tengen.data import DataLoader, TensorDataset, load_digits
     from tengen.train import Trainer
 
-    folder, pause = sys.argv[1], float(sys.argv[2])
+    folder, pause, kind = sys.argv[1], float(sys.argv[2]), sys.argv[3]
     digits = load_digits()
     x, y = (digits.train_images[:600].reshape(600, -1) / 255).astype(np.float32), digits.train_labels[:600].astype(np.int64)
     tg.manual_seed(3)
     np.random.seed(3)
     random.seed(3)
     model = nn.Sequential(nn.Linear(x.shape[1], 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10))
+    more, workers = {}, 0
+    if kind == "cnn":  # two threads, workers that change the pictures, bfloat16, two batches to a step
+        tg.set_num_threads(2)
+        side = int(x.shape[1] ** 0.5)
+        model = nn.Sequential(nn.Unflatten(1, (1, side, side)), nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+                              nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(12 * (side // 2) ** 2, 10))
+        more, workers = {"amp": True, "accumulate": 2}, 2
     optimizer = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     scheduler = tg.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4 * 19)
 
@@ -345,8 +352,14 @@ SCRIPT = """
                 time.sleep(pause)
 
     trainer = Trainer(model, F.cross_entropy, optimizer, scheduler=scheduler, schedule_every="step", checkpoints=folder,
-                      save_every=1, metrics={"accuracy": tg.metrics.Accuracy()}, callbacks=[Slow()])
-    data = DataLoader(TensorDataset(x[:500], y[:500]), batch_size=27, shuffle=True)
+                      save_every=1, metrics={"accuracy": tg.metrics.Accuracy()}, callbacks=[Slow()], **more)
+
+    class Noisy(TensorDataset):
+        def __getitem__(self, i):
+            a, b = super().__getitem__(i)
+            return (a + np.float32(0.1) * np.random.standard_normal(a.shape).astype(np.float32), b) if workers else (a, b)
+
+    data = DataLoader(Noisy(x[:500], y[:500]), batch_size=27, shuffle=True, num_workers=workers)
     print("begins", flush=True)
     trainer.fit(data, DataLoader(TensorDataset(x[500:], y[500:]), batch_size=100), epochs=4, resume=True)
     tg.save(trainer.state_dict(), folder + ".end")
@@ -354,11 +367,11 @@ SCRIPT = """
 """
 
 
-def start(tmp_path, folder, pause):
+def start(tmp_path, folder, pause, kind="mlp"):
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    return subprocess.Popen([sys.executable, str(script), str(tmp_path / folder), str(pause)], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen([sys.executable, str(script), str(tmp_path / folder), str(pause), kind], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "2" if kind == "cnn" else "1"})
 
 
 def finish(process):
@@ -372,13 +385,14 @@ def checkpoints(folder):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_is_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_killed_and_resumed_is_bit_for_bit(tmp_path, kind):
     """kill -9 at random moments, again and again; then the run goes to its end and equals the uninterrupted one."""
-    want = finish(start(tmp_path, "straight", 0))
+    want = finish(start(tmp_path, "straight", 0, kind))
     rng = random.Random(os.getpid())
     kills = 0
     for _ in range(3):
-        process = start(tmp_path, "killed", 0.05)
+        process = start(tmp_path, "killed", 0.05, kind)
         assert process.stdout.readline() == "begins\n"
         deadline = time.monotonic() + 60
         before = set(checkpoints(tmp_path / "killed"))
@@ -389,7 +403,7 @@ def test_killed_and_resumed_is_bit_for_bit(tmp_path):
         kills += process.wait() == -signal.SIGKILL
         process.communicate()
     assert kills >= 2
-    got = finish(start(tmp_path, "killed", 0))
+    got = finish(start(tmp_path, "killed", 0, kind))
     assert got == want and got["history"][-1]["epoch"] == 4
     a, b = (tg.load(tmp_path / f"{n}.end") for n in ("straight", "killed"))
     assert repr(a["history"]) == repr(b["history"])

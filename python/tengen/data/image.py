@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tengen._serialization import write_atomically
+
 # A picture of more pixels than this is refused before it is decoded: a small file can claim a very large one.
 MAX_PIXELS = 1 << 28
 _MODES = {"gray": "L", "gray_alpha": "LA", "rgb": "RGB", "rgba": "RGBA"}
@@ -73,7 +75,7 @@ def _of_8_bits(picture: Any, Image: Any, name: str) -> Any:
 
 
 def write_image(path: str | os.PathLike, image: Any, quality: int = 95) -> None:
-    """Writes u8 [channels, height, width] (1 to 4 channels) as the file's suffix says; `quality` is for JPEG.
+    """Writes u8 [channels, height, width] (1 to 4 channels) as the file's suffix says; `quality` is for JPEG. The file is whole, or as it was.
 
     Raises
     ------
@@ -87,5 +89,11 @@ def write_image(path: str | os.PathLike, image: Any, quality: int = 95) -> None:
     if array.ndim != 3 or not 1 <= array.shape[0] <= 4:
         raise ValueError(f"[write_image] expected [1 to 4 channels, height, width], got shape {array.shape}")
     picture = Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
-    options = {"quality": quality} if os.fspath(path).lower().endswith((".jpg", ".jpeg")) else {}
-    picture.save(path, **options)
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    kind = Image.registered_extensions().get(suffix)
+    if kind is None:
+        raise ValueError(f"[write_image] expected a suffix of pictures (.png, .jpg, ...), got {os.fspath(path)!r}")
+    options = {"quality": quality} if kind == "JPEG" else {}
+    encoded = io.BytesIO()  # Pillow's own writing to a file takes a short write for a whole one
+    picture.save(encoded, format=kind, **options)
+    write_atomically(path, lambda file: file.write(encoded.getbuffer()))
