@@ -7,7 +7,7 @@
 >>> f(tg.tensor([1.0, 2.0])).item()
 8.0
 >>> print(f.graph)
-f(%x: f32[2]) {
+graph(%x: f32[2]) {
   %0: f32[2] = mul(%x, 2)
   %1: f32[2] = add(%0, 1)
   %2: f32[] = sum(%1)

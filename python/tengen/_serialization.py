@@ -4,6 +4,7 @@
 >>> tg.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}, "run.safetensors")
 >>> checkpoint = tg.load("run.safetensors")
 >>> model.load_state_dict(checkpoint["model"])
+<All keys matched successfully>
 
 The file: a little-endian u64, a JSON header of that many bytes, the tensors' bytes. A flat dict of tensors is a plain
 safetensors file that any reader takes. For anything else the nesting, the numbers and the strings go into the header's
@@ -390,6 +391,7 @@ def load(path: str | os.PathLike | BinaryIO, map_location: Any = None, *, device
     Examples
     --------
     >>> model.load_state_dict(tg.load("model.safetensors"))
+    <All keys matched successfully>
     """
     if callable(map_location) or isinstance(map_location, Mapping):
         raise TypeError(f"[load] expected one device as map_location, got {type(map_location).__name__}; load to the host and move parts with .to()")

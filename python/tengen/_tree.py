@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nested tuples, lists and dicts as flat lists and back: what func's functions take and give.
 
+>>> from tengen._tree import flatten, unflatten
 >>> leaves, spec = flatten({"a": 1, "b": (2, 3)})
 >>> leaves, unflatten([10, 20, 30], spec)
 ([1, 2, 3], {'a': 10, 'b': (20, 30)})

@@ -3,7 +3,7 @@
 
 >>> @tg.library.custom_op("docs::scaled")
 ... def scaled(x: tg.Tensor, by: float = 2.0) -> tg.Tensor:
-...     return tg.tensor(x.numpy() * by)
+...     return tg.tensor(x.detach().numpy() * by)
 >>> scaled.register_autograd(lambda ctx, g: (g * ctx.by, None),
 ...                          setup_context=lambda ctx, inputs, output: setattr(ctx, "by", inputs[1]))
 >>> x = tg.tensor([1.0, 2.0], requires_grad=True)

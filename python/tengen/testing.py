@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Comparison of results in tests.
 
+>>> from tengen.testing import assert_close
 >>> assert_close(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 2.000001]))
 """
 from __future__ import annotations

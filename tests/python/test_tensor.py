@@ -507,22 +507,6 @@ def test_examples_of_ops(name):
     assert runner.failures == 0, "".join(out)
 
 
-@pytest.mark.parametrize("module", ["tengen", "tengen._creation", "tengen.autograd", "tengen.random", "tengen._grad_mode"])
-def test_examples_of_modules(module):
-    import doctest
-    import importlib
-
-    found = importlib.import_module(module)
-    own = [t for t in doctest.DocTestFinder().find(found, extraglobs={"tg": tg, "np": np})
-           if t.examples and not (module == "tengen" and "Tensor" in t.name)]  # ops' methods: the test above
-    assert own
-    for test in own:
-        out = []
-        runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-        runner.run(test, out=out.append)
-        assert runner.failures == 0, "".join(out)
-
-
 # ---- types --------------------------------------------------------------------------------------------------------------
 
 
