@@ -612,7 +612,7 @@ def test_recomputation_draws_what_it_drew():
 
         def step(x):
             opt.zero_grad()
-            loss = tg.autograd.checkpoint(layer, F.dropout(x, 0.2)).square().sum()
+            loss = tg.utils.checkpoint.checkpoint(layer, F.dropout(x, 0.2)).square().sum()
             loss.backward()
             opt.step()
             return loss
@@ -624,9 +624,9 @@ def test_recomputation_draws_what_it_drew():
 
 
 def test_other_generators_are_refused():
-    with pytest.raises(NotImplementedError, match="global generator"):
+    with pytest.raises(RuntimeError, match="global generator"):
         tg.jit(lambda: tg.rand(3, generator=tg.Generator(1)))()
-    with pytest.raises(NotImplementedError, match="manual_seed"):
+    with pytest.raises(RuntimeError, match="manual_seed"):
         tg.jit(lambda: tg.manual_seed(0))()
     tg.manual_seed(4)
     a = tg.rand(3).tolist()
