@@ -29,6 +29,8 @@ inline Tensor reduce(const Tensor& loss, const std::string& reduction) {
 inline Specs reduced(const Inference& c, const Shape& each) {
   check_reduction(c, c.attr(0));
   check_type(is_floating(c.input(0).dtype), c.name(), "floats", c.input(0).dtype);
+  for (const TensorSpec* x : c.inputs)  // a cast would keep their real parts alone
+    if (x) check_type(!is_complex(x->dtype), c.name(), "real numbers", x->dtype);
   return one({c.input(0).dtype, c.attr(0).string() == "none" ? each : Shape{}});
 }
 

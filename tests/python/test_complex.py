@@ -406,7 +406,8 @@ def test_a_real_operand_gets_a_real_gradient(rng):
     lambda z: tg.hypot(z, z), lambda z: tg.isposinf(z), lambda z: tg.isneginf(z), lambda z: tg.nan_to_num(z), lambda z: tg.randn(2, dtype=z.dtype),
     lambda z: z < z, lambda z: tg.floor(z), lambda z: tg.maximum(z, z), lambda z: z & z, lambda z: float(z[0]),
     lambda z: tg.full((2,), 1j, dtype=tg.float32), lambda z: tg.zeros(2).__setitem__(0, 1j),
-], ids=["hypot", "isposinf", "isneginf", "nan_to_num", "randn", "less", "floor", "maximum", "and", "float", "full", "setitem"])
+    lambda z: tg.mse_loss(tg.ones(2), z), lambda z: tg.nn.functional.gaussian_nll_loss(tg.ones(2), z, tg.ones(2)),
+], ids=["hypot", "isposinf", "isneginf", "nan_to_num", "randn", "less", "floor", "maximum", "and", "float", "full", "setitem", "mse_loss", "gaussian_nll_loss"])
 def test_complex_where_real_is_wanted(call):
     with pytest.raises(TypeError, match="(?i)real|complex"):
         call(tg.tensor([1 + 2j, 3j]))
