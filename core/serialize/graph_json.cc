@@ -132,7 +132,9 @@ class Reader {
 Attr Reader::attr(const json& j) {
   if (j.is_null()) return {};
   must(j.is_object() && j.size() == 1, "an attribute, got ", j.dump().substr(0, 40));
-  const auto& [kind, v] = *j.items().begin();
+  const auto only = j.begin();
+  const std::string& kind = only.key();
+  const json& v = only.value();
   if (kind == "bool") return must(v.is_boolean(), "true or false"), Attr(v.get<bool>());
   if (kind == "int") return Attr(integer(v));
   if (kind == "float") return Attr(real(v));
@@ -149,7 +151,9 @@ GraphOperand Reader::operand(const json& j) const {
   if (j.is_null()) return {};
   if (j.is_string()) return {Arg::tensor, value(j), {}};
   must(j.is_object() && j.size() == 1, "an operand, got ", j.dump().substr(0, 40));
-  const auto& [kind, v] = *j.items().begin();
+  const auto only = j.begin();
+  const std::string& kind = only.key();
+  const json& v = only.value();
   GraphOperand o{Arg::scalar, nullptr, {}};
   if (kind == "bool") must(v.is_boolean(), "true or false"), o.scalar = Scalar(v.get<bool>());
   else if (kind == "int") o.scalar = Scalar(integer(v));
