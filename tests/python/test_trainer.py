@@ -320,7 +320,7 @@ def test_tensorboard(tmp_path):
 # ---- killed, interrupted -----------------------------------------------------------------------------------------------
 
 SCRIPT = """
-    import json, random, sys
+    import json, random, sys, time
     import numpy as np
     import tengen as tg
     import tengen.nn.functional as F
@@ -328,42 +328,45 @@ SCRIPT = """
     from tengen.data import DataLoader, TensorDataset, load_digits
     from tengen.train import Trainer
 
-    folder, pause, kind = sys.argv[1], float(sys.argv[2]), sys.argv[3]
-    digits = load_digits()
-    x, y = (digits.train_images[:600].reshape(600, -1) / 255).astype(np.float32), digits.train_labels[:600].astype(np.int64)
-    tg.manual_seed(3)
-    np.random.seed(3)
-    random.seed(3)
-    model = nn.Sequential(nn.Linear(x.shape[1], 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10))
-    more, workers = {}, 0
-    if kind == "cnn":  # two threads, workers that change the pictures, bfloat16, two batches to a step
-        tg.set_num_threads(2)
-        side = int(x.shape[1] ** 0.5)
-        model = nn.Sequential(nn.Unflatten(1, (1, side, side)), nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
-                              nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(12 * (side // 2) ** 2, 10))
-        more, workers = {"amp": True, "accumulate": 2}, 2
-    optimizer = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    scheduler = tg.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4 * 19)
-
-    class Slow(tg.train.Callback):
-        def on_step_end(self, trainer):
-            if pause:
-                import time
-                time.sleep(pause)
-
-    trainer = Trainer(model, F.cross_entropy, optimizer, scheduler=scheduler, schedule_every="step", checkpoints=folder,
-                      save_every=1, metrics={"accuracy": tg.metrics.Accuracy()}, callbacks=[Slow()], **more)
-
     class Noisy(TensorDataset):
         def __getitem__(self, i):
             a, b = super().__getitem__(i)
-            return (a + np.float32(0.1) * np.random.standard_normal(a.shape).astype(np.float32), b) if workers else (a, b)
+            return a + np.float32(0.1) * np.random.standard_normal(a.shape).astype(np.float32), b
 
-    data = DataLoader(Noisy(x[:500], y[:500]), batch_size=27, shuffle=True, num_workers=workers)
-    print("begins", flush=True)
-    trainer.fit(data, DataLoader(TensorDataset(x[500:], y[500:]), batch_size=100), epochs=4, resume=True)
-    tg.save(trainer.state_dict(), folder + ".end")
-    print(json.dumps({"interrupted": trainer.interrupted, "step": trainer.step, "history": trainer.history}))
+    class Slow(tg.train.Callback):
+        def __init__(self, pause):
+            self.pause = pause
+
+        def on_step_end(self, trainer):
+            if self.pause:
+                time.sleep(self.pause)
+
+    def main(folder, pause, kind):
+        digits = load_digits()
+        x, y = (digits.train_images[:600].reshape(600, -1) / 255).astype(np.float32), digits.train_labels[:600].astype(np.int64)
+        tg.manual_seed(3)
+        np.random.seed(3)
+        random.seed(3)
+        model = nn.Sequential(nn.Linear(x.shape[1], 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10))
+        more, workers = {}, 0
+        if kind == "cnn":  # two threads, workers that change the pictures, bfloat16, two batches to a step
+            tg.set_num_threads(2)
+            side = int(x.shape[1] ** 0.5)
+            model = nn.Sequential(nn.Unflatten(1, (1, side, side)), nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+                                  nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(12 * (side // 2) ** 2, 10))
+            more, workers = {"amp": True, "accumulate": 2}, 2
+        optimizer = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        scheduler = tg.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4 * 19)
+        trainer = Trainer(model, F.cross_entropy, optimizer, scheduler=scheduler, schedule_every="step", checkpoints=folder, save_every=1,
+                          metrics={"accuracy": tg.metrics.Accuracy()}, callbacks=[Slow(pause)], **more)
+        data = DataLoader((Noisy if workers else TensorDataset)(x[:500], y[:500]), batch_size=27, shuffle=True, num_workers=workers)
+        print("begins", flush=True)
+        trainer.fit(data, DataLoader(TensorDataset(x[500:], y[500:]), batch_size=100), epochs=4, resume=True)
+        tg.save(trainer.state_dict(), folder + ".end")
+        print(json.dumps({"interrupted": trainer.interrupted, "step": trainer.step, "history": trainer.history}))
+
+    if __name__ == "__main__":
+        main(sys.argv[1], float(sys.argv[2]), sys.argv[3])
 """
 
 
