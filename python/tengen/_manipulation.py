@@ -53,6 +53,8 @@ def where(condition: Tensor, x: Any = None, y: Any = None) -> Any:
     [1]
     """
     if x is None and y is None:
+        if not isinstance(condition, Tensor):
+            raise TypeError(f"[where] expected a Tensor as condition, got {type(condition).__name__}")
         return nonzero(condition if condition.ndim else condition.reshape((1,)), as_tuple=True)
     if x is None or y is None:
         raise TypeError("where() expected (condition) or (condition, x, y), got two arguments")
@@ -252,6 +254,8 @@ def repeat_interleave(x: Tensor, repeats: Any, axis: int | None = None, *, dim: 
     [1, 1, 3]
     """
     axis = axis if dim is None else dim
+    if not isinstance(x, Tensor):
+        raise TypeError(f"[repeat_interleave] expected a Tensor as x, got {type(x).__name__}")
     if axis is None:
         x, axis = x.reshape((x.numel(),)), 0
     if isinstance(repeats, int):
