@@ -94,21 +94,14 @@ void Node::dispose(Node* node) {
 }
 
 namespace {
-// Threads may record from the same leaf at once: what they share of it is made and looked up under this lock.
+// Threads may record from the same leaf at once: what they share of it is looked up under this lock.
 std::mutex g_meta_mutex;
 // Sums into .grad, by leaf.
 std::mutex g_sink_mutexes[16];
 std::mutex& sink_mutex(const TensorImpl* leaf) { return g_sink_mutexes[(reinterpret_cast<uintptr_t>(leaf) >> 6) % 16]; }
 }  // namespace
 
-AutogradMeta& autograd_meta(const Tensor& t) {
-  auto& meta = t.impl()->autograd;
-  if (!meta) {
-    std::lock_guard lock(g_meta_mutex);
-    if (!meta) meta = std::make_unique<AutogradMeta>();
-  }
-  return *meta;
-}
+AutogradMeta& autograd_meta(const Tensor& t) { return t.impl()->autograd.make(); }
 
 namespace {
 

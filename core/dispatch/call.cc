@@ -439,7 +439,6 @@ Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const A
   uint64_t present = 0, want = 0;
   for (size_t i = 0; i < in_desc.size() && i < 64; ++i) present |= uint64_t(in_desc[i] != nullptr) << i;
   for (size_t i = 0; i < out_desc.size() && i < 64; ++i) want |= uint64_t(out_desc[i] != nullptr) << i;
-  counters().launches.fetch_add(1, std::memory_order_relaxed);
   use.start();
   plan.run({in_desc.data(), out_desc.data(), abi.run.data(), uint32_t(in_desc.size()), uint32_t(out_desc.size()),
             uint32_t(abi.run.size()), present, want});

@@ -209,9 +209,8 @@ bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
   run.kind = TG_ATTR_BITS;
   run.n = uint32_t(n_imm);
   run.v.bits = bits;
-  const auto held = plan.stages[0].kernel;  // the cache may forget it meanwhile
-  counters().launches.fetch_add(1, std::memory_order_relaxed);
-  held->run({in, out, &run, uint32_t(n_in), 1, 1, (uint64_t(1) << n_in) - 1, 1});
+  // Though the cache may forget the plan meanwhile, this thread's slot holds it, and a kernel in host memory calls no op.
+  plan.stages[0].kernel->run({in, out, &run, uint32_t(n_in), 1, 1, (uint64_t(1) << n_in) - 1, 1});
   return true;
 }
 
@@ -446,7 +445,6 @@ Tensors run_map(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, 
       if (a.kind == Arg::tensor) a.t.storage()->used_on(stream);
     for (const Tensor& t : results) t.storage()->used_on(stream);
   }
-  counters().launches.fetch_add(1, std::memory_order_relaxed);
   use.start();
   if (plan.stages.size() == 1) [[likely]] {
     tg_attr run{};

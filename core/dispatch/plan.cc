@@ -23,7 +23,8 @@ KernelPlan::KernelPlan(RowRef r, Device* device, const char* op, void* plan)
 }
 
 KernelPlan::~KernelPlan() {
-  if (api_->plan_destroy && row.plugin->instance) api_->plan_destroy(plan_);
+  // After a fork the device's driver may not be called any more.
+  if (api_->plan_destroy && row.plugin->is_open() && (device->host || !forked())) api_->plan_destroy(plan_);
 }
 
 void KernelPlan::run(const Args& a) const {
@@ -78,9 +79,10 @@ void KernelPlan::launch(tg_run* run) const {
     device->check_usable();
     note_launch(run->launch_id, op);
     Stream* stream = current_stream(device);
-    run->stream = row.native ? stream->handle : nullptr;
-    run->native_stream = stream->native;
     std::lock_guard lock(stream->mutex);
+    void* handle = stream->living_handle(op);
+    run->stream = row.native ? handle : nullptr;
+    run->native_stream = stream->native;
     status = api_->plan_run(plan_, run, &error);
   }
   reset_scratch();
@@ -418,7 +420,7 @@ size_t PlanCache::size() {
 void clear_plan_cache() { PlanCache::get().clear(); }
 DispatchStats dispatch_stats() {
   Counters& c = counters();
-  return {c.plans_created, c.hits, PlanCache::get().size(), c.launches, c.decompositions, c.fallbacks,
+  return {c.plans_created, c.hits, PlanCache::get().size(), launches(), c.decompositions, c.fallbacks,
           c.batch_loops};
 }
 

@@ -96,7 +96,7 @@ class PlanCache {
 };
 
 struct Counters {
-  std::atomic<uint64_t> plans_created{0}, hits{0}, launches{0}, decompositions{0}, fallbacks{0}, batch_loops{0};
+  std::atomic<uint64_t> plans_created{0}, hits{0}, decompositions{0}, fallbacks{0}, batch_loops{0};
 };
 Counters& counters();
 uint32_t math_mode();

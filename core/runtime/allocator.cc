@@ -40,7 +40,7 @@ void* Allocator::raw_allocate(uint64_t bytes, tg_error* error, int32_t* status) 
 
 void Allocator::raw_free(void* data, uint64_t bytes) {
   if (device_->host) std::free(data);
-  else if (!forked() && !device_->lost) device_->api->free(device_->instance, device_->provider_index, data, bytes);
+  else if (device_->takes_back() && !device_->lost) device_->api->free(device_->instance, device_->provider_index, data, bytes);
 }
 
 void Allocator::count_locked(uint64_t size) {
@@ -115,13 +115,13 @@ Storage* Allocator::reserve(uint64_t bytes, uint32_t bin, Stream* stream) {
 }
 
 void Allocator::free(Storage* s) {
-  if (s->extra_ && s->extra_->cell) [[unlikely]] remat::last_reference(s);
+  if (const auto* e = find_extra(s); e && e->cell) [[unlikely]] remat::last_reference(s);
   else release(s);
 }
 
 void Allocator::release(Storage* s) {
-  if (s->extra_ && s->extra_->deleter) {
-    s->extra_->deleter(s->extra_->context);
+  if (const auto* e = find_extra(s); e && e->deleter) {
+    e->deleter(e->context);
     delete s;
     return;
   }
@@ -135,8 +135,8 @@ void Allocator::release(Storage* s) {
 // Nobody refers to the storage any more, but work on streams may.
 void Allocator::cache(Storage* s) {
   std::vector<Event*> events;
-  if (s->extra_) {
-    for (Stream* stream : s->extra_->streams) try {
+  if (find_extra(s)) [[unlikely]] {
+    for (Stream* stream : take_streams(s)) try {
         events.push_back(record_event(stream));
       } catch (const Error&) {
         // A failed stream does no more work; its memory may go.
@@ -176,26 +176,41 @@ void Allocator::reclaim_locked() {
   }
 }
 
-void Allocator::release_cached_locked() {
-  for (uint32_t bin = 0; bin < bins_.size(); ++bin) {
-    for (Storage* s : bins_[bin]) {
-      raw_free(s->data_, bin_bytes(bin));
-      stats_.reserved -= bin_bytes(bin);
-      delete s;
-    }
-    bins_[bin].clear();
-  }
-}
-
 void Allocator::empty_cache() {
-  if (!device_->host) try {
-      device_->synchronize();  // cached blocks may still be written by work that was enqueued before they were freed
-    } catch (const Error&) {
-      // A failed stream has stopped: nothing writes any more.
+  // Cached blocks may still be written by work that was enqueued before they were freed. So they are taken first and
+  // waited for then: what another thread frees meanwhile stays.
+  std::vector<Storage*> cached;
+  std::vector<Pending> pending;
+  std::lock_guard alone(emptying_);
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& bin : bins_) {
+      cached.insert(cached.end(), bin.begin(), bin.end());
+      bin.clear();
     }
-  std::lock_guard lock(mutex_);
-  reclaim_locked();
-  release_cached_locked();
+    pending.swap(pending_);
+  }
+  std::exception_ptr failure;
+  if (!device_->host) try {
+      device_->synchronize();
+    } catch (const Error&) {
+      failure = std::current_exception();  // all has been waited for; a failed stream writes no more
+    }
+  for (Pending& p : pending) {
+    for (Event* event : p.events) destroy_event(event);
+    cached.push_back(p.storage);
+  }
+  uint64_t freed = 0;
+  for (Storage* s : cached) {
+    raw_free(s->data_, bin_bytes(s->bin_));
+    freed += bin_bytes(s->bin_);
+    delete s;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    stats_.reserved -= freed;
+  }
+  if (failure) std::rethrow_exception(failure);
 }
 
 void Allocator::trim(uint64_t bytes) {
@@ -226,9 +241,18 @@ void Allocator::reset_peak() {
 
 // ---- storages without their memory -------------------------------------------------------------------------------------
 
-Storage::Extra& Allocator::extra(Storage* s) {
-  if (!s->extra_) s->extra_ = std::make_unique<Storage::Extra>();
-  return *s->extra_;
+Storage::Extra& Allocator::extra(Storage* s) { return s->extra_.make(); }
+void Allocator::note_use(Storage* s, Stream* stream) {
+  auto& streams = extra(s).streams;
+  std::lock_guard lock(mutex_);
+  for (Stream* other : streams)
+    if (other == stream) return;
+  streams.push_back(stream);
+}
+std::vector<Stream*> Allocator::take_streams(Storage* s) {
+  auto& streams = extra(s).streams;
+  std::lock_guard lock(mutex_);
+  return std::exchange(streams, {});
 }
 uint64_t Allocator::block_bytes(const Storage* s) { return s->bytes_ ? bin_bytes(s->bin_) : 0; }
 bool Allocator::try_retain(Storage* s) {
@@ -245,14 +269,16 @@ void Allocator::evict(Storage* s) {
   shell->bytes_ = s->bytes_;
   shell->bin_ = s->bin_;
   shell->data_ = std::exchange(s->data_, nullptr);
-  if (!s->extra_->streams.empty()) extra(shell).streams = std::exchange(s->extra_->streams, {});
+  if (auto streams = take_streams(s); !streams.empty()) extra(shell).streams = std::move(streams);
   cache(shell);
 }
 void Allocator::adopt(Storage* s, Storage* from) {
   s->data_ = std::exchange(from->data_, nullptr);
   s->stream_ = from->stream_;
-  extra(s).streams = std::move(extra(from).streams);
-  extra(from).streams.clear();
+  auto streams = take_streams(from);
+  auto& mine = extra(s).streams;
+  std::lock_guard lock(mutex_);
+  mine = std::move(streams);
 }
 
 void Allocator::adopt_memory(Storage* s, Ref<Storage> from) {
@@ -275,20 +301,18 @@ Ref<Storage> Storage::borrow(Device* host, void* data, uint64_t bytes, void (*de
   s->device_ = host;
   s->data_ = data;
   s->bytes_ = bytes;
-  s->extra_ = std::make_unique<Extra>();
-  s->extra_->deleter = deleter;
-  s->extra_->context = context;
+  Extra& extra = Allocator::extra(s);
+  extra.deleter = deleter;
+  extra.context = context;
   return Ref<Storage>::adopt(s);
 }
+
+Storage::~Storage() = default;
 
 void Storage::destroy() { device_->allocator.free(this); }
 
 void Storage::used_on(Stream* stream) {
-  if (stream == stream_ || !stream) return;
-  if (!extra_) extra_ = std::make_unique<Extra>();
-  for (Stream* s : extra_->streams)
-    if (s == stream) return;
-  extra_->streams.push_back(stream);
+  if (stream != stream_ && stream) device_->allocator.note_use(this, stream);
 }
 
 }  // namespace tg

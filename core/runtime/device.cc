@@ -16,6 +16,8 @@ void Device::check_usable() const {
   if (host) return;
   if (forked())
     raise(ErrorKind::runtime, name, " cannot be used in a forked process: start workers with forkserver or spawn");
+  if (ended.load(std::memory_order_acquire))
+    raise(ErrorKind::runtime, name, " cannot be used any more: the runtime was shut down (shutdown, or the end of Python)");
   if (lost.load(std::memory_order_relaxed))
     raise(ErrorKind::device_lost, name, " was lost earlier in this process; other devices go on");
 }
@@ -52,13 +54,9 @@ Stream* Device::default_stream() {
   return s;
 }
 
-// The object stays: storages may still name it. Without a handle it counts as idle.
-void Device::drop_stream(Stream* stream) { stream->close(); }
-
-void Device::drop_streams() {
-  std::vector<std::unique_ptr<Stream>> gone;
-  std::lock_guard lock(mutex_);
-  gone.swap(streams_);
+void Device::end() {
+  for (Stream* s : all_streams()) s->close();
+  ended.store(true, std::memory_order_release);
 }
 
 std::vector<Stream*> Device::all_streams() {
@@ -69,7 +67,13 @@ std::vector<Stream*> Device::all_streams() {
 }
 
 void Device::synchronize() {
-  for (Stream* s : all_streams()) s->sync();
+  std::exception_ptr first;
+  for (Stream* s : all_streams()) try {
+      s->sync();
+    } catch (const Error&) {
+      if (!first) first = std::current_exception();
+    }
+  if (first) std::rethrow_exception(first);
 }
 
 void Device::forget_kernels() {

@@ -15,6 +15,7 @@ class Device;
 namespace remat {
 struct Cell;
 }
+bool forked();  // this process is a fork of the one that opened the devices
 
 // Throws what a plugin's status means: "[op] message (launch 12, op), status 13".
 [[noreturn]] void raise_status(int32_t status, const tg_error& error, const std::string& where);
@@ -41,7 +42,8 @@ class Allocator {
   static bool try_retain(Storage* storage);          // false when the last reference is gone
   static void revive(Storage* storage);              // one reference again, after the last
   void evict(Storage* storage);                      // gives its memory back
-  static void adopt(Storage* storage, Storage* from);  // takes the memory of another one of its size
+  void adopt(Storage* storage, Storage* from);       // takes the memory of another one of its size
+  void note_use(Storage* storage, Stream* stream);   // by a stream other than the allocating one
   void release(Storage* storage);                    // the end of it
   static void adopt_memory(Storage* storage, Ref<Storage> from);  // becomes a storage with from's memory, which it keeps
 
@@ -57,9 +59,10 @@ class Allocator {
   void* raw_allocate(uint64_t bytes, tg_error* error, int32_t* status);
   void raw_free(void* data, uint64_t bytes);
   void reclaim_locked();
-  void release_cached_locked();
+  std::vector<Stream*> take_streams(Storage* storage);
   void count_locked(uint64_t size);
   Device* device_;
+  std::mutex emptying_;  // taken before mutex_: who finds no memory waits for what another thread gives back
   std::mutex mutex_;
   std::vector<std::vector<Storage*>> bins_;
   std::vector<Pending> pending_;
@@ -68,27 +71,32 @@ class Allocator {
 };
 
 struct Storage::Extra {
-  void (*deleter)(void*) = nullptr;
+  void (*deleter)(void*) = nullptr;  // this and its context: set before anybody else sees the storage
   void* context = nullptr;
-  std::vector<Stream*> streams;  // besides the allocating one
-  std::shared_ptr<remat::Cell> cell;
-  uint32_t exports = 0;  // pointers to the memory that others hold
+  std::vector<Stream*> streams;      // besides the allocating one; under the allocator's lock
+  std::shared_ptr<remat::Cell> cell; // under remat::Lock, as are the
+  uint32_t exports = 0;              // pointers to the memory that others hold
 };
 
 // ---- streams ---------------------------------------------------------------------------------------------------------
 
+// The object lives as long as the process, as storages, recipes and threads name it; its handle may go (destroy_stream,
+// the end of the runtime): then nothing is enqueued any more, and it counts as idle.
 class Stream {
  public:
   Stream(Device* device, bool own) : device(device), own(own) {}
-  ~Stream();
   Device* device;
-  void* handle = nullptr;  // NULL for host memory: work is done when the call returns
+  // NULL: none, or no more. Written under both mutexes, so read under either.
+  void* handle = nullptr;
   void* native = nullptr;
   bool own;
   std::recursive_mutex mutex;  // a stream is used by one thread at a time
   void sync();
-  bool idle();
+  bool idle();   // asks the device even while another thread waits in sync
+  bool alive();  // has a handle
+  void check_fork() const;  // throws in a forked process, where a thread that is gone may hold the mutexes
   void close();  // waits for its work and gives the handle back
+  void* living_handle(const char* what) const;  // under `mutex`; RuntimeError for a stream that was destroyed
   // A failed stream stays failed until it is destroyed. Once the failure has been reported, a new one takes its place, so
   // that the process can go on; what the failed one did not finish is lost.
   void recover();
@@ -98,6 +106,8 @@ class Stream {
  private:
   friend class Device;
   void drop_finished();
+  void drop_kept();
+  std::mutex handle_mutex_;
   std::deque<std::pair<Event*, Ref<Storage>>> kept_;
 };
 
@@ -137,20 +147,21 @@ class Device {
   const tg_device_api* api = nullptr;
   void* instance = nullptr;
   void *native_device = nullptr, *native_context = nullptr;
-  std::atomic<bool> lost{false};
+  std::atomic<bool> lost{false}, ended{false};  // ended: its plugin is shut down, or about to be
   Allocator allocator;
 
   Stream* default_stream();
   Stream* new_stream();
-  void synchronize();
-  // Throws when the device cannot be used now (lost, or the process has forked).
+  void synchronize();  // waits for all streams, then throws the first failure
+  // Throws when the device cannot be used now (lost, shut down, or the process has forked).
   void check_usable() const;
+  // Whether what it handed out may be given back to it.
+  bool takes_back() const { return !ended.load(std::memory_order_acquire) && !forked(); }
   const KernelSet& kernels(const std::string& op);  // cached
   bool served_by(std::span<registry::LoadedPlugin* const> plugins) const;  // some row of theirs is for this device
   void forget_kernels();
   std::vector<Stream*> all_streams();
-  void drop_stream(Stream* stream);
-  void drop_streams();
+  void end();  // no call reaches the provider from here on
   [[noreturn]] void fail(int32_t status, const tg_error& error, const std::string& where);
 
  private:
@@ -190,14 +201,15 @@ class Runtime {
   void add_devices(registry::LoadedPlugin* plugin);
   Device* pick_default(std::string* reason);
   std::atomic<Device*> default_{nullptr};
-  std::string default_reason_;
-  bool ended_ = false;
+  std::mutex default_mutex_;
+  std::string default_reason_;  // under default_mutex_
+  std::atomic<bool> ended_{false};
 };
 
-uint64_t next_launch_id();
+uint64_t next_launch_id();                      // 1, 2, ...: the newest is the number of launches so far
+uint64_t launches();
 void note_launch(uint64_t id, const char* op);  // for reports of asynchronous failures
 const char* launched_op(uint64_t id);           // "" when long ago
-bool forked();                                  // this process is a fork of the one that opened the devices
 void reset_scratch();                           // ends the lifetime of the calling thread's host-table scratch
 const tg_host* make_host_table();
 bool debug_enabled();                           // TENGEN_DEBUG

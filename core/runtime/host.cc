@@ -47,6 +47,7 @@ struct Scratch {
 thread_local Scratch t_scratch;
 
 void* scratch(uint64_t bytes) {
+  if (bytes > uint64_t(1) << 62) return nullptr;  // rounding up would wrap
   bytes = (std::max<uint64_t>(bytes, 1) + 63) & ~uint64_t(63);
   Scratch& s = t_scratch;
   for (size_t i = s.used; i < s.blocks.size(); ++i)
@@ -77,7 +78,7 @@ const char* cache_directory() {
 }
 
 constexpr size_t kRing = 4096;
-std::atomic<uint64_t> g_launch{0};
+std::atomic<uint64_t> g_launch{0};  // the newest id
 std::pair<std::atomic<uint64_t>, std::atomic<const char*>> g_ring[kRing];
 
 }  // namespace
@@ -109,6 +110,7 @@ int num_threads() {
 }
 
 uint64_t next_launch_id() { return g_launch.fetch_add(1, std::memory_order_relaxed) + 1; }
+uint64_t launches() { return g_launch.load(std::memory_order_relaxed); }
 void note_launch(uint64_t id, const char* op) {
   g_ring[id % kRing].second.store(op, std::memory_order_relaxed);
   g_ring[id % kRing].first.store(id, std::memory_order_release);

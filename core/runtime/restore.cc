@@ -30,7 +30,7 @@ struct Frame {
 
 // Work on `to` from now on comes after what `from` has been given so far.
 void order(Stream* from, Stream* to) {
-  if (!from || !to || from == to || !from->handle) return;
+  if (!from || !to || from == to || !from->alive()) return;
   Event* event = record_event(from);
   try {
     wait_event(to, event);
@@ -43,7 +43,7 @@ void order(Stream* from, Stream* to) {
 
 Stream* stream_of(const Recipe& r) {
   if (r.device->host) return nullptr;
-  return r.stream && r.stream->handle ? r.stream : r.device->default_stream();
+  return r.stream && r.stream->alive() ? r.stream : r.device->default_stream();
 }
 
 class OnStream {  // the thread's current stream, for a scope
@@ -88,7 +88,7 @@ void run(Frame* f) {
     const Ref<Storage>& made = results[i].storage();
     ensure(Allocator::block_bytes(made.get()) == c->bytes, "[", r.op->name, "] run again gave an output of another size");
     if (c->storage) {
-      Allocator::adopt(c->storage, made.get());
+      r.device->allocator.adopt(c->storage, made.get());
     } else {
       c->storage = made.get();
       Allocator::extra(made.get()).cell = c->shared_from_this();

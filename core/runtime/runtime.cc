@@ -69,6 +69,9 @@ Runtime::Runtime() : registry([] {
     }
     if (plugin->brings_devices()) add_devices(plugin);
   }
+  for (auto& d : devices)  // a line without a device leaves its name to one that another plugin brings
+    for (auto& other : devices)
+      if (other != d && other->name == d->name && !d->provider && !d->host) d->name = d->kind + "@" + d->provider_name + ":0";
   const registry::Pin pinned = registry::pin_from_environment();
   for (const std::string& pin : pinned.names)
     if (!registry.find(pin))
@@ -100,12 +103,14 @@ void Runtime::add_devices(registry::LoadedPlugin* plugin) {
   uint32_t count = 0;
   const tg_device_api* api = plugin->table.devices;
   int32_t status = api->device_count(plugin->instance, &count, &error);
-  if (status != TG_OK) {
+  error.message[sizeof error.message - 1] = 0;
+  if (status != TG_OK || count == 0) {  // a line that says why there is none
     auto d = std::make_unique<Device>(plugin->manifest.devices.empty() ? plugin->name : plugin->manifest.devices[0].kind, 0,
                                       int(devices.size()));
     d->usable = false;
     d->provider_name = plugin->name;
-    d->reason = std::string("device_count failed: ") + error.message;
+    d->reason = status != TG_OK ? std::string("device_count failed: ") + error.message
+                                : "plugin " + plugin->name + " found no such device on this machine";
     devices.push_back(std::move(d));
     return;
   }
@@ -118,7 +123,7 @@ void Runtime::add_devices(registry::LoadedPlugin* plugin) {
     int same_kind = 0;
     bool other_provider = false;
     for (auto& d : devices)
-      if (d->kind == kind) {
+      if (d->kind == kind && (d->provider || d->host)) {
         if (d->provider_name == plugin->name) ++same_kind;
         else other_provider = true;
       }
@@ -228,6 +233,8 @@ Device* Runtime::pick_default(std::string* reason) {
 
 Device* Runtime::default_device() {
   if (Device* d = default_.load(std::memory_order_acquire)) return d;
+  std::lock_guard lock(default_mutex_);
+  if (Device* d = default_.load(std::memory_order_acquire)) return d;  // another thread was first
   Device* d = pick_default(&default_reason_);
   default_ = d;
   return d;
@@ -235,24 +242,23 @@ Device* Runtime::default_device() {
 
 std::string Runtime::default_reason() {
   Device* d = default_device();
+  std::lock_guard lock(default_mutex_);
   return default_reason_.rfind(d->name + ":", 0) == 0 ? default_reason_ : d->name + ": set by set_default_device";
 }
 
 void Runtime::end() {
-  if (ended_) return;
-  ended_ = true;
+  if (ended_.exchange(true)) return;
   if (forked()) return;
   print_fallbacks();
   for (auto& d : devices)
     if (!d->host) {
       try {
-        d->synchronize();
+        d->allocator.empty_cache();  // waits for all that was enqueued
       } catch (const Error& e) {
         std::fprintf(stderr, "tengen: at exit: %s\n", e.what());
       }
-      d->allocator.empty_cache();
       d->lost = true;  // nothing may be enqueued from here on
-      d->drop_streams();
+      d->end();
     }
   clear_plan_cache();
   for (auto& d : devices) d->forget_kernels();

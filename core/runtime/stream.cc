@@ -35,21 +35,47 @@ void raise_status(int32_t status, const tg_error& error, const std::string& wher
   throw Error(kind, text);
 }
 
-Stream::~Stream() { close(); }
+bool Stream::alive() {
+  if (forked()) return false;
+  std::lock_guard lock(handle_mutex_);
+  return handle != nullptr;
+}
 
-void Stream::close() {
-  if (!handle || forked()) return;
-  std::lock_guard lock(mutex);
-  device->api->stream_destroy(device->instance, device->provider_index, handle);
-  handle = native = nullptr;
+void Stream::check_fork() const {
+  if (forked()) [[unlikely]] device->check_usable();
+}
+
+void* Stream::living_handle(const char* what) const {
+  if (!handle)
+    raise(ErrorKind::runtime, "[", what, "] expected a living stream of ", device->name,
+          ", got one that destroy_stream has ended; make another current with set_current_stream");
+  return handle;
+}
+
+void Stream::drop_kept() {
   for (auto& kept : kept_) destroy_event(kept.first);
   kept_.clear();
 }
 
+void Stream::close() {
+  if (!device->takes_back()) return;
+  std::lock_guard lock(mutex);
+  void* old;
+  {
+    std::lock_guard swap(handle_mutex_);
+    old = std::exchange(handle, nullptr);
+    native = nullptr;
+  }
+  if (!old) return;
+  device->api->stream_destroy(device->instance, device->provider_index, old);
+  drop_kept();
+}
+
 void Stream::sync() {
+  check_fork();
+  std::lock_guard lock(mutex);
   if (!handle) return;
   device->check_usable();
-  std::lock_guard lock(mutex);
   tg_error error{};
   const int32_t status = device->api->stream_sync(device->instance, device->provider_index, handle, &error);
   if (status != TG_OK) {
@@ -60,22 +86,28 @@ void Stream::sync() {
 }
 
 void Stream::recover() {
-  if (!handle || device->lost) return;
+  if (device->lost || !device->takes_back()) return;
   std::lock_guard lock(mutex);
+  if (!handle) return;
   const tg_device_api* api = device->api;
   tg_error error{};
   const int32_t status = api->stream_query(device->instance, device->provider_index, handle, &error);
   if (status == TG_OK || status == TG_UNAVAILABLE || status == TG_DEVICE_LOST) return;
   void *fresh = nullptr, *fresh_native = nullptr;
   if (api->stream_create(device->instance, device->provider_index, &fresh, &fresh_native, &error) != TG_OK) return;
-  for (auto& kept : kept_) destroy_event(kept.first);
-  kept_.clear();
-  api->stream_destroy(device->instance, device->provider_index, handle);
-  handle = fresh;
-  native = fresh_native;
+  void* failed;
+  {
+    std::lock_guard swap(handle_mutex_);
+    failed = std::exchange(handle, fresh);
+    native = fresh_native;
+  }
+  api->stream_destroy(device->instance, device->provider_index, failed);  // waits: what it keeps may go afterwards
+  drop_kept();
 }
 
 bool Stream::idle() {
+  check_fork();
+  std::lock_guard lock(handle_mutex_);
   if (!handle) return true;
   device->check_usable();
   tg_error error{};
@@ -96,8 +128,9 @@ void Stream::drop_finished() {
 }
 
 void Stream::keep_until_done(Ref<Storage> host_memory) {
-  if (!handle) return;
+  check_fork();
   std::lock_guard lock(mutex);
+  if (!handle) return;
   drop_finished();
   kept_.emplace_back(record_event(this), std::move(host_memory));
 }
@@ -113,7 +146,7 @@ void set_current_stream(Device* device, Stream* stream) {
 }
 Stream* create_stream(Device* device) { return device->new_stream(); }
 void destroy_stream(Stream* stream) {
-  if (stream->own) stream->device->drop_stream(stream);
+  if (stream->own) stream->close();
 }
 Device* stream_device(const Stream* stream) { return stream->device; }
 void synchronize(Stream* stream) { stream->sync(); }
@@ -121,13 +154,14 @@ bool query(Stream* stream) { return stream->idle(); }
 
 Event* record_event(Stream* stream) {
   Device* d = stream->device;
+  stream->check_fork();
+  std::lock_guard lock(stream->mutex);
   if (!stream->handle) return new Event{d, nullptr};
   d->check_usable();
   tg_error error{};
   void* handle = nullptr;
   int32_t status = d->api->event_create(d->instance, d->provider_index, &handle, &error);
   if (status != TG_OK) d->fail(status, error, d->name);
-  std::lock_guard lock(stream->mutex);
   status = d->api->event_record(d->instance, d->provider_index, handle, stream->handle, &error);
   if (status != TG_OK) {
     d->api->event_destroy(d->instance, d->provider_index, handle);
@@ -143,7 +177,7 @@ void wait_event(Stream* stream, Event* event) {
   d->check_usable();
   tg_error error{};
   std::lock_guard lock(stream->mutex);
-  const int32_t status = d->api->stream_wait(d->instance, d->provider_index, stream->handle, event->handle, &error);
+  const int32_t status = d->api->stream_wait(d->instance, d->provider_index, stream->living_handle("wait_event"), event->handle, &error);
   if (status != TG_OK) d->fail(status, error, d->name);
 }
 
@@ -168,7 +202,8 @@ void synchronize(Event* event) {
 }
 
 void destroy_event(Event* event) {
-  if (event->handle && !forked()) event->device->api->event_destroy(event->device->instance, event->device->provider_index, event->handle);
+  const Device& d = *event->device;
+  if (event->handle && d.takes_back()) d.api->event_destroy(d.instance, d.provider_index, event->handle);
   delete event;
 }
 

@@ -129,7 +129,7 @@ Tensor transfer(const Tensor& t, Device* device, bool fresh) {
     src.storage()->used_on(stream);
     {
       std::lock_guard lock(stream->mutex);
-      status = d->api->copy_to_host(d->instance, d->provider_index, stream->handle, dst.storage()->data(),
+      status = d->api->copy_to_host(d->instance, d->provider_index, stream->living_handle("copy to host"), dst.storage()->data(),
                                     src.storage()->data(), src.impl()->desc.byte_offset, bytes, &error);
     }
     if (status != TG_OK) d->fail(status, error, "copy to host");
@@ -139,8 +139,8 @@ Tensor transfer(const Tensor& t, Device* device, bool fresh) {
     {
       std::lock_guard lock(stream->mutex);
       const char* host_data = static_cast<const char*>(src.storage()->data()) + src.impl()->desc.byte_offset;
-      status = d->api->copy_to_device(d->instance, d->provider_index, stream->handle, dst.storage()->data(), 0, host_data,
-                                      bytes, &error);
+      status = d->api->copy_to_device(d->instance, d->provider_index, stream->living_handle("copy to device"), dst.storage()->data(), 0,
+                                      host_data, bytes, &error);
     }
     if (status != TG_OK) d->fail(status, error, "copy to device");
     // The copy may be late. A source of our own is kept alive; one that others can write is waited for.
@@ -172,7 +172,7 @@ void Tensor::to_host(void* out) const {
   int32_t status;
   {
     std::lock_guard lock(stream->mutex);
-    status = d->api->copy_to_host(d->instance, d->provider_index, stream->handle, out, src.storage()->data(), offset, bytes, &error);
+    status = d->api->copy_to_host(d->instance, d->provider_index, stream->living_handle("copy to host"), out, src.storage()->data(), offset, bytes, &error);
   }
   if (status != TG_OK) d->fail(status, error, "copy to host");
   stream->sync();
@@ -183,6 +183,8 @@ Tensor Tensor::cast(DType to) const { return to == dtype() ? *this : op<"cast">(
 
 double Tensor::item() const {
   check(numel() == 1, "[item] expected a tensor of one element, got shape ", tg::str(shape()));
+  if (is_complex(dtype()))
+    raise(ErrorKind::type, "[item] expected real numbers, got ", long_name_of(dtype()), "; take real(x) and imag(x), or to_host()");
   uint64_t bits = 0;
   to_host(&bits);
   return Scalar::from_bits(bits, dtype()).as_double();

@@ -39,7 +39,7 @@ bool is_host(const Device* device);
 std::string default_device_reason();         // one sentence
 MemoryStats memory_stats(Device* device);
 void reset_peak_memory(Device* device);
-void empty_cache(Device* device);            // gives cached blocks back
+void empty_cache(Device* device);            // waits for all its streams, gives cached blocks back, throws a failure of theirs
 void synchronize(Device* device);            // waits for all its streams; throws a failure of theirs
 void set_num_threads(int n);
 int num_threads();

@@ -52,6 +52,30 @@ class Ref {
   T* p_ = nullptr;
 };
 
+// What few objects need: made by whichever thread needs it first, looked up without a lock.
+template <class T>
+class Lazy {
+ public:
+  Lazy() = default;
+  Lazy(const Lazy&) = delete;
+  Lazy& operator=(const Lazy&) = delete;
+  ~Lazy() { delete get(); }
+  T* get() const { return p_.load(std::memory_order_acquire); }
+  T* operator->() const { return get(); }
+  T& operator*() const { return *get(); }
+  explicit operator bool() const { return get() != nullptr; }
+  T& make() {
+    if (T* p = get()) [[likely]] return *p;
+    auto fresh = std::make_unique<T>();
+    T* other = nullptr;
+    return p_.compare_exchange_strong(other, fresh.get(), std::memory_order_acq_rel) ? *fresh.release() : *other;
+  }
+  void reset() { delete p_.exchange(nullptr, std::memory_order_acq_rel); }
+
+ private:
+  std::atomic<T*> p_{nullptr};
+};
+
 // Memory on a device. Every write through any tensor raises `version`.
 class Storage {
  public:
@@ -60,6 +84,7 @@ class Storage {
   // Host memory that somebody else owns; `deleter(context)` gives it back.
   static Ref<Storage> borrow(Device* host, void* data, uint64_t bytes, void (*deleter)(void*), void* context);
 
+  ~Storage();
   void retain() { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
@@ -85,7 +110,7 @@ class Storage {
   Device* device_ = nullptr;
   Stream* stream_ = nullptr;         // allocated on
   struct Extra;                      // foreign owner, other streams: rarely there
-  std::unique_ptr<Extra> extra_;
+  Lazy<Extra> extra_;
   uint32_t bin_ = 0;                 // the allocator's
 };
 
@@ -115,7 +140,7 @@ class TensorImpl {
   bool requires_grad = false;  // a leaf that asked, or the result of a recorded op
   bool transformed = false;    // stands for another tensor within jvp, vmap or a nested gradient (autograd/node.h: Layer)
   Ints shape, strides;
-  std::unique_ptr<AutogradMeta> autograd;  // made when first needed
+  Lazy<AutogradMeta> autograd;
   void* python = nullptr;                  // the Python object while one exists (owned by the binding)
 
  private:
@@ -169,7 +194,7 @@ class Tensor {
   Tensor to(Device* device) const;      // differentiable; itself when already there
   Tensor cast(DType dtype) const;       // differentiable; itself when already so
   Tensor contiguous() const;            // differentiable; itself when already so
-  double item() const;                  // the one element; waits; ValueError
+  double item() const;                  // the one element; waits; ValueError, TypeError for a complex one
   bool has_value() const;               // false for what stands for a value while a function is traced
 
  private:

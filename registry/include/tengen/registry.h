@@ -15,6 +15,7 @@
 
 #include <tengen/kernel_api.h>
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -270,7 +271,7 @@ class LoadedPlugin {
   std::map<std::string, std::vector<uint32_t>, std::less<>> by_op_;
   mutable std::once_flag sha_once_;
   mutable std::string sha_;
-  bool open_ = false;
+  std::atomic<bool> open_{false};
 };
 
 // Thread-safe but for references into candidates(), which the next scan invalidates.
