@@ -18,7 +18,7 @@ namespace {
 
 struct State {
   std::mutex mutex;
-  FallbackPolicy policy = FallbackPolicy::warn;
+  std::atomic<FallbackPolicy> policy = FallbackPolicy::warn;
   std::map<std::pair<std::string, std::string>, FallbackRow> rows;
   bool printed = false;
   State() {

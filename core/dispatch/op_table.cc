@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
+#include <shared_mutex>
 #include <sstream>
 
 namespace tg {
@@ -12,10 +14,19 @@ void register_all_ops();  // written by the build
 
 namespace {
 
+// Read from any thread while another adds an op of its own: the list that readers hold never changes, a longer one takes
+// its place.
 struct Table {
+  using Ops = std::vector<const Op*>;
   std::vector<std::unique_ptr<Op>> owned;
-  std::vector<const Op*> ops;
+  std::vector<std::unique_ptr<const Ops>> lists;  // all there have been
+  std::atomic<const Ops*> ops{nullptr};           // the newest
   std::map<std::string, const Op*, std::less<>> by_name;
+  std::shared_mutex mutex;  // of all but `ops`
+  void publish(Ops list) {
+    lists.push_back(std::make_unique<const Ops>(std::move(list)));
+    ops.store(lists.back().get(), std::memory_order_release);
+  }
 };
 Table* g_filling = nullptr;
 
@@ -26,15 +37,17 @@ Table& table() {
     register_all_ops();
     g_filling = nullptr;
     std::sort(t.owned.begin(), t.owned.end(), [](auto& a, auto& b) { return a->name < b->name; });
+    Table::Ops ops;
     for (auto& op : t.owned) {
-      op->id = int(t.ops.size());
+      op->id = int(ops.size());
       ensure(t.by_name.emplace(op->name, op.get()).second, "op ", op->name, " is defined twice");
       ensure(op->map || op->infer || op->decompose || op->view, "op ", op->name, " has neither inference nor decomposition");
       ensure(!op->kernel.empty() || op->map || op->decompose || op->view, "op ", op->name, " has no way to run");
       if (op->family == "random" && !op->map) op->draws = true;
       if (op->outputs.empty()) op->outputs.push_back({"y", "the result"});
-      t.ops.push_back(op.get());
+      ops.push_back(op.get());
     }
+    t.publish(std::move(ops));
     return t;
   }();
   return filled;
@@ -143,22 +156,27 @@ std::string nearest_name(std::string_view word, std::span<const std::string> nam
   return best;
 }
 
-const std::vector<const Op*>& op_table() { return table().ops; }
+const std::vector<const Op*>& op_table() { return *table().ops.load(std::memory_order_acquire); }
 
 const Op& add_op(std::unique_ptr<Op> op) {
   Table& t = table();
+  const std::unique_lock lock(t.mutex);
   check(!t.by_name.count(op->name), "[custom_op] expected a new name, got ", op->name, ", which is an op already");
-  op->id = int(t.ops.size());
+  Table::Ops ops = *t.ops.load(std::memory_order_relaxed);
+  op->id = int(ops.size());
   t.owned.push_back(std::move(op));
   const Op* added = t.owned.back().get();
   t.by_name.emplace(added->name, added);
-  t.ops.push_back(added);
+  ops.push_back(added);
+  t.publish(std::move(ops));
   return *added;
 }
 
 const Op* find_op(std::string_view name) {
-  const auto it = table().by_name.find(name);
-  return it == table().by_name.end() ? nullptr : it->second;
+  Table& t = table();
+  const std::shared_lock lock(t.mutex);
+  const auto it = t.by_name.find(name);
+  return it == t.by_name.end() ? nullptr : it->second;
 }
 
 const Op& require_op(std::string_view name) {
