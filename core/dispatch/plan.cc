@@ -3,6 +3,8 @@
 #include "dispatch/plan.h"
 
 #include <cstdlib>
+#include <unordered_set>
+#include <utility>
 
 #include "dispatch/capture.h"
 #include "dispatch/map_program.h"
@@ -17,14 +19,42 @@ uint32_t math_mode() { return TG_MATH_DETERMINISTIC; }
 
 // ---- KernelPlan -----------------------------------------------------------------------------------------------------------
 
+namespace {
+// Besides the cache, threads hold plans: in their front caches (call_map.cc), and while they call.
+struct Living {
+  std::mutex mutex;
+  std::unordered_set<KernelPlan*> plans;
+};
+Living& living() {
+  static Living& plans = *new Living();
+  return plans;
+}
+}  // namespace
+
 KernelPlan::KernelPlan(RowRef r, Device* device, const char* op, void* plan)
     : row(r), device(device), op(op), plan_(plan), api_(r.plugin->table.kernels) {
   counters().plans_created.fetch_add(1, std::memory_order_relaxed);
+  std::lock_guard lock(living().mutex);
+  living().plans.insert(this);
 }
 
 KernelPlan::~KernelPlan() {
+  {
+    std::lock_guard lock(living().mutex);
+    living().plans.erase(this);
+  }
+  end();
+}
+
+void KernelPlan::end() {
+  if (std::exchange(ended_, true)) return;
   // After a fork the device's driver may not be called any more.
   if (api_->plan_destroy && row.plugin->is_open() && (device->host || !forked())) api_->plan_destroy(plan_);
+}
+
+void KernelPlan::end_all() {
+  std::lock_guard lock(living().mutex);
+  for (KernelPlan* plan : living().plans) plan->end();
 }
 
 void KernelPlan::run(const Args& a) const {
@@ -66,6 +96,7 @@ uint64_t KernelPlan::workspace(tg_run* run) const {
 }
 
 void KernelPlan::launch(tg_run* run) const {
+  if (ended_) [[unlikely]] raise(ErrorKind::runtime, "[", op, "] cannot run any more: the runtime was shut down");
   run->launch_id = next_launch_id();
   run->threads = num_threads();
   tg_error error;
@@ -418,6 +449,10 @@ size_t PlanCache::size() {
 }
 
 void clear_plan_cache() { PlanCache::get().clear(); }
+void end_plans() {
+  clear_plan_cache();
+  KernelPlan::end_all();
+}
 DispatchStats dispatch_stats() {
   Counters& c = counters();
   return {c.plans_created, c.hits, PlanCache::get().size(), launches(), c.decompositions, c.fallbacks,

@@ -34,10 +34,14 @@ class KernelPlan : public std::enable_shared_from_this<KernelPlan> {
   // The same in parts, for programs that keep the block: bytes of workspace, and the launch.
   uint64_t workspace(tg_run* run) const;
   void launch(tg_run* run) const;
+  // The plugins' side of all plans, whoever still holds them: before plugins are shut down. None runs afterwards.
+  static void end_all();
 
  private:
+  void end();
   [[noreturn]] void fail(int32_t status, tg_error* error) const;
   void* plan_;
+  bool ended_ = false;
   const tg_kernel_api* api_;
 };
 

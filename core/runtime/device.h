@@ -210,6 +210,7 @@ uint64_t next_launch_id();                      // 1, 2, ...: the newest is the 
 uint64_t launches();
 void note_launch(uint64_t id, const char* op);  // for reports of asynchronous failures
 const char* launched_op(uint64_t id);           // "" when long ago
+void end_plans();                               // of dispatch: forgets all plans, and ends those that threads still hold
 void reset_scratch();                           // ends the lifetime of the calling thread's host-table scratch
 const tg_host* make_host_table();
 bool debug_enabled();                           // TENGEN_DEBUG

@@ -260,7 +260,7 @@ void Runtime::end() {
       d->lost = true;  // nothing may be enqueued from here on
       d->end();
     }
-  clear_plan_cache();
+  end_plans();
   for (auto& d : devices) d->forget_kernels();
   registry.shutdown_all();
 }

@@ -4,6 +4,9 @@
 #include <tengen/kernel_api.h>
 #include <tengen/op.h>
 
+#include <atomic>
+#include <thread>
+
 #include "counting/counting.h"
 #include "own_process.h"
 
@@ -51,6 +54,27 @@ TEST(Plans, AreDestroyedWhenTheCacheForgetsThem) {
     fill(3);
     shutdown();
     EXPECT_EQ(c.destroyed[0], c.created[0]);
+  });
+}
+
+TEST(Plans, OfElementwiseCallsEndWithTheRuntime) {  // each thread holds on to some
+  in_own_process({{"TENGEN_PLUGIN", "counting"}}, [] {
+    std::atomic<int> step{0};
+    const auto negate = [] { EXPECT_EQ(values(op<"neg">({fill(3)})), std::vector<float>(3, -1.5f)); };
+    negate();
+    std::thread other([&] {
+      negate();
+      step = 1;
+      while (step < 2) std::this_thread::yield();
+    });
+    while (step < 1) std::this_thread::yield();
+    const counting& c = counts();
+    EXPECT_EQ(c.created[0], 2);
+    shutdown();
+    EXPECT_EQ(c.destroyed[0], 2);
+    step = 2;
+    other.join();
+    EXPECT_EQ(c.destroyed[0], 2);
   });
 }
 
