@@ -59,6 +59,16 @@ Stream& Instance::stream(int32_t device, void* handle) {
   return *it->second.it;
 }
 
+Event::Point Instance::end_of(int32_t device, void* handle) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = ended_.find(handle);
+    if (it != ended_.end() && it->second.first == device) return it->second.second;
+  }
+  Stream& living = stream(device, handle);
+  return {living.timeline(), living.last()};
+}
+
 Event& Instance::event(int32_t device, void* handle) {
   std::lock_guard lock(mutex_);
   const auto it = events_.find(handle);
@@ -75,6 +85,7 @@ Stream& Instance::make_stream(int32_t index) {
   std::lock_guard lock(mutex_);
   auto made = std::make_unique<Stream>(d, settings_.seed * 1000003 + ++streams_made_);
   Stream& stream = *made;
+  ended_.erase(&stream);  // the address again
   streams_[&stream] = {index, std::move(made)};
   return stream;
 }
@@ -88,6 +99,7 @@ void Instance::destroy_stream(int32_t index, void* handle) {
   if (it == streams_.end()) return;
   gone = std::move(it->second);
   streams_.erase(it);
+  ended_[handle] = {index, {gone.it->timeline(), gone.it->last()}};
 }
 
 Event& Instance::make_event(int32_t index) {

@@ -63,6 +63,8 @@ class Instance {
   Stream& stream(int32_t device, void* handle);
   Event& event(int32_t device, void* handle);
 
+  // What a stream has to do, also when it is gone.
+  Event::Point end_of(int32_t device, void* handle);
   Stream& make_stream(int32_t device);
   void destroy_stream(int32_t device, void* handle);
   Event& make_event(int32_t device);
@@ -87,6 +89,7 @@ class Instance {
   std::mutex mutex_;
   uint64_t streams_made_ = 0;
   std::unordered_map<const void*, Owned<Event>> events_;
+  std::unordered_map<const void*, std::pair<int32_t, Event::Point>> ended_;  // streams that are gone
   std::unordered_map<const void*, Owned<Stream>> streams_;  // last: their threads end before the rest goes
 };
 

@@ -175,9 +175,9 @@ int32_t stream_sync(void* instance, int32_t device, void* handle, tg_error* erro
 
 int32_t stream_query(void* instance, int32_t device, void* handle, tg_error* error) {
   return reported(error, [&] {
-    Stream& stream = self(instance).stream(device, handle);
-    const int32_t status = stream.timeline()->query(stream.last(), error);
-    if (status == TG_OK) stream.device().check();
+    const Event::Point end = self(instance).end_of(device, handle);
+    const int32_t status = end.timeline->query(end.n, error);
+    if (status == TG_OK) self(instance).device(device).check();
     return status;
   });
 }

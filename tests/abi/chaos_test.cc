@@ -482,6 +482,11 @@ TEST(ChaosFailure, StaysAndSpreadsThroughEvents) {
     EXPECT_EQ(host.d().event_sync(host.instance, 0, of_waiting, &e), TG_INTERNAL);
     EXPECT_EQ(e.launch_id, culprit);
     EXPECT_EQ(host.d().event_query(host.instance, 0, before, &e), TG_OK);
+    for (const StreamHandle& gone : {failing, waiting}) {
+      e = {};
+      EXPECT_EQ(host.d().stream_query(host.instance, 0, gone.handle, &e), TG_INTERNAL);
+      EXPECT_EQ(e.launch_id, culprit);
+    }
   }).join();
   const StreamHandle late = host.stream(0);  // also a wait on the event of a stream that is gone spreads the failure
   ASSERT_EQ(host.wait(late, after), TG_OK);

@@ -395,8 +395,9 @@ typedef struct tg_kernel_api {
  * ordered among themselves only by events. A failed stream stays failed until it is destroyed, and so does a stream
  * that waited on it: sync and query report the earliest failed launch. The host keeps buffers alive until the work
  * that uses them is known to be done. One stream is used by one thread at a time; stream_query and event_query may be
- * called from any thread. There is no current device. */
-#define TG_DEVICE_HOST_ACCESSIBLE 1u /* host code may read and write `data` after a stream_sync */
+ * called from any thread, also after the stream is gone: a stream that was destroyed answers how its work ended, and so
+ * does an event that was recorded on it (the earliest failed launch, else TG_OK). There is no current device. */
+#define TG_DEVICE_HOST_ACCESSIBLE 1u /* host code may read and write `data` after a stream_sync; not used before 1.0 */
 
 typedef struct tg_device_info {
   uint32_t struct_size;
