@@ -171,9 +171,11 @@ bool Fusion::join(size_t first, size_t at) {
   if (!combine(a, b, at, &joined)) return false;
   const size_t n_a = a.words[0].size();
   if (n_a != a.map->immediates.size() || b.words[0].size() != b.map->immediates.size()) return false;
-  const auto plan = select_map(b.plan->device, "fused", joined.program, int(b.outputs[0]->shape.size()));
+  MapShape place{b.outputs[0]->shape, {}};
+  for (const Operand* o : joined.inputs) place.strides.push_back(o->strides);
+  const auto plan = select_map(b.plan->device, "fused", joined.program, place);
   if (plan->stages.size() != 1 || plan->program.insts.size() != joined.program.insts.size()) return false;
-  const uint64_t packed = plan->stages[0].kernel->row.row->row.packed;
+  const uint64_t packed = plan->stages[0].packed;
   for (size_t i = 0; i < joined.inputs.size() && i < 32; ++i)
     if ((packed >> i & 1) && !contiguous(*joined.inputs[i])) return false;
   for (size_t i = 0; i < joined.outputs.size() && i < 32; ++i)

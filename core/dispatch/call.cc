@@ -7,6 +7,7 @@
 #include <tengen/call_log.h>
 #include <tengen/random.h>
 #include "transform/transform.h"
+#include "runtime/layout.h"
 #include "runtime/remat.h"
 
 #include <algorithm>
@@ -151,80 +152,27 @@ void write_into(const Tensor& out, const Tensor& value) {
   call_kernel(op_named<"copy">(), in, {}, outs, out.device(), 1);
 }
 
-void marshal(const Op& op, std::span<const Attr> attrs, AbiAttrs* out) {
-  // Primitives that make values: their attributes are the shape of the output and scalars in its dtype.
-  if (op.is_floor && (op.kernel == "fill" || op.kernel == "iota")) {
-    const DType t = attrs[1].dtype();
-    size_t n = 0;
-    for (size_t i = 2; i < attrs.size(); ++i)
-      out->bits[n++] = (std::holds_alternative<double>(attrs[i].value()) ? Scalar(attrs[i].floating()) : Scalar(attrs[i].integer())).bits(real_dtype(t));
-    tg_attr a{};
-    a.kind = TG_ATTR_BITS;
-    a.n = uint32_t(n);
-    a.v.bits = out->bits;
-    out->run.push_back(a);
-    return;
-  }
-  for (size_t i = 0; i < attrs.size(); ++i) {
-    if (op.is_floor && op.kernel == "random" && i == 0) continue;  // the shape
-    tg_attr a{};
-    a.n = 1;
-    std::visit(
-        [&](const auto& v) {
-          using T = std::decay_t<decltype(v)>;
-          if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, int64_t>) a.kind = TG_ATTR_INT, a.v.i = v;
-          else if constexpr (std::is_same_v<T, double>) a.kind = TG_ATTR_FLOAT, a.v.f = v;
-          else if constexpr (std::is_same_v<T, std::string>) a.kind = TG_ATTR_STRING, a.n = uint32_t(v.size()), a.v.str = v.c_str();
-          else if constexpr (std::is_same_v<T, Ints>) a.kind = TG_ATTR_INTS, a.n = uint32_t(v.size()), a.v.ints = v.data();
-          else if constexpr (std::is_same_v<T, std::vector<double>>) a.kind = TG_ATTR_FLOATS, a.n = uint32_t(v.size()), a.v.floats = v.data();
-          else if constexpr (std::is_same_v<T, DType>) a.kind = TG_ATTR_DTYPE, a.v.dtype = abi_dtype(v);
-        },
-        attrs[i].value());
-    if (op.attrs[i].kind == AttrKind::floating && a.kind == TG_ATTR_INT) a.kind = TG_ATTR_FLOAT, a.v.f = double(a.v.i);
-    (op.attrs[i].run ? out->run : out->plan).push_back(a);
-  }
-}
-
 // ---- kernels ---------------------------------------------------------------------------------------------------------------
 
 namespace {
 
-void append(std::string* key, const void* p, size_t n) { key->append(static_cast<const char*>(p), n); }
-template <class T>
-void append(std::string* key, const T& v) { append(key, &v, sizeof v); }
-
-std::string plan_key(const Op& op, Device* device, const KernelSet& set, const AbiAttrs& attrs,
-                     std::span<const tg_tensor* const> in, std::span<const tg_tensor* const> out) {
-  std::string key;
-  key.reserve(128);
-  append(&key, int16_t(op.id));
-  append(&key, int16_t(device->index));
-  append(&key, int32_t(num_threads()));
-  auto add = [&](const tg_tensor* t) {
-    if (!t) {
-      key.push_back(char(0xff));
-      return;
-    }
-    key.push_back(char(t->ndim));
-    append(&key, t->dtype);
-    if (set.bakes_dims) append(&key, t->shape, size_t(t->ndim) * 8);
-    if (set.bakes_strides) append(&key, t->strides, size_t(t->ndim) * 8);
-  };
-  key.push_back(char(in.size()));
-  for (auto* t : in) add(t);
-  key.push_back(char(out.size()));
-  for (auto* t : out) add(t);
-  for (const tg_attr& a : attrs.plan) {
-    append(&key, a.kind);
-    append(&key, a.n);
-    switch (a.kind) {
-      case TG_ATTR_INTS: append(&key, a.v.ints, a.n * 8); break;
-      case TG_ATTR_FLOATS: append(&key, a.v.floats, a.n * 8); break;
-      case TG_ATTR_STRING: append(&key, a.v.str, a.n); break;
-      default: append(&key, a.v.word);
-    }
-  }
-  return key;
+// A copy that needs no kernel. False where it does.
+bool copy_bytes(const Tensor& from, const Tensor& to) {
+  Device* d = to.device();
+  if (d->host || capturing() || !from.is_contiguous() || !to.is_contiguous() || shares_memory(from, to)) return false;
+  if (tracing()) trace_step(op_named<"copy">(), {&from, 1}, d->provider->name + "/copy_on_device");
+  if (NoMemory::on()) return true;
+  d->check_usable();
+  Stream* stream = current_stream(d);
+  from.storage()->used_on(stream);
+  to.storage()->used_on(stream);
+  tg_error error{};
+  std::lock_guard lock(stream->mutex);
+  const int32_t status =
+      d->api->copy_on_device(d->instance, d->provider_index, stream->handle, to.storage()->data(), to.impl()->desc.byte_offset,
+                             from.storage()->data(), from.impl()->desc.byte_offset, from.nbytes(), &error);
+  if (status != TG_OK) d->fail(status, error, "copy on device");
+  return true;
 }
 
 // The op's decomposition. A part that finds a bad index says so in the op's name, unless users do not know that either.
@@ -297,7 +245,13 @@ Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const A
     return decompose(op, in, attrs, outs, wanted, device);
   }
 
-  remat::Use use(in, outs);
+  // Inputs in private layouts stay so where a row takes them.
+  std::vector<LayoutContent> layouts;
+  if (remat::layouts() && !remat::active() && !capturing()) [[unlikely]]
+    for (size_t i = 0; i < in.size(); ++i)
+      if (in[i].defined() && in[i].storage()->layout())
+        if (LayoutContent c = Layouts::content(in[i]); c.layout) layouts.resize(in.size()), layouts[i] = std::move(c);
+  remat::Use use(layouts.empty() ? std::span<const Tensor>(in) : std::span<const Tensor>(), outs);
 
   // Shapes and dtypes of the outputs.
   ensure(bool(op.infer), "op ", op.name, " has kernels but no inference");
@@ -338,17 +292,27 @@ Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const A
   for (const Tensor& t : results) out_desc.push_back(t.defined() ? &t.impl()->desc : nullptr);
 
   std::shared_ptr<const PlanEntry> entry;
+  SmallVec<uint16_t, 12> numbers;
+  for (const LayoutContent& c : layouts) numbers.push_back(c.layout);
+  const bool free_results = outs.empty() && !remat::active() && !capturing();
+  const auto request = [&] {
+    KernelRequest q = kernel_request(op, device, in, attrs, in_desc, out_desc, abi.plan);
+    q.layouts = {numbers.data(), numbers.size()};
+    q.free_results = free_results;
+    return q;
+  };
   if (!empty_input) {
     const KernelSet& set = device->kernels(op.kernel);
-    const std::string key = plan_key(op, device, set, abi, in_desc, out_desc);
+    const std::string key = plan_key(op, device, set, abi, in_desc, out_desc, {numbers.data(), numbers.size()}, free_results);
     entry = PlanCache::get().find(key);
     if (!entry) {
       PlanEntry made;
-      made.kernel = select_kernel({device, op.name.c_str(), op.kernel.c_str(), op.revision, in_desc, out_desc, abi.plan});
+      made.kernel = select_kernel(request());
       entry = PlanCache::get().insert(key, std::move(made));
     }
   }
   if (!entry || !entry->kernel) {
+    if (entry && op.kernel == "copy" && copy_bytes(in[0], results[0])) return results;
     const auto composed = [](const Tensor& t) { return t.defined() && is_composed(t.dtype()); };
     const bool composes = std::any_of(in.begin(), in.end(), composed) || std::any_of(results.begin(), results.end(), composed);
     if (composes && !empty_input && !op.decompose) {
@@ -388,6 +352,37 @@ Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const A
   const KernelPlan& plan = *entry->kernel;
   const tg_kernel_row& row = plan.row.row->row;
 
+  // Blocks go as they are where the plan takes them; what else is in a private layout is made plain.
+  std::array<tg_tensor, kMaxArgs> blocks;
+  size_t n_blocks = 0;
+  if (!layouts.empty()) [[unlikely]]
+    for (size_t i = 0; i < in.size(); ++i) {
+      if (!in[i].defined()) continue;
+      const ArgLayout takes = i < plan.layouts.size() ? plan.layouts[i] : ArgLayout{};
+      if (takes.layout && takes.layout == layouts[i].layout) {
+        ensure(takes.bytes == layouts[i].block->bytes() && n_blocks < blocks.size(), "[", op.name, "] ", plan.row.plugin->name,
+               " takes ", takes.bytes, " bytes in its layout ", Layouts::tag(takes.layout).name, ", and gave ", layouts[i].block->bytes());
+        blocks[n_blocks] = *in_desc[i];
+        blocks[n_blocks].data = layouts[i].block->data();
+        in_desc[i] = &blocks[n_blocks++];
+      } else {
+        layouts[i] = {};
+        Layouts::plain(in[i].impl());
+      }
+    }
+  std::vector<Ref<Storage>> made_blocks;
+  for (size_t i = 0; i < results.size() && !plan.layouts.empty(); ++i) {
+    const ArgLayout gives = plan.layouts[in.size() + i];
+    if (!gives.layout) continue;
+    ensure(n_blocks < blocks.size(), "[", op.name, "] has more results than expected");
+    results[i] = Tensor();  // its memory may serve the block
+    made_blocks.push_back(Storage::allocate(device, gives.bytes));
+    results[i] = Layouts::make(gives.layout, made_blocks.back(), out_shapes[i], out_specs[i].dtype, device);
+    blocks[n_blocks] = results[i].impl()->desc;
+    blocks[n_blocks].data = made_blocks.back()->data();
+    out_desc[i] = &blocks[n_blocks++];
+  }
+
   // Contiguous where the row asks; no overlap of outputs and inputs but where the row allows it.
   Tensors temporaries;
   std::vector<std::pair<size_t, Tensor>> copy_back;
@@ -416,7 +411,7 @@ Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const A
     std::vector<Arg> packed(in.begin(), in.end());
     Tensors into(outs.begin(), outs.end());
     for (size_t i = 0, k = 0; i < in.size(); ++i)
-      if (in[i].defined() && in_desc[i] != &in[i].impl()->desc) packed[i] = temporaries[k++];
+      if (in[i].defined() && in_desc[i] != &in[i].impl()->desc && !(i < layouts.size() && layouts[i].layout)) packed[i] = temporaries[k++];
     for (auto& [i, t] : copy_back) into[i] = t;
     Tensors made = call_kernel(op, packed, attrs, into, device, wanted);
     for (auto& [i, t] : copy_back) {
@@ -427,7 +422,11 @@ Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const A
   }
   if (tracing()) {
     if (auto* candidates = trace_step(op, in, plan.row.plugin->name + "/" + (row.name ? row.name : op.kernel)))
-      select_kernel({device, op.name.c_str(), op.kernel.c_str(), op.revision, in_desc, out_desc, abi.plan}, candidates);
+      select_kernel(request(), candidates);
+    if (NoMemory::on()) {
+      for (auto& [i, t] : copy_back) write_into(results[i], t);
+      return results;
+    }
   }
   if (!device->host) {
     Stream* stream = current_stream(device);
@@ -435,13 +434,16 @@ Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const A
       if (t.defined()) t.storage()->used_on(stream);
     for (const Tensor& t : results)
       if (t.defined()) t.storage()->used_on(stream);
+    for (const LayoutContent& c : layouts)
+      if (c.layout) c.block->used_on(stream);
+    for (const auto& b : made_blocks) b->used_on(stream);
   }
   uint64_t present = 0, want = 0;
   for (size_t i = 0; i < in_desc.size() && i < 64; ++i) present |= uint64_t(in_desc[i] != nullptr) << i;
   for (size_t i = 0; i < out_desc.size() && i < 64; ++i) want |= uint64_t(out_desc[i] != nullptr) << i;
   use.start();
-  plan.run({in_desc.data(), out_desc.data(), abi.run.data(), uint32_t(in_desc.size()), uint32_t(out_desc.size()),
-            uint32_t(abi.run.size()), present, want});
+  plan.run({in_desc.data(), out_desc.data(), abi.run.data(), std::min(uint32_t(in_desc.size()), plan.most_inputs),
+            uint32_t(out_desc.size()), std::min(uint32_t(abi.run.size()), plan.most_attrs), present, want});
   for (auto& [i, t] : copy_back) write_into(results[i], t);
   if (use.on() && outs.empty()) [[unlikely]]
     use.record(op, std::vector<Arg>(in.begin(), in.end()), attrs, results, device, wanted);

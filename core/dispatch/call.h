@@ -45,14 +45,26 @@ bool same_place(const Tensor& a, const Tensor& b);        // equal address, shap
 // Inputs as tensors: a scalar becomes a 0-d one of the dtype that it takes beside the first tensor. OverflowError.
 Tensors as_tensors(const Op& op, std::span<const Arg> inputs, Device* device);
 bool tracing();
-// For why(): what a decomposition called. Returns where to put the candidates of a step that was not there before, or NULL.
-std::vector<WhyCandidate>* trace_step(const Op& op, std::span<const Tensor> in, const std::string& how);
-
 // Marshalled attributes: plan and run attributes apart. Points into `attrs`.
 struct AbiAttrs {
   SmallVec<tg_attr, 8> plan, run;
   uint64_t bits[4];
 };
 void marshal(const Op& op, std::span<const Attr> attrs, AbiAttrs* out);
+
+// What is asked of plugins for a call of an op that is not a map.
+KernelRequest kernel_request(const Op& op, Device* device, std::span<const Tensor> in, std::span<const Attr> attrs,
+                             std::span<const tg_tensor* const> in_desc, std::span<const tg_tensor* const> out_desc,
+                             std::span<const tg_attr> plan_attrs);
+// `layouts`: private ones of inputs; `free_results`: as in KernelRequest.
+std::string plan_key(const Op& op, Device* device, const KernelSet& set, const AbiAttrs& attrs,
+                     std::span<const tg_tensor* const> in, std::span<const tg_tensor* const> out,
+                     std::span<const uint16_t> layouts, bool free_results);
+// The shape that the operands of a map op have together. ValueError.
+Ints broadcast_shape(const Op& op, std::span<const Arg> inputs);
+// Of the inputs of a map program over `shape`.
+MapShape map_shape(std::span<const Arg> inputs, const Ints& shape);
+// For why(): what a decomposition called. Returns where to put the candidates of a step that was not there before, or NULL.
+std::vector<WhyCandidate>* trace_step(const Op& op, std::span<const Tensor> in, const std::string& how);
 
 }  // namespace tg

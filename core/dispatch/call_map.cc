@@ -71,6 +71,21 @@ Ints broadcast_strides(const Tensor& t, const Ints& shape) {
 
 }  // namespace
 
+Ints broadcast_shape(const Op& op, std::span<const Arg> inputs) {
+  Ints shape;
+  for (const Arg& a : inputs)
+    if (a.kind == Arg::tensor) broadcast_into(op, &shape, a.t.shape());
+  return shape;
+}
+
+MapShape map_shape(std::span<const Arg> inputs, const Ints& shape) {
+  MapShape at{shape, {}};
+  for (const Arg& a : inputs)
+    if (a.kind == Arg::tensor)
+      for (const Tensor& t : composing(a.t)) at.strides.push_back(t.shape() == shape ? t.strides() : broadcast_strides(t, shape));
+  return at;
+}
+
 MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr> attrs) {
   // The promoted dtype of the operands that meet.
   std::optional<DType> common;
@@ -106,14 +121,15 @@ MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::sp
 
 namespace {
 
+// One entry serves all shapes of a rank, unless a row bakes them: then it says so, and the key goes on.
 std::shared_ptr<const PlanEntry> find_map(const Op& op, Device* device, std::span<const Arg> inputs, std::span<const Attr> attrs,
-                                          int rank) {
+                                          const Ints& shape) {
   std::string key("m");
   auto add = [&](const auto& v) { key.append(reinterpret_cast<const char*>(&v), sizeof v); };
   add(int16_t(op.id));
   add(int16_t(device->index));
   add(int32_t(num_threads()));
-  key.push_back(char(rank));
+  key.push_back(char(shape.size()));
   for (const Arg& a : inputs) key.push_back(char(operand_code(a)));
   for (const Attr& a : attrs) {
     key.push_back(char(a.value().index()));
@@ -129,23 +145,62 @@ std::shared_ptr<const PlanEntry> find_map(const Op& op, Device* device, std::spa
         a.value());
   }
   auto& cache = PlanCache::get();
-  if (auto entry = cache.find(key)) return entry;
+  auto entry = cache.find(key);
+  if (entry && !entry->map->bakes_dims) return entry;
+  const MapShape at = map_shape(inputs, shape);
   PlanEntry made;
-  made.map = select_map(device, op.name.c_str(), lower_map(op, inputs, attrs), rank);
+  const auto select = [&] { made.map = select_map(device, op.name.c_str(), lower_map(op, inputs, attrs), at); };
+  if (!entry) {
+    select();
+    if (!made.map->bakes_dims) return cache.insert(key, std::move(made));
+    auto baked = std::make_shared<MapPlan>();
+    baked->bakes_dims = true;
+    baked->bakes_strides = made.map->bakes_strides;
+    entry = cache.insert(key, {nullptr, std::move(baked)});
+  }
+  key.push_back('s');
+  for (int64_t n : shape) add(n);
+  if (entry->map->bakes_strides)
+    for (const Ints& strides : at.strides)
+      for (int64_t s : strides) add(s);
+  if (entry = cache.find(key); entry) return entry;
+  if (!made.map) select();
   return cache.insert(key, std::move(made));
 }
 
-// Runs stages with temporaries between them.
-void run_stages(const MapPlan& plan, const tg_tensor* const* in, size_t n_in, std::span<const Tensor> results,
-                std::span<const uint64_t> bits, const Ints& shape, Device* device) {
+bool contiguous(const tg_tensor& t) {
+  int64_t expect = 1;
+  for (int32_t i = t.ndim - 1; i >= 0; --i) {
+    if (t.shape[i] != 1 && t.strides[i] != expect) return false;
+    expect *= t.shape[i];
+  }
+  return true;
+}
+
+// Runs stages with temporaries between them. `operands`: whose descriptions `in` has.
+void run_stages(const MapPlan& plan, std::span<const Arg> operands, const tg_tensor* const* in, size_t n_in,
+                std::span<const Tensor> results, std::span<const uint64_t> bits, const Ints& shape, Device* device) {
   const size_t n = plan.program.insts.size();
   std::vector<const tg_tensor*> values(n_in + n, nullptr);
   std::copy(in, in + n_in, values.begin());
   std::vector<Tensor> made(n);  // by instruction
+  std::vector<Tensor> dense(n_in);
+  std::vector<const Tensor*> tensors;
+  for (const Arg& arg : operands)
+    if (arg.kind == Arg::tensor) tensors.push_back(&arg.t);
+  const auto packed = [&](uint16_t id) {  // results of stages are contiguous as they are
+    if (id >= n_in || contiguous(*values[id])) return values[id];
+    if (!dense[id].defined()) {
+      GradMode off(false);
+      const tg_tensor& t = *values[id];
+      dense[id] = tg::op<"copy">({tensors[id]->alias(shape, {t.strides, shape.size()}, t.byte_offset)});
+    }
+    return static_cast<const tg_tensor*>(&dense[id].impl()->desc);
+  };
   for (const MapPlan::Stage& s : plan.stages) {
     std::vector<const tg_tensor*> a, o;
     std::vector<uint64_t> imm;
-    for (uint16_t id : s.inputs) a.push_back(values[id]);
+    for (size_t i = 0; i < s.inputs.size(); ++i) a.push_back(s.packed >> i & 1 ? packed(s.inputs[i]) : values[s.inputs[i]]);
     for (uint16_t i : s.immediates) imm.push_back(bits[i]);
     for (uint16_t id : s.outputs) {
       const tg_map_inst& inst = plan.program.insts[id - n_in];
@@ -154,7 +209,8 @@ void run_stages(const MapPlan& plan, const tg_tensor* const* in, size_t n_in, st
       if (inst.opcode >= TG_MAP_EQ && inst.opcode <= TG_MAP_LE) t = DType::boolean;
       Tensor& target = made[id - n_in];
       // The last value goes straight to its place; an earlier one may not, as its place may be an operand of later stages.
-      const bool last = &s == &plan.stages.back() && plan.program.outputs.size() == 1 && n_in + size_t(plan.program.outputs[0]) == id;
+      const bool last = &s == &plan.stages.back() && plan.program.outputs.size() == 1 && n_in + size_t(plan.program.outputs[0]) == id &&
+                        (!(s.packed >> 32 & 1) || results[0].is_contiguous());
       target = last ? results[0] : Tensor::empty(shape, t, device);
       values[id] = &target.impl()->desc;
       o.push_back(values[id]);
@@ -176,7 +232,7 @@ void run_stages(const MapPlan& plan, const tg_tensor* const* in, size_t n_in, st
 
 bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
   const size_t n = inputs.size();
-  if (n == 0 || n > size_t(kFrontArgs) || n != op.inputs.size() || !op.attrs.empty() || tracing() || remat::active() || captures_open.load(std::memory_order_relaxed)) return false;
+  if (n == 0 || n > size_t(kFrontArgs) || n != op.inputs.size() || !op.attrs.empty() || tracing() || remat::watched() || captures_open.load(std::memory_order_relaxed)) return false;
   const TensorImpl* lead = nullptr;
   const tg_tensor* in[kFrontArgs];
   size_t n_in = 0;
@@ -197,7 +253,7 @@ bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result) {
   const MapPlan& plan = *f.entry->map;
   const MapBuilder::Program& program = plan.program;
   const size_t n_imm = program.immediates.size();
-  if (plan.stages.size() != 1 || program.composed || program.outputs.size() != 1 || plan.stages[0].kernel->row.row->row.packed || n_imm > 16) return false;
+  if (plan.stages.size() != 1 || program.composed || program.outputs.size() != 1 || plan.stages[0].packed || n_imm > 16) return false;
   DType narrow;
   if (misfit(program, inputs, &narrow)) [[unlikely]] return false;
   *result = Tensor::empty(lead->shape, program.output_dtypes[0], device);
@@ -276,14 +332,14 @@ Tensors map_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr
     Front& f = front_slot(key);
     const uint64_t generation = PlanCache::get().generation();
     if (f.key != key || f.generation != generation || !f.entry) {
-      f.entry = find_map(op, device, inputs, {}, int(shape.size()));
-      f.key = key;
-      f.generation = generation;
+      held = find_map(op, device, inputs, {}, shape);
+      if (!held->map->bakes_dims) f.entry = held, f.key = key, f.generation = generation;
+    } else {
+      held = f.entry;
     }
-    held = f.entry;
     entry = held.get();
   } else {
-    held = find_map(op, device, inputs, complete_attrs(op, attrs), int(shape.size()));
+    held = find_map(op, device, inputs, complete_attrs(op, attrs), shape);
     entry = held.get();
   }
   const MapPlan& plan = *entry->map;
@@ -304,7 +360,7 @@ Tensors map_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr
     Tensors in;
     for (const Arg& a : inputs) in.push_back(a.t);
     if (auto* candidates = trace_step(op, in, row.plugin->name + "/" + (row.row->row.name ? row.row->row.name : "map")))
-      select_map(device, op.name.c_str(), lower_map(op, inputs, complete_attrs(op, attrs)), int(shape.size()), candidates);
+      select_map(device, op.name.c_str(), lower_map(op, inputs, complete_attrs(op, attrs)), map_shape(inputs, shape), candidates);
   }
 
   remat::Use use(inputs, outs);
@@ -386,7 +442,8 @@ Tensors run_map(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, 
   if (results[0].numel() == 0) return results;
 
   // Operands as the kernel sees them.
-  const uint64_t packed = plan.stages[0].kernel->row.row->row.packed;
+  const uint64_t packed = plan.stages.size() == 1 ? plan.stages[0].packed : 0;  // several see to it one by one
+  const auto must_pack = [&](size_t i) { return i < 32 && (packed >> i & 1); };
   const tg_tensor* in[kMaxArgs];
   const tg_tensor* out[kMaxArgs];
   tg_tensor local[kMaxArgs];
@@ -402,12 +459,12 @@ Tensors run_map(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, 
     for (const Arg& a : inputs) {
       if (a.kind != Arg::tensor) continue;
       const bool whole = a.t.shape() == shape;
-      if (whole && (!(packed >> n_in & 1) || a.t.is_contiguous())) {
+      if (whole && (!must_pack(n_in) || a.t.is_contiguous())) {
         in[n_in++] = &a.t.impl()->desc;
         continue;
       }
       strides.push_back(broadcast_strides(a.t, shape));
-      if (packed >> n_in & 1) {
+      if (must_pack(n_in)) {
         Tensor view = a.t.alias(shape, strides.back(), a.t.impl()->desc.byte_offset);
         GradMode off(false);
         temporaries.push_back(tg::op<"copy">({view}));
@@ -439,14 +496,16 @@ Tensors run_map(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, 
     bits = bits_heap.data();
   }
   for (size_t i = 0; i < n_imm; ++i) bits[i] = immediate_bits(program.immediates[i], scalars);
-  if (!device->host) {
+  const bool look = tracing() && NoMemory::on();
+  if (!device->host && !look) {
     Stream* stream = current_stream(device);
     for (const Arg& a : inputs)
       if (a.kind == Arg::tensor) a.t.storage()->used_on(stream);
     for (const Tensor& t : results) t.storage()->used_on(stream);
   }
   use.start();
-  if (plan.stages.size() == 1) [[likely]] {
+  if (look) [[unlikely]] {
+  } else if (plan.stages.size() == 1) [[likely]] {
     tg_attr run{};
     run.kind = TG_ATTR_BITS;
     run.n = uint32_t(n_imm);
@@ -454,7 +513,7 @@ Tensors run_map(const Op& op, const MapPlan& plan, std::span<const Arg> inputs, 
     if (Capture* capture = capturing()) capture->set_program(&program);
     plan.stages[0].kernel->run({in, out, &run, uint32_t(n_in), uint32_t(n_out), 1, (uint64_t(1) << n_in) - 1, (uint64_t(1) << n_out) - 1});
   } else {
-    run_stages(plan, in, n_in, results, {bits, n_imm}, shape, device);
+    run_stages(plan, inputs, in, n_in, results, {bits, n_imm}, shape, device);
   }
   for (size_t i = 0; i < copy_back.size(); ++i)
     if (copy_back[i].defined()) {

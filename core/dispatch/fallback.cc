@@ -125,7 +125,7 @@ Tensors call_fallback(const Op& op, std::span<const Arg> inputs, std::span<const
     bytes += results[i].nbytes();
     Tensor back = copy_to_device(results[i], device);
     if (i < outs.size() && outs[i].defined()) {
-      const bool movable = op.kernel != "copy";  // writing needs a copy kernel; without one the storage's bytes are replaced
+      const bool movable = op.kernel != "copy" || outs[i].is_contiguous();  // else writing needs a copy kernel
       if (movable) write_into(outs[i], back);
       else raise(ErrorKind::not_implemented, "[", op.name, "] expected a copy kernel on ", device->name, "; every plugin with a device must bring one");
       results[i] = outs[i];

@@ -30,6 +30,24 @@ struct Table {
 };
 Table* g_filling = nullptr;
 
+// What an older revision's rows and files know of an op comes first, and means the same without what came later.
+void check_revisions(const Op& op) {
+  int last = 1, enabled = 1;
+  for (const InputSpec& i : op.inputs) {
+    ensure(i.since >= last && (i.since == 1 || i.optional), "op ", op.name, ": the later input ", i.name, " is not optional, or not last");
+    last = i.since;
+  }
+  last = 1;
+  for (const AttrSpec& a : op.attrs) {
+    ensure(a.since >= last && (a.since == 1 || a.optional || a.default_value.given()), "op ", op.name, ": the later attribute ", a.name,
+           " has no default, or is not last");
+    if (!a.run) enabled = a.since;
+    ensure(!a.run || a.since == enabled || a.since == 1, "op ", op.name, ": no plan attribute of revision ", a.since,
+           " enables the run attribute ", a.name);
+    last = a.since;
+  }
+}
+
 Table& table() {
   static Table& filled = []() -> Table& {
     static Table& t = *new Table();
@@ -43,6 +61,7 @@ Table& table() {
       ensure(t.by_name.emplace(op->name, op.get()).second, "op ", op->name, " is defined twice");
       ensure(op->map || op->infer || op->decompose || op->view, "op ", op->name, " has neither inference nor decomposition");
       ensure(!op->kernel.empty() || op->map || op->decompose || op->view, "op ", op->name, " has no way to run");
+      check_revisions(*op);
       if (op->family == "random" && !op->map) op->draws = true;
       if (op->outputs.empty()) op->outputs.push_back({"y", "the result"});
       ops.push_back(op.get());
@@ -162,6 +181,7 @@ const Op& add_op(std::unique_ptr<Op> op) {
   Table& t = table();
   const std::unique_lock lock(t.mutex);
   check(!t.by_name.count(op->name), "[custom_op] expected a new name, got ", op->name, ", which is an op already");
+  check_revisions(*op);
   Table::Ops ops = *t.ops.load(std::memory_order_relaxed);
   op->id = int(ops.size());
   t.owned.push_back(std::move(op));
@@ -188,6 +208,7 @@ const Op& require_op(std::string_view name) {
 }
 
 std::string op_table_json() {
+  const auto since = [](int revision) { return revision == 1 ? "" : ",\"since\":" + std::to_string(revision); };
   static const char* const kinds[] = {"bool", "int", "float", "string", "ints", "floats", "dtype"};
   std::string out = "[";
   for (const Op* op : op_table()) {
@@ -202,14 +223,14 @@ std::string op_table_json() {
     for (size_t i = 0; i < op->inputs.size(); ++i)
       out += std::string(i ? "," : "") + "{\"name\":" + quote(op->inputs[i].name) + ",\"doc\":" + quote(op->inputs[i].doc) +
              ",\"optional\":" + (op->inputs[i].optional ? "true" : "false") +
-             ",\"variadic\":" + (op->inputs[i].variadic ? "true" : "false") + "}";
+             ",\"variadic\":" + (op->inputs[i].variadic ? "true" : "false") + since(op->inputs[i].since) + "}";
     out += "],\"attrs\":[";
     for (size_t i = 0; i < op->attrs.size(); ++i) {
       const AttrSpec& a = op->attrs[i];
       out += std::string(i ? "," : "") + "{\"name\":" + quote(a.name) + ",\"doc\":" + quote(a.doc) + ",\"kind\":" +
              quote(kinds[int(a.kind)]) + ",\"default\":" + json(a.default_value) +
              ",\"required\":" + (!a.default_value.given() && !a.optional ? "true" : "false") +
-             ",\"run\":" + (a.run ? "true" : "false") + "}";
+             ",\"run\":" + (a.run ? "true" : "false") + since(a.since) + "}";
     }
     out += "],\"outputs\":[";
     for (size_t i = 0; i < op->outputs.size(); ++i)

@@ -17,12 +17,16 @@ inline constexpr int kMaxArgs = 40;
 // One kernel, ready to run any number of times, from any thread.
 class KernelPlan : public std::enable_shared_from_this<KernelPlan> {
  public:
-  KernelPlan(RowRef row, Device* device, const char* op, void* plan);
+  // `inputs`, `attrs`: how many arguments and run attributes the row's revision of the op knows.
+  KernelPlan(RowRef row, Device* device, const char* op, void* plan, uint32_t inputs = ~0u, uint32_t attrs = ~0u);
   ~KernelPlan();
   KernelPlan(const KernelPlan&) = delete;
   const RowRef row;
   Device* const device;
   const char* const op;
+  const uint32_t most_inputs, most_attrs;
+  std::vector<ArgLayout> layouts;  // of inputs, then outputs; empty: all plain
+  std::string algorithm;           // for people
   struct Args {
     const tg_tensor* const* inputs;
     const tg_tensor* const* outputs;
@@ -50,27 +54,39 @@ struct KernelRequest {
   Device* device;
   const char* op;       // for people
   const char* kernel;   // the rows' op
-  int revision;
+  const Op* schema;     // NULL: a map program
+  int needs;            // the least revision of the op that knows all that the call uses
+  const char* needed_for;  // the argument or attribute that needs it
   std::span<const tg_tensor* const> inputs;   // NULL: absent
   std::span<const tg_tensor* const> outputs;  // NULL: not wanted
   std::span<const tg_attr> attrs;             // plan attributes
+  std::span<const uint16_t> layouts = {};     // private ones of inputs; empty: all are plain
+  bool free_results = false;                  // outputs are new tensors, so that they may be in private layouts
+  bool exact_layouts = false;                 // no input may be made plain first
 };
 
 // The best kernel for a request, or NULL. `why`, if given, gets a line for every candidate, and none is skipped.
 std::shared_ptr<KernelPlan> select_kernel(const KernelRequest& request, std::vector<WhyCandidate>* why = nullptr);
 
+// Where a map program runs: looked at only by rows that bake dims or strides.
+struct MapShape {
+  Ints shape;
+  std::vector<Ints> strides;  // of the program's inputs, by broadcast dims 0
+};
 // A map program on a device: usually one kernel; several where the plugin takes only short programs.
 struct MapPlan {
   struct Stage {
     std::shared_ptr<KernelPlan> kernel;
+    uint64_t packed = 0;              // arguments that must be contiguous, as in a row
     std::vector<uint16_t> inputs;     // value ids: program inputs and results of earlier stages
     std::vector<uint16_t> outputs;    // value ids
     std::vector<uint16_t> immediates; // indices into the program's
   };
   std::vector<Stage> stages;            // empty: no plugin takes it
   MapBuilder::Program program;          // as lowered for the plugin
+  bool bakes_dims = false, bakes_strides = false;  // it, or who could have taken its place, is for one shape (and strides)
 };
-std::shared_ptr<MapPlan> select_map(Device* device, const char* op, MapBuilder::Program program, int rank,
+std::shared_ptr<MapPlan> select_map(Device* device, const char* op, MapBuilder::Program program, const MapShape& at,
                                     std::vector<WhyCandidate>* why = nullptr);
 
 // ---- cache ------------------------------------------------------------------------------------------------------------

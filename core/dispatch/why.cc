@@ -28,19 +28,19 @@ Why find_out(const Op& op, std::span<const TensorSpec> inputs, std::span<const A
   Why out;
   out.op = op.name;
   out.device = device->name;
-  // The call itself, on zeros: the choice depends on shapes and dtypes alone.
+  // The call itself, on tensors without memory, as plans are made: the choice depends on shapes and dtypes alone.
   GradMode off(false);
+  const NoMemory none;
   std::vector<Arg> args;
-  for (const TensorSpec& s : inputs) {  // copied there: no kernel need fill them
-    const Ints shape = concrete(s.shape);
-    args.push_back(Tensor::from_host(std::vector<char>(size_t(numel(shape) * size_of(s.dtype))).data(), shape, s.dtype, device));
+  Tensors in;
+  for (const TensorSpec& s : inputs) {
+    in.push_back(Tensor::empty(concrete(s.shape), s.dtype, device));
+    args.push_back(in.back());
   }
   Attrs full = complete_attrs(op, attrs);
   if (op.canonical) op.canonical(args, full);
   if (op.map) {
-    int rank = 0;
-    for (const Arg& a : args) rank = std::max(rank, int(a.t.rank()));
-    auto plan = select_map(device, op.name.c_str(), lower_map(op, args, full), rank, &out.candidates);
+    auto plan = select_map(device, op.name.c_str(), lower_map(op, args, full), map_shape(args, broadcast_shape(op, args)), &out.candidates);
     out.verdict = plan->stages.empty() ? (device->host ? "none" : "fallback") : "kernel";
     return out;
   }
@@ -59,7 +59,9 @@ Why find_out(const Op& op, std::span<const TensorSpec> inputs, std::span<const A
     for (const Tensor& t : outs) out_desc.push_back(&t.impl()->desc);
     AbiAttrs abi;
     marshal(op, full, &abi);
-    auto plan = select_kernel({device, op.name.c_str(), op.kernel.c_str(), op.revision, in_desc, out_desc, abi.plan}, &out.candidates);
+    KernelRequest request = kernel_request(op, device, in, full, in_desc, out_desc, abi.plan);
+    request.free_results = true;
+    auto plan = select_kernel(request, &out.candidates);
     if (plan) {
       out.verdict = "kernel";
       return out;
@@ -73,6 +75,9 @@ Why find_out(const Op& op, std::span<const TensorSpec> inputs, std::span<const A
   Why* old = set_trace(&out);
   try {
     call(op, args, attrs, device, ~uint64_t(0));
+  } catch (const Error&) {
+    set_trace(old);
+    if (!none.was_read()) throw;  // else: how it goes on depends on values
   } catch (...) {
     set_trace(old);
     throw;
@@ -89,6 +94,7 @@ Why why(const Op& op, std::span<const TensorSpec> inputs, std::span<const Attr> 
 }
 
 std::string kernel_name_problem(std::string_view op) {
+  if (op == "reorder") return "";  // makes plain what is in a private layout
   std::vector<std::string> names;
   for (const Op* o : op_table()) names.push_back(o->map ? "map" : o->kernel);
   if (std::find(names.begin(), names.end(), op) != names.end()) return "";

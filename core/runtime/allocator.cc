@@ -2,6 +2,7 @@
 // The caching allocator and Storage.
 #include <bit>
 #include <cstdlib>
+#include <cstring>
 
 #include "runtime/unbacked.h"
 #include "runtime/remat.h"
@@ -22,7 +23,31 @@ uint64_t bin_bytes(uint32_t bin) {
   return (base + base * eighth / 8 + 63) & ~uint64_t(63);
 }
 
+thread_local NoMemory* t_no_memory = nullptr;
+
 }  // namespace
+
+void Allocator::set_alignment(uint64_t bytes) { least_bin_ = bin_of(bytes); }
+uint32_t Allocator::bin_for(uint64_t bytes) const { return std::max(bin_of(bytes), least_bin_); }
+
+NoMemory::NoMemory() : outer_(std::exchange(t_no_memory, this)) {
+  for (auto& d : Runtime::get().devices) ++d->allocator.special_;
+}
+NoMemory::~NoMemory() {
+  t_no_memory = outer_;
+  for (auto& d : Runtime::get().devices) --d->allocator.special_;
+}
+bool NoMemory::on() { return t_no_memory != nullptr; }
+void NoMemory::read(Storage* s) {
+  if (!t_no_memory || (s && (s->data() || !s->bytes()))) return;
+  t_no_memory->read_ = true;
+  if (!s) return;  // the reader has made zeros himself
+  Device* device = s->device();
+  if (!device->host) return;
+  const auto block = Ref<Storage>::adopt(device->allocator.take(s->bytes_, s->bin_, nullptr));
+  std::memset(block->data(), 0, s->bytes());
+  Allocator::adopt(s, block.get());
+}
 
 Allocator::~Allocator() = default;
 
@@ -58,11 +83,22 @@ Storage* Allocator::allocate(uint64_t bytes, Stream* stream) {
   }
   if (bytes > uint64_t(1) << 62)
     raise(ErrorKind::memory, "out of memory on ", device_->name, ": expected a sensible size, got ", bytes, " bytes");
-  const uint32_t bin = bin_of(bytes);
-  if (limit() == 0) [[likely]] return take(bytes, bin, stream);
+  const uint32_t bin = bin_for(bytes);
+  if (special_.load(std::memory_order_relaxed) == 0) [[likely]] return take(bytes, bin, stream);
+  if (t_no_memory) return shell(bytes, stream);
+  if (limit() == 0) return take(bytes, bin, stream);
   remat::Lock lock;  // nobody takes the room that is made
   remat::make_room(device_, bin_bytes(bin));
   return take(bytes, bin, stream);
+}
+
+Storage* Allocator::shell(uint64_t bytes, Stream* stream) {
+  auto* s = new Storage();
+  s->device_ = device_;
+  s->stream_ = stream;
+  s->bytes_ = bytes;
+  s->bin_ = bin_for(bytes);
+  return s;
 }
 
 Storage* Allocator::take(uint64_t bytes, uint32_t bin, Stream* stream) {
@@ -263,11 +299,7 @@ bool Allocator::try_retain(Storage* s) {
 }
 void Allocator::revive(Storage* s) { s->refs_.store(1, std::memory_order_release); }
 void Allocator::evict(Storage* s) {
-  auto* shell = new Storage();
-  shell->device_ = device_;
-  shell->stream_ = s->stream_;
-  shell->bytes_ = s->bytes_;
-  shell->bin_ = s->bin_;
+  Storage* shell = this->shell(s->bytes_, s->stream_);
   shell->data_ = std::exchange(s->data_, nullptr);
   if (auto streams = take_streams(s); !streams.empty()) extra(shell).streams = std::move(streams);
   cache(shell);

@@ -95,7 +95,7 @@ std::string domain_refusal(const Device& device, const registry::LoadedPlugin& p
 }
 
 std::string feature_refusal(const Device& device, const registry::Row& row) {
-  if (device.host) return row.cpu_missing.empty() ? "" : "needs CPU features that are absent: " + row.cpu_missing;
+  if (device.host) return row.missing_features.empty() ? "" : "needs features that this processor lacks: " + row.missing_features;
   if (!row.row.features) return "";
   const std::string have = " " + device.features + " ";
   std::string word, missing;
@@ -140,7 +140,8 @@ const KernelSet& Device::kernels(const std::string& op) {
         continue;
       }
       slot->rows.push_back(ref);
-      slot->bakes_dims |= row.row.bake_dims != 0;
+      slot->layouts |= row.layouts.any();
+      slot->bakes_dims |= row.row.bake_dims != 0 || row.layouts.any();
       slot->bakes_strides |= row.row.bake_strides != 0;
     }
   }

@@ -26,6 +26,8 @@ bool forked();  // this process is a fork of the one that opened the devices
 class Allocator {
  public:
   explicit Allocator(Device* device) : device_(device) {}
+  // Blocks are aligned to this on the device: smaller ones would cost as much. A power of two.
+  void set_alignment(uint64_t bytes);
   ~Allocator();
   Storage* allocate(uint64_t bytes, Stream* stream);
   void free(Storage* storage);
@@ -35,7 +37,7 @@ class Allocator {
 
   // For rematerialisation (remat.h): a limit, and storages without their memory.
   uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }  // 0: none
-  void set_limit(uint64_t bytes) { limit_.store(bytes, std::memory_order_relaxed); }
+  void set_limit(uint64_t bytes) { special_ += int(bytes != 0) - int(limit_.exchange(bytes) != 0); }
   static Storage::Extra& extra(Storage* storage);
   static const Storage::Extra* find_extra(const Storage* storage) { return storage->extra_.get(); }
   static uint64_t block_bytes(const Storage* storage);
@@ -46,6 +48,9 @@ class Allocator {
   void note_use(Storage* storage, Stream* stream);   // by a stream other than the allocating one
   void release(Storage* storage);                    // the end of it
   static void adopt_memory(Storage* storage, Ref<Storage> from);  // becomes a storage with from's memory, which it keeps
+  uint32_t bin_for(uint64_t bytes) const;
+  // A storage of that size without memory, which adopt may give it.
+  Storage* shell(uint64_t bytes, Stream* stream);
 
  private:
   struct Pending {  // freed while other streams may still use it
@@ -62,18 +67,39 @@ class Allocator {
   std::vector<Stream*> take_streams(Storage* storage);
   void count_locked(uint64_t size);
   Device* device_;
+  uint32_t least_bin_ = 0;
   std::mutex emptying_;  // taken before mutex_: who finds no memory waits for what another thread gives back
   std::mutex mutex_;
   std::vector<std::vector<Storage*>> bins_;
   std::vector<Pending> pending_;
   MemoryStats stats_;
   std::atomic<uint64_t> limit_{0};
+  std::atomic<int> special_{0};  // reasons to look twice at an allocation: a limit, threads that are within NoMemory
+  friend class NoMemory;
+};
+
+// While it lives, what this thread allocates has no memory, on any device: calls are looked at and not run. Reading such a
+// tensor gives zeros.
+class NoMemory {
+ public:
+  NoMemory();
+  ~NoMemory();
+  NoMemory(const NoMemory&) = delete;
+  NoMemory& operator=(const NoMemory&) = delete;
+  static bool on();
+  static void read(Storage* storage);  // its bytes are asked for: zeros, in memory where this is the host's
+  bool was_read() const { return read_; }
+
+ private:
+  NoMemory* outer_;
+  bool read_ = false;
 };
 
 struct Storage::Extra {
   void (*deleter)(void*) = nullptr;  // this and its context: set before anybody else sees the storage
   void* context = nullptr;
   std::vector<Stream*> streams;      // besides the allocating one; under the allocator's lock
+  std::shared_ptr<struct LayoutContent> content;  // in a private layout (layout.h)
   std::shared_ptr<remat::Cell> cell; // under remat::Lock, as are the
   uint32_t exports = 0;              // pointers to the memory that others hold
 };
@@ -125,11 +151,17 @@ struct RowRef {
   bool native;  // the plugin owns the device: it gets its own stream handle
 };
 
+// What a plan says of an argument: the number of a private layout and the size of its block, or zeros.
+struct ArgLayout {
+  uint16_t layout = 0;
+  uint64_t bytes = 0;
+};
+
 struct KernelSet {              // the rows of one op name on one device, best plugin and score first
   std::vector<RowRef> rows;
   std::vector<std::pair<RowRef, std::string>> unusable;  // with reasons
   std::map<const registry::LoadedPlugin*, std::string> ranks;  // why a plugin has its place
-  bool bakes_dims = false, bakes_strides = false;
+  bool bakes_dims = false, bakes_strides = false, layouts = false;
 };
 
 class Device {

@@ -4,12 +4,13 @@
 
 #include "runtime/cell.h"
 #include "runtime/exports.h"
+#include "runtime/layout.h"
 #include "runtime/unbacked.h"
 
 namespace tg {
 namespace remat {
 
-std::atomic<bool> g_active{false};
+std::atomic<uint8_t> g_watched{0};
 
 namespace {
 
@@ -62,6 +63,11 @@ struct Use::Pins {
 };
 
 void Use::enter(std::span<const Tensor> in, std::span<const Tensor> out) {
+  if (layouts())
+    for (const auto& tensors : {in, out})
+      for (const Tensor& t : tensors)
+        if (t.defined()) Layouts::plain(t.impl());
+  if (!active()) return;
   const Lock lock;
   auto pins = std::make_unique<Pins>();
   for (const Tensor& t : out)
@@ -169,12 +175,14 @@ void record(const Op& op, std::span<const Arg> in, std::span<const Attr> attrs, 
 
 void expose(const TensorImpl* impl) {
   check_backed(Tensor(Ref<TensorImpl>(const_cast<TensorImpl*>(impl))), "the memory");
+  if (layouts()) Layouts::plain(impl);
   const Lock lock;
   Storage* s = impl->storage.get();
   if (find_cell(s)) {
     bring_back(s);
     before_write(s);
   }
+  if (!s->data()) NoMemory::read(s);
   ++Allocator::extra(s).exports;
   const_cast<TensorImpl*>(impl)->desc.data = s->data();
 }
@@ -203,7 +211,8 @@ void set_memory_limit(Device* device, uint64_t bytes) {
     evicted = evicted || remat_stats(d.get()).evictions;  // tensors may know an old place of their memory
   }
   if (!limited) remat::drop_all();
-  remat::g_active = limited || evicted;
+  if (limited || evicted) remat::watch(remat::kLimits);
+  else remat::g_watched &= uint8_t(~remat::kLimits);
 }
 uint64_t memory_limit(const Device* device) { return device->allocator.limit(); }
 

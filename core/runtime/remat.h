@@ -9,8 +9,14 @@
 
 namespace tg::remat {
 
-extern std::atomic<bool> g_active;  // a limit has been set; stays on once a result has been evicted
-inline bool active() { return g_active.load(std::memory_order_relaxed); }
+// Why calls have to look at the memory that they touch: bits of one byte, so that those without a reason test it once.
+inline constexpr uint8_t kLimits = 1;   // a limit has been set; stays once a result has been evicted
+inline constexpr uint8_t kLayouts = 2;  // some result was in a private layout (layout.h)
+extern std::atomic<uint8_t> g_watched;
+inline bool watched() { return g_watched.load(std::memory_order_relaxed) != 0; }
+inline bool active() { return g_watched.load(std::memory_order_relaxed) & kLimits; }
+inline bool layouts() { return g_watched.load(std::memory_order_relaxed) & kLayouts; }
+inline void watch(uint8_t what) { g_watched |= what; }
 
 // One lock for all that this knows, entered any number of times by a thread. Held while calls run again. It is taken
 // before an allocator's and a stream's, never inside of them.
@@ -27,14 +33,14 @@ void make_room(Device* device, uint64_t bytes);
 // The last reference to a storage with a cell is gone: it is freed, or kept for what was computed from it.
 void last_reference(Storage* storage);
 
-// The tensors that a call reads (`in`) and writes into (`out`): they are in memory, and stay there while this lives.
+// The tensors that a call reads (`in`) and writes into (`out`): they are plain, in memory, and stay there while this lives.
 class Use {
  public:
   Use(std::span<const Tensor> in, std::span<const Tensor> out = {}) {
-    if (active()) [[unlikely]] enter(in, out);
+    if (watched()) [[unlikely]] enter(in, out);
   }
   Use(std::span<const Arg> in, std::span<const Tensor> out) {
-    if (active()) [[unlikely]] enter(in, out);
+    if (watched()) [[unlikely]] enter(in, out);
   }
   ~Use() {
     if (pins_) [[unlikely]] leave();

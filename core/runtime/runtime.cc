@@ -143,7 +143,7 @@ void Runtime::add_devices(registry::LoadedPlugin* plugin) {
       d->domain = info.domain ? info.domain : kind + ":" + plugin->name + ":" + std::to_string(i);
       d->features = info.features ? info.features : "";
       d->memory_bytes = info.memory_bytes;
-      d->alignment = std::max<uint64_t>(info.alignment, 64);
+      d->allocator.set_alignment(std::max<uint64_t>(info.alignment, 64));
       d->native_device = info.native_device;
       d->native_context = info.native_context;
       d->reason = "driven by " + plugin->name;
@@ -267,10 +267,20 @@ void Runtime::end() {
 
 // ---- the public functions -------------------------------------------------------------------------------------------------
 
+namespace {
+uint64_t memory_free(const Device& d) {
+  if (d.host) return uint64_t(std::max(0L, sysconf(_SC_AVPHYS_PAGES))) * uint64_t(sysconf(_SC_PAGE_SIZE));
+  if (!d.usable || d.lost || forked() || !d.api->memory_info) return 0;
+  uint64_t free = 0, total = 0;
+  tg_error error{};
+  return d.api->memory_info(d.instance, d.provider_index, &free, &total, &error) == TG_OK ? free : 0;
+}
+}  // namespace
+
 std::vector<DeviceInfo> devices() {
   std::vector<DeviceInfo> out;
   for (auto& d : Runtime::get().devices)
-    out.push_back({d->name, d->kind, d->product, d->provider_name, d->domain, d->usable, d->reason, d->memory_bytes});
+    out.push_back({d->name, d->kind, d->product, d->provider_name, d->domain, d->usable, d->reason, d->memory_bytes, memory_free(*d)});
   return out;
 }
 Device* find_device(std::string_view name) { return Runtime::get().find(name); }

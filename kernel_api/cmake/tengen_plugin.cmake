@@ -126,9 +126,11 @@ function(_tengen_write_rows json output)
       endif()
       _tengen_quote(domain "${domain}")
       _tengen_quote(features "${features}")
+      _tengen_get(layouts "${row}" "" layouts)
+      _tengen_quote(layouts "${layouts}")
       string(APPEND rows "  {sizeof(tg_kernel_row), ${revision}u, \"${row_name}\", \"${op}\", \"${dtypes}\", ${domain},"
         " ${features},\n   ${bake_dims}, ${bake_strides}, ${packed}, ${alias},\n   ${opcodes},\n   ${casts},"
-        " ${score}, ${flags}, ${max_insts}u, ${max_rank}u},\n")
+        " ${score}, ${flags}, ${max_insts}u, ${max_rank}u, ${layouts}},\n")
       string(MAKE_C_IDENTIFIER "${row_name}" id)
       string(APPEND names "  TG_ROW_${i}_${id} = ${i},\n")
     endforeach()

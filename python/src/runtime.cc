@@ -103,6 +103,7 @@ pb::list device_list() {
     row["usable"] = d.usable;
     row["reason"] = d.reason;
     row["memory_bytes"] = d.memory_bytes;
+    row["memory_free"] = d.memory_free;
     out.append(row);
   }
   return out;

@@ -135,9 +135,9 @@ def clone(x: Tensor) -> Tensor:  # noqa: F405
 
 
 class DeviceInfo:
-    """One row of devices(): name, kind, product, provider, domain, usable, reason, memory_bytes."""
+    """One row of devices(): name, kind, product, provider, domain, usable, reason, memory_bytes, memory_free (0: unknown)."""
 
-    __slots__ = ("domain", "kind", "memory_bytes", "name", "product", "provider", "reason", "usable")
+    __slots__ = ("domain", "kind", "memory_bytes", "memory_free", "name", "product", "provider", "reason", "usable")
 
     def __init__(self, row: dict) -> None:
         for key in self.__slots__:

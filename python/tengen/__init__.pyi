@@ -1438,6 +1438,7 @@ class DeviceInfo:
     usable: _bool
     reason: str
     memory_bytes: _int
+    memory_free: _int
 
 class Stream:
     device: _device

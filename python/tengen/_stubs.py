@@ -334,6 +334,7 @@ class DeviceInfo:
     usable: _bool
     reason: str
     memory_bytes: int
+    memory_free: int
 
 class Stream:
     device: device

@@ -253,6 +253,28 @@ bool DtypePattern::matches_instruction(tg_dtype dtype) const {
   return map_row_ && (instruction_mask() & bit_of(dtype)) != 0;
 }
 
+LayoutPattern LayoutPattern::parse(std::string_view text) {
+  LayoutPattern p;
+  const size_t arrow = text.find("->");
+  const auto wrong = [&](const std::string& what) {
+    throw std::invalid_argument("layouts '" + std::string(text) + "': " + what);
+  };
+  if (arrow == std::string_view::npos) wrong("expected 'inputs -> outputs', found no '->'");
+  bool tagged = false;
+  const auto side = [&](std::string_view words, std::vector<std::string>& out) {
+    for (const std::string& word : split(words, ' ')) {
+      if (word != "-" && !valid_name(word)) wrong("expected '-' or a tag of [a-z0-9_], got '" + word + "'");
+      if (out.size() == 32) wrong("more than 32 arguments on one side");
+      tagged |= word != "-";
+      out.push_back(word == "-" ? "" : word);
+    }
+  };
+  side(text.substr(0, arrow), p.inputs);
+  side(text.substr(arrow + 2), p.outputs);
+  if (!tagged) wrong("expected a tag; leave the key out where all arguments are plain");
+  return p;
+}
+
 bool DtypePattern::mentions(int position) const {
   const uint64_t bit = uint64_t(1) << position;
   for (const auto* side : {&inputs_, &outputs_}) {

@@ -182,7 +182,7 @@ ManifestRow parse_row(const Reader& r, const json& row, const std::string& at, c
   if (!row.is_object()) r.fail(at, "an object", row);
   r.known_keys(row, at,
                {"op", "name", "revision", "dtypes", "domain", "features", "bake_dims", "bake_strides", "packed",
-                "alias", "opcodes", "casts", "score", "flags", "max_insts", "max_rank"});
+                "alias", "opcodes", "casts", "score", "flags", "max_insts", "max_rank", "layouts"});
   ManifestRow out;
   out.op = r.string(row, at, "op", true);
   if (!valid_op(out.op)) r.fail(at + "/op", "an op like softmax or vendor::name ([a-z0-9_]+)", row.at("op"));
@@ -235,6 +235,15 @@ ManifestRow parse_row(const Reader& r, const json& row, const std::string& at, c
   }
   out.max_insts = uint32_t(r.integer(row, at, "max_insts", 0, 0, INT32_MAX));
   out.max_rank = uint32_t(r.integer(row, at, "max_rank", 0, 0, TG_MAX_RANK));
+  out.layouts = r.string(row, at, "layouts", false);
+  if (map && !out.layouts.empty()) r.fail_text(at + "/layouts", "rows of map take plain arguments alone");
+  if (!out.layouts.empty()) {
+    try {
+      LayoutPattern::parse(out.layouts);
+    } catch (const std::invalid_argument& e) {
+      r.fail_text(at + "/layouts", e.what());
+    }
+  }
   return out;
 }
 

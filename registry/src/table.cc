@@ -117,17 +117,20 @@ std::string copy_rows(LoadedPlugin& p) {
                     t.row_stride);
     const auto name = text_at(row.row.name), op = text_at(row.row.op), dtypes = text_at(row.row.dtypes);
     if (!name || !op || !dtypes) return what + ": name, op or dtypes cannot be read";
-    if ((row.row.domain && !text_at(row.row.domain)) || (row.row.features && !text_at(row.row.features)))
-      return what + ": domain or features cannot be read";
+    const auto layouts = row.row.layouts ? text_at(row.row.layouts) : std::string();
+    if ((row.row.domain && !text_at(row.row.domain)) || (row.row.features && !text_at(row.row.features)) || !layouts)
+      return what + ": domain, features or layouts cannot be read";
     if (row.row.max_rank > TG_MAX_RANK)
       return format("%s: expected a max_rank up to %d, got %u", what.c_str(), TG_MAX_RANK, row.row.max_rank);
     try {
       row.pattern = DtypePattern::parse(*dtypes, *op == "map");
+      if (!layouts->empty() && *op == "map") return what + " (" + *name + "): rows of map take plain arguments alone";
+      if (!layouts->empty()) row.layouts = LayoutPattern::parse(*layouts);
     } catch (const std::invalid_argument& e) {
       return what + " (" + *name + "): " + e.what();
     }
     if (row.row.domain && std::string_view(row.row.domain) == "host" && row.row.features)
-      row.cpu_missing = missing_cpu_features(row.row.features);
+      row.missing_features = missing_cpu_features(row.row.features);
     p.rows.push_back(std::move(row));
   }
   return "";
@@ -194,6 +197,7 @@ std::string compare_with_manifest(const LoadedPlugin& p, const Manifest& m) {
                         : r.flags != w.flags               ? "flags"
                         : r.map_max_insts != w.max_insts   ? "max_insts"
                         : r.max_rank != w.max_rank         ? "max_rank"
+                        : !same(r.layouts, w.layouts)      ? "layouts"
                                                            : nullptr;
     if (field) {
       return format(

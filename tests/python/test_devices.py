@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,40 @@ def test_devices_lists_all_with_reasons():
     for d in rows:
         assert d.reason and d.kind and d.provider and isinstance(d.usable, bool) and d.name in repr(d)
     assert tg.default_device_reason()
+
+
+def test_devices_tell_free_memory(second_device):
+    def free(name):
+        return next(d.memory_free for d in tg.devices() if d.name == name)
+
+    assert 0 < free("cpu:0") <= next(d.memory_bytes for d in tg.devices() if d.name == "cpu:0")
+    before = free(second_device.name)
+    held = tg.zeros(1 << 24, device=second_device)
+    tg.synchronize(second_device)
+    assert before - free(second_device.name) >= held.nbytes
+
+
+def test_a_device_without_a_row_for_copy_copies_by_itself():
+    # The tests' plugin `foreign` has a matmul for chaos, and nobody else may serve it.
+    library = Path(tg._core.__file__).resolve().parents[2] / "tests" / "abi" / "libtengen_foreign.so"
+    if not library.exists():
+        pytest.skip("the tests' plugins are not built beside this package")
+    done = run("""
+        import tengen as tg
+        x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], device="chaos:0")
+        y = x.clone()
+        z = tg.tensor([[0.0, 0.0], [0.0, 0.0]], device="chaos:0")
+        z.copy_(y)
+        assert y.data_ptr() != x.data_ptr() and (x @ z).tolist() == [[7.0, 10.0], [15.0, 22.0]]
+        assert tg.dispatch_stats()["fallbacks"] == 0
+        try:
+            x.T.contiguous()
+        except NotImplementedError as e:
+            assert "copy" in str(e)
+        else:
+            raise AssertionError("a strided copy needs a kernel")
+        """, TENGEN_PLUGIN_PATH=str(library), TENGEN_PLUGIN="only:foreign", TENGEN_DEVICE="chaos:0", TENGEN_FALLBACK="error")
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_default_device():

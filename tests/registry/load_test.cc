@@ -45,8 +45,8 @@ TEST(Load, Good) {
   EXPECT_EQ(p.rows_for("copy").size(), 2u);
   EXPECT_EQ(p.rows_for("copy")[0], 1u) << "best score first";
   EXPECT_TRUE(p.rows_for("softmax").empty());
-  EXPECT_EQ(p.rows[2].cpu_missing, "no_such_feature");
-  EXPECT_EQ(p.rows[0].cpu_missing, "");
+  EXPECT_EQ(p.rows[2].missing_features, "no_such_feature");
+  EXPECT_EQ(p.rows[0].missing_features, "");
   EXPECT_EQ(p.sha256(), sha256_file(p.library));
   EXPECT_EQ(p.extension("tg.graph/1"), nullptr);
   EXPECT_EQ(l.registry.find("t_good"), l.plugin);

@@ -33,7 +33,7 @@ TEST(Manifest, ValuesArrive) {
       parse_manifest(R"({"name": "toy", "vendor": "V", "version": "1.2.3", "licence": "MIT", "summary": "S",
     "role": "fallback", "abi": {"min": "0.9", "max": "1.2"}, "cpu": {"x86_64": ["avx2"]}, "devices": [{"kind": "toy"}],
     "kernels": [{"op": "matmul", "dtypes": "T T -> T", "bake_dims": "in1 out0", "packed": "outputs", "bake_strides": "all",
-                 "alias": "out1=in2", "score": -7, "flags": "async", "max_rank": 3, "revision": 2},
+                 "alias": "out1=in2", "score": -7, "flags": "async", "max_rank": 3, "revision": 2, "layouts": "- b -> b"},
                 {"op": "map", "name": "n", "dtypes": "f32|i64", "opcodes": "add erfc", "casts": "f32 u4"},
                 {"op": "map", "dtypes": "f32", "opcodes": "all"}]})",
                      "f");
@@ -51,6 +51,11 @@ TEST(Manifest, ValuesArrive) {
   EXPECT_EQ(r.score, -7);
   EXPECT_EQ(r.flags, TG_ROW_ASYNC);
   EXPECT_EQ(r.max_rank, 3u);
+  const LayoutPattern layouts = LayoutPattern::parse(r.layouts);
+  EXPECT_EQ(layouts.input(0), "");
+  EXPECT_EQ(layouts.input(1), "b");
+  EXPECT_EQ(layouts.input(2), "") << "beyond the words";
+  EXPECT_EQ(layouts.output(0), "b");
   EXPECT_EQ(r.revision, 2u);
   EXPECT_EQ(m.kernels[1].opcodes, (uint64_t(1) << TG_MAP_ADD | uint64_t(1) << TG_MAP_ERFC));
   EXPECT_EQ(m.kernels[1].casts, (uint64_t(1) << TG_DT_F32 | uint64_t(1) << TG_DT_U4));

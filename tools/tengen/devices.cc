@@ -24,6 +24,7 @@ int run_devices(const Context& context) {
                {"kind", ""},
                {"product", "PRODUCT"},
                {"memory_bytes", ""},
+               {"memory_free", ""},
                {"memory", "MEMORY"},
                {"provider", "PROVIDER"},
                {"domain", ""},
@@ -33,7 +34,10 @@ int run_devices(const Context& context) {
     table.row({Cell(d.name, is_default ? Style::kBold : Style::kPlain),
                Cell(d.usable ? "yes" : "no", d.usable ? Style::kGood : Style::kBad, d.usable ? "true" : "false"),
                Cell("", Style::kPlain, is_default ? "true" : "false"), d.kind, d.product,
-               number((long long)d.memory_bytes), d.memory_bytes ? bytes_text(d.memory_bytes) : "", d.provider,
+               number((long long)d.memory_bytes), number((long long)d.memory_free),
+               (d.memory_free ? bytes_text(d.memory_free) + " free of " : "") +
+                   (d.memory_bytes ? bytes_text(d.memory_bytes) : ""),
+               d.provider,
                d.domain, d.reason});
   }
   table.print(context);

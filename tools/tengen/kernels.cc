@@ -43,6 +43,7 @@ std::string remarks(const registry::ManifestRow& r, const std::string& missing) 
   if (const std::string problem = kernel_name_problem(r.op); !problem.empty()) add(problem);
   if (r.op == "map") add(opcode_text(r));
   if (r.max_insts) add("at most " + std::to_string(r.max_insts) + " instructions");
+  if (!r.layouts.empty()) add("layouts " + r.layouts);
   if (r.max_rank) add("rank up to " + std::to_string(r.max_rank));
   if (r.packed) add("packed " + argument_text(r.packed));
   if (r.bake_dims) add("a plan per shape");
@@ -78,6 +79,7 @@ int run_kernels(const Context& context, const KernelsOptions& options) {
                {"bake_strides", ""},
                {"max_rank", ""},
                {"max_insts", ""},
+               {"layouts", ""},
                {"deterministic", ""},
                {"remarks", "REMARKS"}});
   bool plugin_met = options.plugin.empty();
@@ -98,7 +100,7 @@ int run_kernels(const Context& context, const KernelsOptions& options) {
       table.row({c.name, r.op, r.name, r.dtypes, r.domain.empty() ? Cell("own", Style::kDim, "null") : Cell(r.domain),
                  number(r.score), number(r.revision), r.features, missing, words(opcode_names(r)),
                  argument_text(r.packed), argument_text(r.bake_dims), argument_text(r.bake_strides), number(r.max_rank),
-                 number(r.max_insts), Cell("", Style::kPlain, r.flags & TG_ROW_NONDETERMINISTIC ? "false" : "true"),
+                 number(r.max_insts), r.layouts, Cell("", Style::kPlain, r.flags & TG_ROW_NONDETERMINISTIC ? "false" : "true"),
                  missing.empty() ? dim(remarks(r, missing)) : warn(remarks(r, missing))});
     }
   }

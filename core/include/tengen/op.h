@@ -265,6 +265,7 @@ const char* amp_name(Amp amp);
 struct InputSpec {
   std::string name, doc;
   bool optional = false, variadic = false;
+  int since = 1;  // the op's revision that brought it (OpBuilder::revision)
 };
 struct AttrSpec {
   std::string name, doc;
@@ -272,6 +273,7 @@ struct AttrSpec {
   Attr default_value;  // not given: required
   bool run = false;    // a run attribute: may differ in every run without a new plan
   bool optional = false;  // None allowed: stays not given
+  int since = 1;
 };
 struct OutputSpec {
   std::string name, doc;
@@ -338,14 +340,17 @@ class OpBuilder {
   explicit OpBuilder(const char* name, const char* file);
   OpBuilder& doc(std::string text) { op_->summary = std::move(text); return *this; }
   OpBuilder& family(std::string f) { op_->family = std::move(f); return *this; }
-  OpBuilder& input(std::string name, std::string doc) { op_->inputs.push_back({std::move(name), std::move(doc)}); return *this; }
-  OpBuilder& optional_input(std::string name, std::string doc) { op_->inputs.push_back({std::move(name), std::move(doc), true}); return *this; }
-  OpBuilder& variadic_input(std::string name, std::string doc) { op_->inputs.push_back({std::move(name), std::move(doc), false, true}); return *this; }
+  OpBuilder& input(std::string name, std::string doc) { return add(InputSpec{std::move(name), std::move(doc)}); }
+  OpBuilder& optional_input(std::string name, std::string doc) { return add(InputSpec{std::move(name), std::move(doc), true}); }
+  OpBuilder& variadic_input(std::string name, std::string doc) { return add(InputSpec{std::move(name), std::move(doc), false, true}); }
   // Required attribute, attribute with a default, attribute that may be None.
-  OpBuilder& attr(std::string name, AttrKind kind, std::string doc) { op_->attrs.push_back({std::move(name), std::move(doc), kind, {}}); return *this; }
-  OpBuilder& attr(std::string name, AttrKind kind, Attr value, std::string doc) { op_->attrs.push_back({std::move(name), std::move(doc), kind, std::move(value)}); return *this; }
-  OpBuilder& optional_attr(std::string name, AttrKind kind, std::string doc) { op_->attrs.push_back({std::move(name), std::move(doc), kind, {}, false, true}); return *this; }
-  OpBuilder& run_attr(std::string name, AttrKind kind, Attr value, std::string doc) { op_->attrs.push_back({std::move(name), std::move(doc), kind, std::move(value), true}); return *this; }
+  OpBuilder& attr(std::string name, AttrKind kind, std::string doc) { return add(AttrSpec{std::move(name), std::move(doc), kind, {}}); }
+  OpBuilder& attr(std::string name, AttrKind kind, Attr value, std::string doc) { return add(AttrSpec{std::move(name), std::move(doc), kind, std::move(value)}); }
+  OpBuilder& optional_attr(std::string name, AttrKind kind, std::string doc) { return add(AttrSpec{std::move(name), std::move(doc), kind, {}, false, true}); }
+  OpBuilder& run_attr(std::string name, AttrKind kind, Attr value, std::string doc) { return add(AttrSpec{std::move(name), std::move(doc), kind, std::move(value), true}); }
+  // What follows came with this revision of the op: optional inputs, attributes whose defaults mean what was before, and run
+  // attributes that such a plan attribute enables. Rows of older revisions still serve calls that use none of it.
+  OpBuilder& revision(int n) { op_->revision = n; return *this; }
   OpBuilder& output(std::string name, std::string doc) { op_->outputs.push_back({std::move(name), std::move(doc)}); return *this; }
   OpBuilder& hidden_output(std::string name, std::string doc) { op_->outputs.push_back({std::move(name), std::move(doc), true}); return *this; }
   OpBuilder& infer(InferFn f);  // sizes that overflow raise ValueError with the op's name
@@ -383,6 +388,8 @@ class OpBuilder {
   OpBuilder& function_only() { op_->method = false; return *this; }
 
  private:
+  OpBuilder& add(InputSpec spec) { spec.since = op_->revision; op_->inputs.push_back(std::move(spec)); return *this; }
+  OpBuilder& add(AttrSpec spec) { spec.since = op_->revision; op_->attrs.push_back(std::move(spec)); return *this; }
   Op* op_;
 };
 

@@ -26,6 +26,7 @@ struct DeviceInfo {
   bool usable = false;
   std::string reason;    // why usable, or why not
   uint64_t memory_bytes = 0;
+  uint64_t memory_free = 0;  // as its provider says now; 0: unknown
 };
 
 // All devices, usable or not; loads the plugins.

@@ -91,7 +91,10 @@ class Storage {
   }
   bool unique() const { return refs_.load(std::memory_order_acquire) == 1; }
 
-  void* data() const { return data_; }
+  void* data() const { return data_; }  // NULL: none, evicted, or in a private layout
+  // 0: plain. Else the content lies in a block as a plugin likes it, and whoever wants data() has it made plain first
+  // (runtime/layout.h). Such a storage has no views.
+  uint16_t layout() const { return layout_.load(std::memory_order_acquire); }
   uint64_t bytes() const { return bytes_; }
   Device* device() const { return device_; }
   uint32_t version() const { return version_.load(std::memory_order_relaxed); }
@@ -101,6 +104,8 @@ class Storage {
 
  private:
   friend class Allocator;
+  friend class NoMemory;
+  friend class Layouts;
   Storage() = default;
   void destroy();
   std::atomic<uint32_t> refs_{1};
@@ -112,6 +117,7 @@ class Storage {
   struct Extra;                      // foreign owner, other streams: rarely there
   Lazy<Extra> extra_;
   uint32_t bin_ = 0;                 // the allocator's
+  std::atomic<uint16_t> layout_{0};
 };
 
 class Tensor;

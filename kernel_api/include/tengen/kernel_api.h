@@ -291,7 +291,10 @@ struct tg_map_inst {
  *          another plan for other ones. 0: one plan serves all shapes of equal rank.
  * packed   bit i as above: the argument must be contiguous (row-major); the host copies where it is not.
  * alias    bit 8*i+j: output i may be the very tensor of input j (equal data, shape, strides); i, j < 8. Always
- *          allowed for map. */
+ *          allowed for map.
+ * map_opcodes  bit TG_MAP_x. 58 of the 63 usable bits are taken; opcodes from 64 on will get a second word, appended.
+ * layouts  NULL: all arguments are plain tensors. Else a word per argument, inputs, "->", outputs: "-" for a plain one, or
+ *          the name [a-z0-9_]+ of a layout of the plugin's own: "- - -> blocked8". Not for map. Section 8 says more. */
 #define TG_ROW_NONDETERMINISTIC 1u /* equal runs may differ in the last bits */
 #define TG_ROW_ASYNC 2u            /* plan_run returns before the work is done (own stream) */
 
@@ -307,12 +310,13 @@ typedef struct tg_kernel_row {
   uint64_t bake_strides;
   uint64_t packed;
   uint64_t alias;
-  uint64_t map_opcodes; /* map: bit TG_MAP_x */
+  uint64_t map_opcodes; /* map: the opcodes */
   uint64_t map_casts;   /* map: with CAST: bit TG_DT_x for each result dtype */
   int32_t score;        /* orders the rows of one plugin; higher first */
   uint32_t flags;       /* TG_ROW_* */
   uint32_t map_max_insts; /* map: longest program; 0: any */
   uint32_t max_rank;    /* 0: TG_MAX_RANK */
+  const char* layouts;  /* private layouts by argument; NULL: none */
 } tg_kernel_row;
 
 /* ---- 8 calls, plans, runs --------------------------------------------------------------------------------------
@@ -326,7 +330,7 @@ typedef struct tg_call {
   uint32_t struct_size;
   uint32_t row;         /* index of the row that matched */
   const char* op;
-  uint32_t op_revision;
+  uint32_t op_revision; /* the row's: arguments and attributes that came later are not among n_inputs and n_attrs */
   uint32_t math;        /* TG_MATH_* */
   uint32_t n_inputs;
   uint32_t n_outputs;
@@ -350,10 +354,25 @@ typedef struct tg_support {
   char reason[240];  /* NUL-terminated; required when ok is 0: what was expected, what came */
 } tg_support;
 
+/* Private layouts. From one kernel of a plugin to the next a tensor may lie in memory as that plugin likes best. An
+ * argument whose word in the row's `layouts` is a tag comes as a block of plan_info's `bytes`: data and byte_offset say
+ * where, shape and dtype are the tensor's, strides mean nothing. Its dims count as baked. The host passes a block on to
+ * rows of the same plugin with the same tag alone. Before anything else looks at it the host has it made plain by the
+ * plugin's row for "reorder" (x -> y of equal shape and dtype, no attributes, layouts "tag -> -"); without such a row no
+ * output gets the tag. plan_info has the last word: an output may be plain (tag NULL) although its row names a tag. */
+typedef struct tg_layout {
+  const char* tag;  /* as in the row; NULL: plain */
+  uint64_t bytes;   /* of the block; 0 when plain */
+} tg_layout;
+
+/* Asked once, after plan_create. The host sets struct_size; strings and arrays live as long as the plan. */
 typedef struct tg_plan_info {
   uint32_t struct_size;
-  uint32_t n_algorithms; /* 0 or 1: no choice */
-  const char* algorithm; /* name, for people; lives as long as the plan */
+  uint32_t n_algorithms; /* 0 or 1: no choice. The host takes the plugin's own choice; it offers none before 1.0 */
+  const char* algorithm; /* name, for people */
+  uint32_t n_layouts;     /* 0: all arguments are plain; else n_inputs + n_outputs of the call */
+  uint32_t layout_stride; /* sizeof(tg_layout) at the plugin's build */
+  const tg_layout* layouts;
 } tg_plan_info;
 
 typedef struct tg_run {
@@ -384,7 +403,7 @@ typedef struct tg_kernel_api {
   void (*supports)(void* instance, const tg_call* call, tg_support* out);
   /* Failure counts as a refusal with its message, and the next candidate is asked. */
   int32_t (*plan_create)(void* instance, const tg_call* call, void** plan, tg_error* error);
-  int32_t (*plan_info)(void* plan, tg_plan_info* info);                                               /* optional */
+  int32_t (*plan_info)(void* plan, tg_plan_info* info); /* optional; rows with private layouts need it */
   int32_t (*plan_workspace)(void* plan, const tg_run* shapes, uint64_t* bytes, tg_error* error);      /* optional */
   int32_t (*plan_run)(void* plan, const tg_run* run, tg_error* error);
   void (*plan_destroy)(void* plan);
@@ -407,7 +426,7 @@ typedef struct tg_device_info {
   const char* domain;  /* "cuda:<uuid>": equal strings mean the same native context */
   const char* features; /* space-separated, what rows may require */
   uint64_t memory_bytes;
-  uint64_t alignment;  /* of alloc; at least 64 */
+  uint64_t alignment;  /* of alloc, a power of two, at least 64; smaller blocks cost no less, so the host asks for none */
   void* native_device;
   void* native_context;
 } tg_device_info;
@@ -442,6 +461,7 @@ typedef struct tg_device_api {
                           uint64_t src_offset, uint64_t bytes, tg_error* error);
   int32_t (*copy_on_device)(void* instance, int32_t device, void* stream, void* dst, uint64_t dst_offset,
                             const void* src, uint64_t src_offset, uint64_t bytes, tg_error* error);
+  /* copy_on_device: of contiguous tensors, where no plugin has a row for the op copy. */
 } tg_device_api;
 
 /* ---- 10 the host's table ---------------------------------------------------------------------------------------
@@ -482,8 +502,8 @@ typedef struct tg_plugin {
   const tg_kernel_api* kernels; /* NULL: brings no kernel */
   int32_t (*open)(uint32_t abi_version, const tg_host* host, void** instance, tg_error* error);
   void (*shutdown)(void* instance);
-  /* Named extension tables, each described in a header of its own (tengen/ext/...); NULL: not offered. Names that begin
-   * with "exp." may vanish, the others never. May be NULL. */
+  /* Named extension tables, each described in a header of its own that its inventor publishes; NULL: not offered. Names
+   * that begin with "exp." may vanish, the others never. The host asks for none yet. May be NULL. */
   const void* (*extension)(void* instance, const char* name);
 } tg_plugin;
 

@@ -291,6 +291,8 @@ class Plan {
  public:
   virtual ~Plan() = default;
   virtual uint64_t workspace(const tg_run&) { return 0; }
+  // Fills in what it has to say: the name of an algorithm, private layouts; what it points to lives as long as the plan.
+  virtual void info(tg_plan_info&) {}
   virtual void run(const tg_run&) = 0;
 };
 
@@ -302,6 +304,14 @@ constexpr tg_kernel_api kernel_table() {
   t.struct_size = sizeof t;
   t.plan_create = [](void* instance, const tg_call* call, void** plan, tg_error* error) -> int32_t {
     return guard(error, [&] { *plan = make(instance, *call).release(); });
+  };
+  t.plan_info = [](void* plan, tg_plan_info* info) -> int32_t {
+    return guard(nullptr, [&] {
+      tg_plan_info mine{};
+      mine.struct_size = sizeof mine;
+      static_cast<Plan*>(plan)->info(mine);
+      std::memcpy(info, &mine, info->struct_size < sizeof mine ? info->struct_size : sizeof mine);
+    });
   };
   t.plan_workspace = [](void* plan, const tg_run* shapes, uint64_t* bytes, tg_error* error) -> int32_t {
     return guard(error, [&] { *bytes = static_cast<Plan*>(plan)->workspace(*shapes); });

@@ -73,7 +73,7 @@
 
 /* The growable structs as of ABI 0.9: offsets stay, sizes grow. */
 #define TG_LAYOUT_GROWABLE(S, F) \
-  S(tg_kernel_row, 112, 96, 92) \
+  S(tg_kernel_row, 120, 104, 96) \
   F(tg_kernel_row, struct_size, 0, 0, 0) \
   F(tg_kernel_row, op_revision, 4, 4, 4) \
   F(tg_kernel_row, name, 8, 8, 8) \
@@ -91,6 +91,7 @@
   F(tg_kernel_row, flags, 100, 84, 80) \
   F(tg_kernel_row, map_max_insts, 104, 88, 84) \
   F(tg_kernel_row, max_rank, 108, 92, 88) \
+  F(tg_kernel_row, layouts, 112, 96, 92) \
   S(tg_call, 104, 80, 80) \
   F(tg_call, struct_size, 0, 0, 0) \
   F(tg_call, row, 4, 4, 4) \
@@ -110,10 +111,16 @@
   F(tg_call, native_context, 88, 68, 68) \
   F(tg_call, threads, 96, 72, 72) \
   F(tg_call, reserved, 100, 76, 76) \
-  S(tg_plan_info, 16, 12, 12) \
+  S(tg_layout, 16, 16, 12) \
+  F(tg_layout, tag, 0, 0, 0) \
+  F(tg_layout, bytes, 8, 8, 4) \
+  S(tg_plan_info, 32, 24, 24) \
   F(tg_plan_info, struct_size, 0, 0, 0) \
   F(tg_plan_info, n_algorithms, 4, 4, 4) \
   F(tg_plan_info, algorithm, 8, 8, 8) \
+  F(tg_plan_info, n_layouts, 16, 12, 12) \
+  F(tg_plan_info, layout_stride, 20, 16, 16) \
+  F(tg_plan_info, layouts, 24, 20, 20) \
   S(tg_kernel_api, 56, 32, 32) \
   F(tg_kernel_api, struct_size, 0, 0, 0) \
   F(tg_kernel_api, reserved, 4, 4, 4) \

@@ -79,12 +79,22 @@ class DtypePattern {
   uint64_t letters_[26] = {};
 };
 
+// The `layouts` text of a row, parsed: tags by argument, "" for a plain one. Arguments beyond the words are plain.
+struct LayoutPattern {
+  // Throws std::invalid_argument with a sentence.
+  static LayoutPattern parse(std::string_view text);
+  std::vector<std::string> inputs, outputs;
+  bool any() const { return !inputs.empty() || !outputs.empty(); }  // some tag is there
+  std::string_view input(size_t i) const { return i < inputs.size() ? std::string_view(inputs[i]) : std::string_view(); }
+  std::string_view output(size_t i) const { return i < outputs.size() ? std::string_view(outputs[i]) : std::string_view(); }
+};
+
 // ---- manifest
 // -----------------------------------------------------------------------------------------------------------
 
 struct ManifestRow {
   std::string op, name, dtypes;
-  std::string domain, features;  // "": not given
+  std::string domain, features, layouts;  // "": not given
   uint32_t revision = 1;
   uint64_t bake_dims = 0, bake_strides = 0, packed = 0, alias = 0, opcodes = 0, casts = 0;
   int32_t score = 0;
@@ -240,7 +250,8 @@ std::string sha256_file(const std::filesystem::path& file);  // throws std::runt
 struct Row {
   tg_kernel_row row{};  // a copy; its strings live in the plugin, for ever. `domain`, `features` may be NULL
   DtypePattern pattern;
-  std::string cpu_missing;  // row of the domain host whose CPU features are absent: must not be used
+  LayoutPattern layouts;
+  std::string missing_features;  // row of the domain host: what this processor lacks; then it must not be used
 };
 
 class LoadedPlugin {
