@@ -11,9 +11,6 @@
 namespace tg {
 namespace {
 
-// Host memory is the one domain that the core owns; users write its kind as in other frameworks.
-constexpr const char* kHostKind = "cpu";
-
 struct Settings {
   registry::ScanOptions scan;
   std::string probe;
@@ -50,7 +47,7 @@ Runtime::Runtime() : registry([] {
   return options;
 }()) {
   host_table = make_host_table();
-  devices.push_back(std::make_unique<Device>(kHostKind, 0, 0));
+  devices.push_back(std::make_unique<Device>(registry::host_kind(), 0, 0));
   host = devices[0].get();
   host->host = true;
   host->domain = "host";

@@ -137,6 +137,8 @@ std::vector<std::string> detect() { return {}; }
 
 }  // namespace
 
+const char* host_kind() { return "cpu"; }
+
 const char* cpu_architecture() {
 #if defined(__x86_64__)
   return "x86_64";

@@ -150,6 +150,7 @@ uint16_t native_machine();
 // ---- this machine
 // -------------------------------------------------------------------------------------------------------
 
+const char* host_kind();                         // what users call the device that host memory is: "cpu"
 const char* cpu_architecture();                  // "x86_64", "aarch64", ...
 bool cpu_has(std::string_view feature);          // also enabled by the operating system; "avx512_vnni" == "avx512vnni"
 const std::vector<std::string>& cpu_features();  // present ones, for people
