@@ -46,7 +46,7 @@ void NoMemory::read(Storage* s) {
   if (!device->host) return;
   const auto block = Ref<Storage>::adopt(device->allocator.take(s->bytes_, s->bin_, nullptr));
   std::memset(block->data(), 0, s->bytes());
-  Allocator::adopt(s, block.get());
+  device->allocator.adopt(s, block.get());
 }
 
 Allocator::~Allocator() = default;

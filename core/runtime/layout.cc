@@ -60,7 +60,7 @@ void Layouts::settle(Storage* s, Storage* plain) {
   std::shared_ptr<LayoutContent> gone;  // after the lock
   std::lock_guard lock(mutex());
   if (!s->layout()) return;
-  Allocator::adopt(s, plain);
+  s->device()->allocator.adopt(s, plain);
   gone = std::move(Allocator::extra(s).content);
   s->layout_.store(0, std::memory_order_release);
 }
