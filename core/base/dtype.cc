@@ -5,6 +5,7 @@
 #include <tengen/kernel_api.hpp>
 
 #include <array>
+#include <atomic>
 #include <cmath>
 
 namespace tg {
@@ -35,12 +36,23 @@ constexpr std::array<Row, kDTypeCount> kRows = {{
     {"c128", "complex128", {TG_CODE_COMPLEX, 128, 1}, DKind::complex, 0x1p-52},
     {"f8e4m3", "float8_e4m3fn", {TG_CODE_FLOAT8_E4M3FN, 8, 1}, DKind::small_float, 0x1p-3},
     {"f8e5m2", "float8_e5m2", {TG_CODE_FLOAT8_E5M2, 8, 1}, DKind::small_float, 0x1p-2},
+    {"i4", "int4", {TG_CODE_INT, 4, 1}, DKind::small_int, 0},
+    {"u4", "uint4", {TG_CODE_UINT, 4, 1}, DKind::small_int, 0},
 }};
 const Row& row(DType t) { return kRows[size_t(t)]; }
 
 }  // namespace
 
-int size_of(DType t) { return row(t).abi.bits / 8; }
+int size_of(DType t) {
+  ensure(!is_packed(t), "the bytes of one ", row(t).name, " were asked for");
+  return row(t).abi.bits / 8;
+}
+uint64_t bytes_of(DType t, int64_t n) { return is_packed(t) ? uint64_t(n) / 2 + uint64_t(n) % 2 : uint64_t(n) * uint64_t(size_of(t)); }
+int64_t bytes_between(DType t, int64_t n) {
+  if (!is_packed(t)) return n * size_of(t);
+  if (n % 2) raise(ErrorKind::type, "expected a part that begins at a whole byte, got element ", n, " of ", long_name_of(t), "; cast to int8 first");
+  return n / 2;
+}
 const char* name_of(DType t) { return row(t).name; }
 const char* long_name_of(DType t) { return row(t).long_name; }
 tg_dtype abi_dtype(DType t) { return row(t).abi; }
@@ -64,6 +76,8 @@ bool dtype_from_abi(tg_dtype t, DType* out) {
 DType promote(DType a, DType b) {
   if (a == b) return a;
   const DKind ka = kind_of(a), kb = kind_of(b);
+  if (ka == DKind::small_int || kb == DKind::small_int)
+    raise(ErrorKind::type, "expected dtypes that promote, got ", long_name_of(a), " and ", long_name_of(b), "; cast the 4-bit integer first");
   if (ka == DKind::small_float || kb == DKind::small_float)
     raise(ErrorKind::type, "expected dtypes that promote, got ", long_name_of(a), " and ", long_name_of(b), "; cast the 8-bit float first");
   if (ka == DKind::complex || kb == DKind::complex) {  // of the wider real dtype; integers and bools widen nothing
@@ -90,15 +104,25 @@ DType promote(DType a, DType b) {
   }
 }
 
+namespace {
+std::atomic<DType> g_default_float{DType::f32};
+}
+DType default_float() { return g_default_float.load(std::memory_order_relaxed); }
+void set_default_float(DType t) {
+  if (!is_floating(t)) raise(ErrorKind::type, "[set_default_dtype] expected float16, bfloat16, float32 or float64, got ", long_name_of(t));
+  g_default_float.store(t, std::memory_order_relaxed);
+}
+
 DType default_dtype(Scalar::Kind k) {
-  return k == Scalar::complex ? DType::c64 : k == Scalar::floating ? DType::f32 : k == Scalar::integer ? DType::i64 : DType::boolean;
+  if (k == Scalar::complex) return complex_dtype(default_float());
+  return k == Scalar::floating ? default_float() : k == Scalar::integer ? DType::i64 : DType::boolean;
 }
 
 DType promote(DType a, Scalar::Kind b) {
   const DKind k = kind_of(a);
-  if (k == DKind::small_float || k == DKind::complex) return a;
-  if (b == Scalar::complex) return complex_dtype(a);
-  if (b == Scalar::floating && k != DKind::floating) return DType::f32;
+  if (k == DKind::small_float || k == DKind::small_int || k == DKind::complex) return a;
+  if (b == Scalar::complex) return complex_dtype(k == DKind::floating ? a : default_float());
+  if (b == Scalar::floating && k != DKind::floating) return default_float();
   if (b == Scalar::integer && k == DKind::boolean) return DType::i64;
   return a;
 }
@@ -157,14 +181,14 @@ struct Bounds {
   uint64_t high;
 };
 Bounds range_of(DType t) {
-  const int bits = 8 * size_of(t);
-  if (kind_of(t) == DKind::unsigned_int) return {0, ~uint64_t(0) >> (64 - bits)};
+  const int bits = abi_dtype(t).bits;
+  if (kind_of(t) == DKind::unsigned_int || t == DType::u4) return {0, ~uint64_t(0) >> (64 - bits)};
   return {INT64_MIN >> (64 - bits), uint64_t(INT64_MAX) >> (64 - bits)};
 }
 }  // namespace
 
 bool Scalar::holds(DType t, const Scalar& s) {
-  if (!is_integer(t)) return true;
+  if (!is_integer(t) && !is_packed(t)) return true;
   const Bounds r = range_of(t);
   if (s.range == word && s.i < 0) return s.i >= r.low;
   return s.range != huge && uint64_t(s.i) <= r.high;
@@ -195,6 +219,8 @@ uint64_t Scalar::bits(DType t) const {
     case DType::u16: return to_bits(convert<uint16_t>(*this));
     case DType::u8: return to_bits(convert<uint8_t>(*this));
     case DType::boolean: return kind == complex ? f != 0 || im != 0 : kind == floating ? f != 0 : i != 0;
+    case DType::i4:
+    case DType::u4: return convert<uint64_t>(*this) & 15;
     case DType::f8e4m3: return small_float_bits(as_double(), 3, 7, 0x7e, 0x7f);
     case DType::f8e5m2: return small_float_bits(as_double(), 2, 15, 0x7b, 0x7c);
     case DType::c64:
@@ -207,6 +233,7 @@ uint64_t Scalar::bits(DType t) const {
 Scalar Scalar::from_bits(uint64_t bits, DType t) {
   if (t == DType::f8e4m3) return Scalar(small_float_value(bits, 3, 7, 0x7e));
   if (t == DType::f8e5m2) return Scalar(small_float_value(bits, 2, 15, 0x7b));
+  if (is_packed(t)) return Scalar(int64_t(bits & 15) - (t == DType::i4 && (bits & 8) ? 16 : 0));
   using namespace plugin;
   return visit(abi_dtype(t), [&](auto tag) -> Scalar {
     using T = typename decltype(tag)::type;
@@ -220,7 +247,7 @@ Scalar Scalar::from_bits(uint64_t bits, DType t) {
 
 void Scalar::store(DType t, void* at) const {
   const DType r = real_dtype(t);
-  const size_t width = size_t(size_of(r));
+  const size_t width = size_t(bytes_of(r, 1));
   const uint64_t re = bits(r);
   std::memcpy(at, &re, width);
   if (r == t) return;
@@ -230,7 +257,7 @@ void Scalar::store(DType t, void* at) const {
 
 Scalar Scalar::load(DType t, const void* at) {
   const DType r = real_dtype(t);
-  const size_t width = size_t(size_of(r));
+  const size_t width = size_t(bytes_of(r, 1));
   uint64_t word = 0;
   std::memcpy(&word, at, width);
   const Scalar re = from_bits(word, r);

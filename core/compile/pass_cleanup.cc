@@ -125,7 +125,7 @@ size_t fold_constants(Graph& graph) {
     GraphNode& n = **it;
     bool fold = is_pure(n);
     for (const GraphOperand& o : n.inputs) fold = fold && (o.kind != Arg::tensor || constants.count(o.value));
-    for (const auto& v : n.outputs) fold = fold && v && uint64_t(numel(v->shape)) * uint64_t(size_of(v->dtype)) <= kLargest;
+    for (const auto& v : n.outputs) fold = fold && v && bytes_of(v->dtype, numel(v->shape)) <= kLargest;
     if (!fold) {
       ++it;
       continue;

@@ -75,6 +75,8 @@ Attrs complete_attrs(const Op& op, std::span<const Attr> attrs) {
   full.reserve(op.attrs.size());
   for (size_t i = 0; i < op.attrs.size(); ++i) {
     if (i < attrs.size() && attrs[i].given()) full.push_back(attrs[i]);
+    else if (op.attrs[i].default_value.given() && op.attrs[i].kind == AttrKind::dtype && op.attrs[i].default_value.dtype() == DType::f32)
+      full.push_back(default_float());  // of what makes tensors
     else if (op.attrs[i].default_value.given() || op.attrs[i].optional) full.push_back(op.attrs[i].default_value);
     else raise(ErrorKind::type, "[", op.name, "] expected the attribute ", op.attrs[i].name, ", got none");
   }
@@ -315,7 +317,7 @@ Tensors kernel_call(const Op& op, std::span<const Arg> inputs, std::span<const A
     if (entry && op.kernel == "copy" && copy_bytes(in[0], results[0])) return results;
     const auto composed = [](const Tensor& t) { return t.defined() && is_composed(t.dtype()); };
     const bool composes = std::any_of(in.begin(), in.end(), composed) || std::any_of(results.begin(), results.end(), composed);
-    if (composes && !empty_input && !op.decompose) {
+    if (composes && !empty_input && !op.decompose && op.family != "leaf") {
       call_composed(op, in, attrs, results, device);
       return results;
     }

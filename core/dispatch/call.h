@@ -14,6 +14,7 @@ Tensors call_map(const Op& op, std::span<const Arg> inputs, std::span<const Attr
 bool call_map_short(const Op& op, std::span<const Arg> inputs, Tensor* result);
 // What kernels see of a tensor in map programs: two real views of a complex one, bytes of an 8-bit float, else itself.
 Tensors composing(const Tensor& t);
+Tensor cast_packed(const Tensor& x, DType to);  // one of the two dtypes is packed
 // A primitive on tensors of composed dtype, done by primitives on reals and bytes. TypeError where it makes no sense.
 void call_composed(const Op& op, std::span<const Tensor> in, std::span<const Attr> attrs, std::span<const Tensor> outs,
                    Device* device);

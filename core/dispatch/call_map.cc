@@ -95,7 +95,7 @@ MapBuilder::Program lower_map(const Op& op, std::span<const Arg> inputs, std::sp
   for (size_t i = first; i < inputs.size(); ++i)
     if (inputs[i].kind == Arg::scalar) common = common ? promote(*common, inputs[i].s.kind) : default_dtype(inputs[i].s.kind);
   DType t = common.value_or(DType::f32);
-  if (op.promotion == Promotion::common_float && !is_inexact(t) && !is_small_float(t)) t = DType::f32;
+  if (op.promotion == Promotion::common_float && !is_inexact(t) && !is_small_float(t)) t = default_float();
   if (op.promotion == Promotion::common_wide && (t == DType::f16 || t == DType::bf16)) t = DType::f32;
 
   std::vector<DType> dtypes;
@@ -295,6 +295,12 @@ Tensors map_call(const Op& op, std::span<const Arg> inputs, std::span<const Attr
   const size_t n = inputs.size();
   if (n > size_t(kMaxArgs) || n < size_t(op.required_inputs()) || n > op.inputs.size())
     raise(ErrorKind::type, "[", op.name, "] expected ", op.inputs.size(), " inputs, got ", n);
+  if (!attrs.empty() && op.attrs[0].kind == AttrKind::dtype && inputs[0].kind == Arg::tensor &&  // cast
+      (is_packed(attrs[0].dtype()) || is_packed(inputs[0].t.dtype()))) [[unlikely]] {
+    const Tensor y = cast_packed(inputs[0].t, attrs[0].dtype());
+    if (!outs.empty()) write_into(outs[0], y);
+    return {outs.empty() ? y : outs[0]};
+  }
   // Device and shape.
   const Tensor* lead = nullptr;
   bool uniform = true;  // all tensors of one shape and contiguous

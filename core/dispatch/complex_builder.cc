@@ -154,7 +154,7 @@ Z pow(Z x, Z y) {  // exp(y log x); 1 for y = 0, and 0 for x = 0 with Re y > 0
 }
 
 [[noreturn]] void refuse(const MapBuilder& b, DType t) {
-  if (is_small_float(t))
+  if (is_small_float(t) || is_packed(t))
     raise(ErrorKind::type, "[", b.op(), "] expected a dtype to compute in, got ", long_name_of(t), "; cast it first");
   raise(ErrorKind::type, "[", b.op(), "] expected real numbers, got ", long_name_of(t), "; take real(x) or abs(x)");
 }
@@ -259,6 +259,7 @@ V emit_composed(MapBuilder& b, int opcode, V c, V v, V w) {
 }
 
 V cast_composed(MapBuilder& b, V a, DType to) {
+  if (is_packed(to)) refuse(b, to);
   if (is_small_float(a.dtype)) return b.cast(decode(b, a).v, to);
   if (is_small_float(to)) {
     const V real = b.real(a);

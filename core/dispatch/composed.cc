@@ -36,6 +36,12 @@ Tensor doubled(const Tensor& index) {
   return index.alias(shape, strides, index.impl()->desc.byte_offset);
 }
 
+// The bytes of 4-bit integers, in one row.
+Tensor bytes_seen(const Tensor& t) {
+  const int64_t n = int64_t(t.nbytes());
+  return seen_as(t, DType::u8, Ints{n}, Ints{1});
+}
+
 Tensor packed(const Tensor& t) {
   const Tensor made = Tensor::empty(t.shape(), t.dtype(), t.device());
   write_into(made, t);
@@ -104,12 +110,41 @@ void matmul(const Op& op, const Tensor& a, const Tensor& b, bool beta, const Ten
 }
 
 [[noreturn]] void refuse(const Op& op, DType t) {
-  if (is_small_float(t))
+  if (is_small_float(t) || is_packed(t))
     raise(ErrorKind::type, "[", op.name, "] expected a dtype to compute in, got ", long_name_of(t), "; cast it first");
   raise(ErrorKind::type, "[", op.name, "] expected real numbers, got ", long_name_of(t), "; take real(x) or abs(x)");
 }
 
 }  // namespace
+
+// To and from 4-bit integers by way of int8 or uint8, whose rules hold: floats saturate (at 4 bits), integers wrap.
+Tensor cast_packed(const Tensor& x, DType to) {
+  GradMode off(false);
+  const DType from = x.dtype();
+  if (is_packed(from)) {
+    const int64_t n = x.numel(), m = int64_t(x.nbytes());
+    const Tensor bytes = bytes_seen(x), both = Tensor::empty(Ints{m, 2}, DType::u8, x.device());
+    const auto half = [&](int64_t i) { return both.alias(Ints{m}, Ints{2}, uint64_t(i)); };
+    write_into(half(0), op<"bitwise_and">({bytes, 15}));
+    write_into(half(1), op<"bitwise_right_shift">({bytes, 4}));
+    Tensor y = both.alias(x.shape(), contiguous_strides(x.shape()), 0);
+    if (n == 0) y = Tensor::empty(x.shape(), DType::u8, x.device());
+    if (from == DType::i4) y = op<"sub">({op<"bitwise_xor">({y, 8}).cast(DType::i8), 8});
+    return y.cast(to);
+  }
+  Tensor y = is_complex(from) ? x.cast(real_dtype(from)) : is_small_float(from) ? x.cast(DType::f32) : x;
+  if (is_floating(y.dtype())) y = to == DType::i4 ? op<"clip">({y, -8.0, 7.0}) : op<"clip">({y, 0.0, 15.0});
+  y = op<"bitwise_and">({y.cast(DType::i8).cast(DType::u8), 15}).contiguous();
+  const Tensor made = Tensor::empty(x.shape(), to, x.device());
+  const int64_t n = x.numel(), odd = n % 2, m = n / 2;
+  if (n == 0) return made;
+  const Tensor bytes = bytes_seen(made);
+  const auto every_other = [&](int64_t i, int64_t count) { return y.alias(Ints{count}, Ints{2}, y.impl()->desc.byte_offset + uint64_t(i)); };
+  if (m) write_into(bytes.alias(Ints{m}, Ints{1}, 0),
+                    op<"bitwise_or">({every_other(0, m), op<"bitwise_left_shift">({every_other(1, m), 4})}));
+  if (odd) write_into(bytes.alias(Ints{1}, Ints{1}, uint64_t(m)), every_other(n - 1, 1));
+  return made;
+}
 
 Tensors composing(const Tensor& t) {
   Tensors out;
@@ -117,7 +152,7 @@ Tensors composing(const Tensor& t) {
     out.push_back(part(t, 0));
     out.push_back(part(t, 1));
   } else {
-    out.push_back(is_small_float(t.dtype()) ? seen_as(t, DType::u8, t.shape(), t.strides()) : t);
+    out.push_back(is_small_float(t.dtype()) ? seen_as(t, DType::u8, t.shape(), t.strides()) : is_packed(t.dtype()) ? bytes_seen(t) : t);
   }
   return out;
 }
@@ -128,7 +163,7 @@ void call_composed(const Op& op, std::span<const Tensor> in, std::span<const Att
   const std::string& kernel = op.kernel;
   const Tensor& out = outs[0];
   const DType t = out.defined() && is_composed(out.dtype()) ? out.dtype() : in[0].dtype();
-  const bool bytes = is_small_float(t);
+  const bool bytes = is_small_float(t) || is_packed(t);
   const auto moved = [&](const Tensor& x) { return bytes ? composing(x)[0] : pairs(x); };
   if (kernel == "copy") return run(op, {moved(in[0])}, attrs, moved(out), device);
   if (kernel == "fill") {
@@ -136,7 +171,8 @@ void call_composed(const Op& op, std::span<const Tensor> in, std::span<const Att
     Attrs parts(attrs.begin(), attrs.end());
     if (bytes) {
       parts[1] = DType::u8;
-      parts[2] = int64_t(Scalar(value).bits(t));
+      parts[2] = int64_t(Scalar(value).bits(t)) * (is_packed(t) ? 17 : 1);
+      parts[0] = moved(out).shape();
       return run(op, {}, parts, moved(out), device);
     }
     parts[1] = real_dtype(t);
@@ -144,6 +180,7 @@ void call_composed(const Op& op, std::span<const Tensor> in, std::span<const Att
     parts[2] = 0.0;
     return run(op, {}, parts, part(out, 1), device);
   }
+  if (is_packed(t)) refuse(op, t);
   if (kernel == "gather") return run(op, {moved(in[0]), bytes ? in[1] : doubled(in[1])}, attrs, moved(out), device);
   if (kernel == "scatter") {
     const int64_t kind = attrs[1].integer();

@@ -13,6 +13,7 @@ MapBuilder::MapBuilder(std::span<const DType> inputs, const char* op) : op_(op) 
     return Value{int32_t(inputs_.size() - 1), t};
   };
   for (DType t : inputs) {
+    if (is_packed(t)) raise(ErrorKind::type, "[", op, "] expected a dtype to compute in, got ", long_name_of(t), "; cast it first");
     if (is_complex(t)) {
       const Value re = add(real_dtype(t));
       operands_in_.push_back(pair(re, add(real_dtype(t))));

@@ -65,6 +65,12 @@ Recorder::Buffer& Recorder::new_buffer(const Tensor& base, GraphValue* value) {
   return *(buffers_[base.storage().get()] = std::move(b));
 }
 
+namespace {
+void check_unpacked(DType t) {
+  if (is_packed(t)) raise(ErrorKind::not_implemented, "[jit] expected dtypes that graphs have, got ", long_name_of(t), "; cast to int8 outside");
+}
+}  // namespace
+
 // A name of the graph's own values is a number, so one that is given begins otherwise.
 std::string Recorder::unique(std::string name) {
   if (std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c); })) name = "n" + name;
@@ -80,6 +86,7 @@ void Recorder::see(std::span<const Tensor> tensors) {
 }
 
 Tensor Recorder::argument(const std::string& name, const Tensor& like, bool contiguous) {
+  check_unpacked(like.dtype());
   const UnbackedScope on(true);
   if (contiguous && !like.is_contiguous()) {
     const Tensor dense(Ref<TensorImpl>::adopt(new TensorImpl(unbacked_storage(like.device(), like.nbytes()), like.dtype(), like.shape(),
@@ -150,6 +157,7 @@ GraphValue* Recorder::value_at(Buffer& b, const std::string& key) {
 }
 
 GraphValue* Recorder::value_of(const Tensor& t) {
+  check_unpacked(t.dtype());
   note_leaf(t);
   Buffer& b = buffer_of(t);
   const std::string key = place_key(t);

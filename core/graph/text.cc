@@ -252,6 +252,7 @@ class Parser {
     s.name = word();
     expect(":");
     s.dtype = dtype_from_name(word());
+    if (is_packed(s.dtype)) fail("a dtype that graphs have");
     s.shape = ints("[", "]");
     for (int64_t d : s.shape)
       if (d < 0) fail("sizes of 0 or more");

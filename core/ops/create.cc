@@ -38,7 +38,7 @@ int64_t arange_length(const Inference& c) {
 
 Specs infer_arange(const Inference& c) {
   const bool integers = whole(c.attr(0)) && whole(c.attr(1)) && whole(c.attr(2));
-  const DType t = c.attr(3).given() ? c.attr(3).dtype() : integers ? DType::i64 : DType::f32;
+  const DType t = c.attr(3).given() ? c.attr(3).dtype() : integers ? DType::i64 : default_float();
   check_type(t != DType::boolean, c.name(), "a numeric dtype", t);
   const int64_t n = arange_length(c);
   if (integers && n > 0) {

@@ -17,7 +17,7 @@ Tensor part_of(const Tensor& x, const Part& p) {
     if (p.sizes[i]) offset += p.starts[i] * strides[i];
     strides[i] *= p.steps[i];
   }
-  return x.alias(p.sizes, strides, x.impl()->desc.byte_offset + uint64_t(offset * size_of(x.dtype())));
+  return x.alias(p.sizes, strides, x.impl()->desc.byte_offset + uint64_t(bytes_between(x.dtype(), offset)));
 }
 
 Shape check_part(const Inference& c, const Shape& x, const Ints& starts, const Ints& steps, const Shape& sizes) {
@@ -179,7 +179,7 @@ TG_OPS(parts) {
         const int64_t offset = c.attr(2).integer(), have = extent(x.shape(), x.strides()), want = extent(shape, strides);
         check(offset >= 0 && offset + want <= have, "[as_strided] expected a view inside the tensor's ", have,
               " elements, got elements ", offset, " to ", offset + want);
-        return Tensors{x.alias(shape, strides, x.impl()->desc.byte_offset + uint64_t(offset * size_of(x.dtype())))};
+        return Tensors{x.alias(shape, strides, x.impl()->desc.byte_offset + uint64_t(bytes_between(x.dtype(), offset)))};
       })
       .grad([](const Backward& b) {
         const Ints &shape = b.attr(0).ints(), &strides = b.attr(1).ints();

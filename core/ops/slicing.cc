@@ -32,7 +32,7 @@ int64_t checked_index(const char* op, int64_t i, int64_t n, int64_t axis) {
 
 Tensor part(const Tensor& x, int64_t axis, Range r, int64_t step) {
   Ints shape = x.shape(), strides = x.strides();
-  const uint64_t offset = uint64_t(r.size ? r.start * strides[axis] : 0) * uint64_t(size_of(x.dtype()));
+  const uint64_t offset = uint64_t(bytes_between(x.dtype(), r.size ? r.start * strides[axis] : 0));
   shape[axis] = r.size;
   if (r.size > 1) strides[axis] *= step;
   return x.alias(shape, strides, x.impl()->desc.byte_offset + offset);
@@ -61,7 +61,7 @@ Tensor diagonal_view(const Tensor& x, Diagonal d) {
   const int64_t start = n == 0 ? 0 : d.offset >= 0 ? d.offset * x.strides()[d.b] : -d.offset * x.strides()[d.a];
   shape.push_back(n);
   strides.push_back(x.strides()[d.a] + x.strides()[d.b]);
-  return x.alias(shape, strides, x.impl()->desc.byte_offset + uint64_t(start * size_of(x.dtype())));
+  return x.alias(shape, strides, x.impl()->desc.byte_offset + uint64_t(bytes_between(x.dtype(), start)));
 }
 Specs infer_diagonal(const Inference& c) {
   const Shape& s = c.input(0).shape;

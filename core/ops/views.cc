@@ -6,7 +6,7 @@ namespace tg {
 namespace {
 
 Tensor view(const Tensor& x, const Ints& shape, const Ints& strides, int64_t elements = 0) {
-  return x.alias(shape, strides, x.impl()->desc.byte_offset + uint64_t(elements) * uint64_t(size_of(x.dtype())));
+  return x.alias(shape, strides, x.impl()->desc.byte_offset + uint64_t(bytes_between(x.dtype(), elements)));
 }
 
 // ---- permute, transpose ----

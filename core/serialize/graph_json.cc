@@ -109,6 +109,7 @@ class Reader {
   };
   static Spec spec(const json& j) {
     Spec s{string(at(j, "name")), dtype_from_name(string(at(j, "dtype"))), ints(at(j, "shape"), true)};
+    must(!is_packed(s.dtype), "a dtype that graphs have, got ", long_name_of(s.dtype));
     uint64_t bytes = uint64_t(size_of(s.dtype));
     for (int64_t d : s.shape) must(!__builtin_mul_overflow(bytes, uint64_t(d), &bytes) && bytes < (uint64_t(1) << 48), "a tensor of less than 2^48 bytes as ", s.name);
     return s;

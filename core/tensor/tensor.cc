@@ -62,7 +62,8 @@ Tensor Tensor::empty(std::span<const int64_t> shape, DType dtype, Device* device
   for (int64_t d : shape) check(d >= 0, "expected sizes of 0 or more, got shape ", tg::str(shape));
   const int64_t n = tg::numel(shape);
   uint64_t bytes;
-  if (__builtin_mul_overflow(uint64_t(n), uint64_t(size_of(dtype)), &bytes))
+  if (is_packed(dtype)) bytes = bytes_of(dtype, n);
+  else if (__builtin_mul_overflow(uint64_t(n), uint64_t(size_of(dtype)), &bytes))
     raise(ErrorKind::memory, "out of memory: expected fewer than 2^64 bytes, got shape ", tg::str(shape));
   return Tensor(Ref<TensorImpl>::adopt(
       new TensorImpl(Storage::allocate(device, bytes), dtype, shape, contiguous_strides(shape), 0)));
@@ -70,7 +71,11 @@ Tensor Tensor::empty(std::span<const int64_t> shape, DType dtype, Device* device
 
 Tensor Tensor::alias(std::span<const int64_t> shape, std::span<const int64_t> strides, uint64_t byte_offset) const {
   ensure(!impl_->transformed, "a view of a transformed tensor was made past the dispatcher");
-  return Tensor(Ref<TensorImpl>::adopt(new TensorImpl(impl_->storage, dtype(), shape, strides, byte_offset)));
+  Tensor made(Ref<TensorImpl>::adopt(new TensorImpl(impl_->storage, dtype(), shape, strides, byte_offset)));
+  if (is_packed(dtype()) && !made.is_contiguous()) [[unlikely]]
+    raise(ErrorKind::type, "expected a view without gaps of ", long_name_of(dtype()), ", two of which share a byte, got shape ", tg::str(shape),
+          " with strides ", tg::str(strides), "; cast to int8 first");
+  return made;
 }
 
 bool shares_memory(const Tensor& a, const Tensor& b) {

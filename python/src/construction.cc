@@ -102,7 +102,7 @@ PyObject* empty(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guarded([&] {
     if (n != 3) fail(PyExc_TypeError, "_empty() expected 3 arguments");
     const Ints shape = to_ints(args[0], "shape");
-    const DType t = args[1] == Py_None ? DType::f32 : to_dtype(args[1]);
+    const DType t = args[1] == Py_None ? default_float() : to_dtype(args[1]);
     return wrap(Tensor::empty(shape, t, to_device(args[2])));
   });
 }
@@ -122,7 +122,7 @@ PyObject* full(PyObject*, PyObject* const* args, Py_ssize_t n) {
     if (s.kind == Scalar::complex && !is_complex(t))
       fail(PyExc_TypeError, "expected a real number to fill a tensor of ", long_name_of(t), " with, got a complex one");
     check_fits("full", s, t);
-    if (is_host(device) && numel(shape) < 4096 && !making_unbacked()) {
+    if (is_host(device) && numel(shape) < 4096 && !making_unbacked() && !is_packed(t)) {
       for (int64_t d : shape) check(d >= 0, "[full] expected sizes of 0 or more, got shape ", str(shape));
       const Tensor y = Tensor::empty(shape, t, device);
       char bits[16];
@@ -152,7 +152,7 @@ PyObject* from_bytes(PyObject*, PyObject* const* args, Py_ssize_t n) {
     Py_buffer view;
     require(PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE) == 0);
     Tensor y;
-    const bool fits = numel(shape) >= 0 && uint64_t(view.len) == uint64_t(numel(shape)) * uint64_t(size_of(t));
+    const bool fits = numel(shape) >= 0 && uint64_t(view.len) == bytes_of(t, numel(shape));
     if (fits) y = Tensor::from_host(view.buf, shape, t, to_device(args[3]));
     const Py_ssize_t got = view.len;
     PyBuffer_Release(&view);

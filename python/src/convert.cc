@@ -137,6 +137,7 @@ PyObject* element(const char* at, DType t) {
       return PyLong_FromUnsignedLongLong(bits);
     case DKind::signed_int:
       return PyLong_FromLongLong(value.as_int());
+    case DKind::small_int:  // unpacked before
     case DKind::small_float:
     case DKind::floating:
       return PyFloat_FromDouble(value.as_double());
@@ -249,6 +250,8 @@ const char* format_of(DType t) {
       return "Zd";
     case DType::f8e4m3:
     case DType::f8e5m2:
+    case DType::i4:
+    case DType::u4:
       return "B";
   }
   return "B";
@@ -424,7 +427,15 @@ Tensor to_tensor(PyObject* data, const DType* dtype, Device* device) {
     const Object array = Object::take(PyObject_CallMethod(module.get(), "_array_of_nested", "O", data));
     return from_array(array.get(), device, true, dtype);
   }
-  const DType t = dtype ? *dtype : nested.values.empty() ? DType::f32 : default_dtype(nested.kind);
+  const DType packed_to = dtype ? *dtype : DType::i8;
+  if (is_packed(packed_to)) {  // by way of a byte for each
+    for (const Scalar& s : nested.values) check_fits("tensor", s, packed_to);
+    const DType wide = packed_to == DType::i4 ? DType::i8 : DType::u8;
+    if (nested.kind < Scalar::floating) return to_tensor(data, &wide, device).cast(packed_to);
+    const DType real = DType::f32;
+    return to_tensor(data, &real, device).cast(packed_to);
+  }
+  const DType t = dtype ? *dtype : nested.values.empty() ? default_float() : default_dtype(nested.kind);
   const size_t width = size_t(size_of(t));
   if (nested.kind == Scalar::complex && !is_complex(t))
     fail(PyExc_TypeError, "expected real numbers for dtype ", long_name_of(t), ", got complex ones");
@@ -459,6 +470,8 @@ int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags) {
     why = "the tensor is not in host memory; use .cpu()";
   else if (impl->requires_grad)
     why = "the tensor requires grad; use .detach()";
+  else if (is_packed(impl->dtype))
+    why = "two elements share a byte; use .numpy() for a copy, or bitcast to uint8";
   const bool contiguous = tensor_of(self).is_contiguous();
   if (!why && !contiguous && (flags & PyBUF_STRIDES) != PyBUF_STRIDES) why = "the tensor is not contiguous";
   if (why) {

@@ -19,7 +19,7 @@ struct ManagedVersioned {
   uint32_t major, minor;
   void* context;
   void (*deleter)(ManagedVersioned*);
-  uint64_t flags;  // 1: read-only, 2: a copy
+  uint64_t flags;  // 1: read-only, 2: a copy, 4: numbers below 8 bits take a byte each (version 1.1)
   tg_tensor tensor;
 };
 constexpr int kDLCPU = 1;
@@ -118,7 +118,11 @@ Tensor take(PyObject* capsule) {
       fail(PyExc_BufferError, "expected strides of 0 or more, got ", str(strides), "; copy the array first");
     last += (shape[i] ? shape[i] - 1 : 0) * strides[i];
   }
-  const uint64_t bytes = numel(shape) ? uint64_t(last + 1) * uint64_t(size_of(dtype)) : 0;
+  const uint64_t bytes = numel(shape) ? bytes_of(dtype, last + 1) : 0;
+  bool padded = false;  // one 4-bit number a byte
+  if constexpr (std::is_same_v<M, ManagedVersioned>) padded = m->flags & 4;
+  if (is_packed(dtype) && (padded || !(strides == contiguous_strides(shape))))
+    fail(PyExc_BufferError, "expected ", long_name_of(dtype), " without gaps, two in a byte; copy the array first");
   require(PyCapsule_SetName(capsule, std::is_same_v<M, Managed> ? "used_dltensor" : "used_dltensor_versioned") == 0);
   // The producer's deleter may be Python code: it runs with the GIL, when this capsule's turn comes.
   PyObject* holder = PyCapsule_New(m, "tengen.dlpack", [](PyObject* c) {

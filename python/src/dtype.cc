@@ -26,14 +26,14 @@ PyObject* construct(PyTypeObject*, PyObject* args, PyObject* kwargs) {
 
 PyObject* get_name(PyObject* self, void*) { return PyUnicode_FromString(long_name_of(self_dtype(self))); }
 PyObject* get_short_name(PyObject* self, void*) { return PyUnicode_FromString(name_of(self_dtype(self))); }
-PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromLong(size_of(self_dtype(self))); }
+PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(bytes_of(self_dtype(self), 1)); }
 PyObject* get_is_floating(PyObject* self, void*) {
   return PyBool_FromLong(is_floating(self_dtype(self)) || is_small_float(self_dtype(self)));
 }
 PyObject* get_is_complex(PyObject* self, void*) { return PyBool_FromLong(is_complex(self_dtype(self))); }
 PyObject* get_is_signed(PyObject* self, void*) {
   const DKind k = kind_of(self_dtype(self));
-  return PyBool_FromLong(k != DKind::boolean && k != DKind::unsigned_int);
+  return PyBool_FromLong(k != DKind::boolean && k != DKind::unsigned_int && self_dtype(self) != DType::u4);
 }
 PyObject* get_eps(PyObject* self, void*) { return PyFloat_FromDouble(eps_of(self_dtype(self))); }
 // The NumPy dtype; those of bfloat16 and the 8-bit floats come from the package ml_dtypes.
@@ -52,7 +52,7 @@ PyObject* get_numpy(PyObject* self, void*) {
       const Object scalar = Object::take(PyObject_GetAttrString(ml.get(), long_name_of(t)));
       return PyObject_CallMethod(numpy.get(), "dtype", "O", scalar.get());
     }
-    return PyObject_CallMethod(numpy.get(), "dtype", "s", long_name_of(self_dtype(self)));
+    return PyObject_CallMethod(numpy.get(), "dtype", "s", long_name_of(t == DType::i4 ? DType::i8 : t == DType::u4 ? DType::u8 : t));
   });
 }
 PyObject* reduce(PyObject* self, PyObject*) {
@@ -63,12 +63,12 @@ PyObject* copy(PyObject* self, PyObject*) { return Py_NewRef(self); }
 PyGetSetDef getset[] = {
     {"name", get_name, nullptr, "Long name, \"float32\".", nullptr},
     {"short_name", get_short_name, nullptr, "Short name, \"f32\".", nullptr},
-    {"itemsize", get_itemsize, nullptr, "Bytes of one element.", nullptr},
+    {"itemsize", get_itemsize, nullptr, "Bytes of one element; 1 for int4 and uint4, two of which share a byte (nbytes of a tensor knows).", nullptr},
     {"is_floating_point", get_is_floating, nullptr, "Whether this is a floating-point type.", nullptr},
     {"is_complex", get_is_complex, nullptr, "Whether this is a complex type.", nullptr},
     {"is_signed", get_is_signed, nullptr, "Whether negative values exist.", nullptr},
     {"eps", get_eps, nullptr, "Distance from 1 to the next number; 0 for integers.", nullptr},
-    {"numpy", get_numpy, nullptr, "The numpy.dtype; bfloat16 and the 8-bit floats need the package ml_dtypes.", nullptr},
+    {"numpy", get_numpy, nullptr, "The numpy.dtype; bfloat16 and the 8-bit floats need the package ml_dtypes. int8 for int4, uint8 for uint4.", nullptr},
     {},
 };
 PyMethodDef methods[] = {
@@ -102,9 +102,9 @@ DType to_dtype(PyObject* o) {
   DType t;
   if (to_dtype_exact(o, &t)) return t;
   if (PyUnicode_Check(o)) return dtype_from_name(text_of(o));
-  if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) return DType::f32;
+  if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) return default_float();
   if (o == reinterpret_cast<PyObject*>(&PyLong_Type)) return DType::i64;
-  if (o == reinterpret_cast<PyObject*>(&PyComplex_Type)) return DType::c64;
+  if (o == reinterpret_cast<PyObject*>(&PyComplex_Type)) return default_dtype(Scalar::complex);
   if (o == reinterpret_cast<PyObject*>(&PyBool_Type)) return DType::boolean;
   // numpy.dtype objects and numpy scalar types
   const bool numpy_like = PyObject_HasAttrString(o, "itemsize") && !PyLong_Check(o);
@@ -122,7 +122,25 @@ DType to_dtype(PyObject* o) {
   fail(PyExc_TypeError, "expected a dtype (tg.float32, \"float32\", a NumPy dtype), got ", text_of(shown.get()));
 }
 
+namespace {
+PyObject* get_default(PyObject*, PyObject*) { return Py_NewRef(dtype_object(default_float())); }
+PyObject* set_default(PyObject*, PyObject* o) {
+  return guarded([&] {
+    set_default_float(to_dtype(o));
+    clear_plan_cache();  // plans know which dtype a float beside integers gives
+    return Py_NewRef(Py_None);
+  });
+}
+PyMethodDef functions[] = {
+    {"get_default_dtype", get_default, METH_NOARGS,
+     "get_default_dtype()\n--\n\nThe dtype of Python's floats and of the functions that make tensors, unless they are told otherwise."},
+    {"_set_default_dtype", set_default, METH_O, nullptr},
+    {},
+};
+}  // namespace
+
 void add_dtype_type(PyObject* module) {
+  require(PyModule_AddFunctions(module, functions) == 0);
   dtype_type = reinterpret_cast<PyTypeObject*>(Object::take(PyType_FromSpec(&spec)).release());
   require(PyModule_AddObjectRef(module, "dtype", reinterpret_cast<PyObject*>(dtype_type)) == 0);
   for (int i = 0; i < kDTypeCount; ++i) {

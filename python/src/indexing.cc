@@ -149,7 +149,6 @@ Parts parts_of(const Tensor& x, PyObject* index) {
 
 Index index_of(const Tensor& x, const Parts& p) {
   Index r;
-  const uint64_t width = uint64_t(size_of(x.dtype()));
   r.byte_offset = x.impl()->desc.byte_offset;
   for (const Part& part : p.parts) {
     if (part.kind == Part::new_axis) {
@@ -158,7 +157,7 @@ Index index_of(const Tensor& x, const Parts& p) {
       continue;
     }
     const int64_t stride = x.strides()[size_t(part.axis)];
-    r.byte_offset += uint64_t(part.start * stride) * width;
+    r.byte_offset += uint64_t(bytes_between(x.dtype(), part.start * stride));
     if (part.kind == Part::integer) continue;
     if (part.flip && part.length > 1) r.flipped.push_back(int64_t(r.shape.size()));
     r.shape.push_back(part.length);
@@ -216,7 +215,7 @@ PyObject* get_item(PyObject* self, PyObject* index) {
     const int64_t i = checked_index(to_int(index, "an index"), 0, x.shape()[0]);
     const auto rest = [](const Ints& v) { return std::span<const int64_t>(v.data() + 1, v.size() - 1); };
     Tensor t = x.alias(rest(x.shape()), rest(x.strides()),
-                       x.impl()->desc.byte_offset + uint64_t(i * x.strides()[0]) * uint64_t(size_of(x.dtype())));
+                       x.impl()->desc.byte_offset + uint64_t(bytes_between(x.dtype(), i * x.strides()[0])));
     note_view(x, t);
     return wrap(std::move(t));
   }

@@ -79,7 +79,7 @@ PyObject* construct(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     }
     Tensor t;
     if (!data) {
-      t = Tensor::empty(Ints{0}, want ? dt : DType::f32, to_device(device));
+      t = Tensor::empty(Ints{0}, want ? dt : default_float(), to_device(device));
     } else if (is_tensor(data)) {
       GradMode off(false);
       t = tensor_of(data);

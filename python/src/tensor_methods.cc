@@ -87,8 +87,11 @@ int set_data(PyObject* self, PyObject* value, void*) {
   });
 }
 PyObject* get_version(PyObject* self, void*) { return PyLong_FromUnsignedLong(impl_of(self)->storage->version()); }
-PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromLong(size_of(impl_of(self)->dtype)); }
+PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(bytes_of(impl_of(self)->dtype, 1)); }
 PyObject* get_nbytes(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(tensor_of(self).nbytes()); }
+
+// int4 as int8, uint4 as uint8: one element a byte.
+Tensor unpacked(const Tensor& x) { return x.detach().cast(x.dtype() == DType::i4 ? DType::i8 : DType::u8); }
 
 Tensor permuted(const Tensor& x, const Ints& order) { return op<"permute">({x}, {order}); }
 Tensor swapped(const Tensor& x, int64_t a, int64_t b) {
@@ -194,7 +197,7 @@ FASTCALL(stride) {
 }
 METHOD(numel) { return PyLong_FromLongLong(tensor_of(self).numel()); }
 METHOD(dim) { return PyLong_FromLong(impl_of(self)->desc.ndim); }
-METHOD(element_size) { return PyLong_FromLong(size_of(impl_of(self)->dtype)); }
+METHOD(element_size) { return PyLong_FromUnsignedLongLong(bytes_of(impl_of(self)->dtype, 1)); }
 METHOD(data_ptr) {
   return guarded([&] {
     const TensorImpl* impl = impl_of(self);
@@ -205,7 +208,7 @@ METHOD(data_ptr) {
 }
 METHOD(storage_offset) {
   const TensorImpl* impl = impl_of(self);
-  return PyLong_FromUnsignedLongLong(impl->desc.byte_offset / uint64_t(size_of(impl->dtype)));
+  return PyLong_FromUnsignedLongLong(impl->desc.byte_offset * 2 / bytes_of(impl->dtype, 2));
 }
 METHOD(is_floating_point) {
   return PyBool_FromLong(is_floating(impl_of(self)->dtype) || is_small_float(impl_of(self)->dtype));
@@ -345,7 +348,7 @@ FASTCALL(to) {
     x = maybe_released(x, [&] {
       Tensor y = x;
       // The smaller of the two dtypes travels.
-      if (cast && size_of(t) <= size_of(y.dtype())) y = y.cast(t);
+      if (cast && bytes_of(t, 2) <= bytes_of(y.dtype(), 2)) y = y.cast(t);
       if (device) y = y.to(device);
       if (cast) y = y.cast(t);
       return y;
@@ -388,13 +391,14 @@ FASTCALL(view) {
 FASTCALL(item) {
   return guarded([&]() -> PyObject* {
     only_keywords("item", kwnames, {});
-    const Tensor x = tensor_of(self);
+    Tensor x = tensor_of(self);
     if (n) {
       const Object part = Object::take(get_item(self, args[0]));
       return PyObject_CallMethod(part.get(), "item", nullptr);
     }
     if (x.numel() != 1) fail(PyExc_ValueError, "item() expected a tensor of one element, got shape ", str(x.shape()));
     alignas(16) char bits[16] = {};
+    if (is_packed(x.dtype())) x = unpacked(x);
     if (is_host(x.device())) {
       x.to_host(bits);
     } else {
@@ -419,7 +423,8 @@ PyObject* nested_list(const char*& at, std::span<const int64_t> shape, DType t) 
 }
 METHOD(tolist) {
   return guarded([&] {
-    const Tensor x = tensor_of(self);
+    Tensor x = tensor_of(self);
+    if (is_packed(x.dtype())) x = unpacked(x);
     const Object bytes = host_copy(x);
     const char* at = PyBytes_AS_STRING(bytes.get());
     return nested_list(at, x.shape(), x.dtype());
@@ -435,6 +440,10 @@ Object numpy_array(PyObject* self) {
     return Object::take(PyObject_GetAttrString(numpy.get(), "asarray")).release();
   }();
   const TensorImpl* impl = impl_of(self);
+  if (is_packed(impl->dtype)) {
+    const Object wide = Object::take(wrap(unpacked(tensor_of(self))));
+    return numpy_array(wide.get());
+  }
   if (impl->dtype != DType::bf16 && !is_small_float(impl->dtype)) {
     const Object view = Object::take(PyMemoryView_FromObject(self));
     return Object::take(PyObject_CallOneArg(asarray, view.get()));
@@ -474,8 +483,8 @@ FASTCALL(array) {
     PyObject* copy = keyword(args, n, kwnames, "copy");
     const Tensor x = tensor_of(self);
     const bool on_host = is_host(x.device());
-    if (copy == Py_False && !on_host)
-      fail(PyExc_ValueError, "a tensor on ", device_name(x.device()), " cannot become an array without a copy");
+    if (copy == Py_False && (!on_host || is_packed(x.dtype())))
+      fail(PyExc_ValueError, "a tensor of ", long_name_of(x.dtype()), " on ", device_name(x.device()), " cannot become an array without a copy");
     Object source = Object::borrow(self);
     if (!on_host) source = Object::take(wrap(maybe_released(x, [&] { return x.to(host_device()); })));
     Object result = numpy_array(source.get());

@@ -108,16 +108,24 @@ def is_nonzero(x: Tensor) -> _builtins.bool:  # noqa: F405
     return x.item() != 0
 
 
-def get_default_dtype() -> dtype:  # noqa: F405
-    """float32, in which Python's floats and the functions that make tensors are unless told otherwise."""
-    return _core.float32
-
-
 def set_default_dtype(dtype: object) -> None:
-    """Accepts float32, which is fixed. Errors: NotImplementedError for another dtype."""
-    if _core.dtype(dtype) is not _core.float32:
-        raise NotImplementedError(f"[set_default_dtype] expected float32, the one default, got {dtype}; give dtype= where tensors are "
-                                  "made, and model.to(dtype) for a module")
+    """Sets the dtype of Python's floats, of the functions that make tensors (and so of new layers) and of what elementwise functions make
+    of integers: float32 at first. Complex numbers follow: complex128 for float64, else complex64. Of the whole process; sums of integers
+    and the like stay float32.
+
+    Raises
+    ------
+    TypeError
+        unless float16, bfloat16, float32 or float64
+
+    Examples
+    --------
+    >>> tg.set_default_dtype(tg.float64)
+    >>> tg.tensor([1.5]).dtype, (tg.tensor([1]) / 2).dtype, tg.zeros(2).dtype
+    (tengen.float64, tengen.float64, tengen.float64)
+    >>> tg.set_default_dtype(tg.float32)
+    """
+    _core._set_default_dtype(dtype)
 
 
 def use_deterministic_algorithms(mode: _builtins.bool, *, warn_only: _builtins.bool = False) -> None:
@@ -168,7 +176,8 @@ _LAZY_MODULES = (
     "train", "utils", "vision",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "ops": "library", "summary": "_summary",
-                   "vmap": "func", "jit": "_jit", "dump": "_model_files", "load_graph": "_model_files"}
+                   "jit": "_jit", "dump": "_model_files", "load_graph": "_model_files",
+                   "vmap": "func"}
 
 
 # What PyTorch has by these names, and where it is here.

@@ -211,7 +211,7 @@ def normal(*args: Any, mean: Any = None, std: Any = None, shape: Any = None, siz
     elif size is None:
         raise TypeError("[normal] expected a shape: normal((2, 3), mean, std), or normal(mean, std, size)")
     else:
-        y = _drawn(generator, "normal", size, mean, std, dtype=dtype or _core.float32, device=device)
+        y = _drawn(generator, "normal", size, mean, std, dtype=dtype or _core.get_default_dtype(), device=device)
     return y if out is None else out.copy_(y)
 
 

@@ -50,12 +50,12 @@ def zeros(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, 
     >>> tg.zeros(2, 3).shape
     (2, 3)
     """
-    return _ready(_core._full(_shape("zeros", size, shape), 0, dtype or _core.float32, device), requires_grad)
+    return _ready(_core._full(_shape("zeros", size, shape), 0, dtype or _core.get_default_dtype(), device), requires_grad)
 
 
 def ones(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones; arguments as zeros()."""
-    return _ready(_core._full(_shape("ones", size, shape), 1, dtype or _core.float32, device), requires_grad)
+    return _ready(_core._full(_shape("ones", size, shape), 1, dtype or _core.get_default_dtype(), device), requires_grad)
 
 
 def empty(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -127,7 +127,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, end: Any = None, dtyp
         start, stop = 0, start
     start, stop, step = (v.item() if isinstance(v, Tensor) else v for v in (start, stop, step))
     if dtype is None:
-        dtype = _core.float32 if any(isinstance(v, float) for v in (start, stop, step)) else _core.int64
+        dtype = _core.get_default_dtype() if any(isinstance(v, float) for v in (start, stop, step)) else _core.int64
     return _ready(_ops["arange"](start, stop, step, dtype=dtype, device=device), requires_grad)
 
 
@@ -146,19 +146,19 @@ def linspace(start: complex, stop: complex | None = None, num: int | None = None
         raise TypeError("linspace() expected start, stop and num")
     ends = [e.item() if isinstance(e, Tensor) else e for e in (start, stop)]
     if dtype in (_core.complex64, _core.complex128) or any(isinstance(e, complex) for e in ends):
-        dtype = _core.complex64 if dtype is None else dtype
+        dtype = (_core.complex128 if _core.get_default_dtype() is _core.float64 else _core.complex64) if dtype is None else dtype
         if dtype not in (_core.complex64, _core.complex128):
             raise TypeError(f"[linspace] expected real ends for {dtype}, got {start} and {stop}; leave dtype out, or take their real parts")
         real = _core.float64 if dtype == _core.complex128 else _core.float32
         (a, c), (b, d) = ((complex(e).real, complex(e).imag) for e in ends)
         parts = [_ops["linspace"](*pair, num, dtype=real, device=device) for pair in ((a, b), (c, d))]
         return _ready(_ops["complex"](*parts).to(dtype), requires_grad)
-    return _ready(_ops["linspace"](start, stop, num, dtype=dtype or _core.float32, device=device), requires_grad)
+    return _ready(_ops["linspace"](start, stop, num, dtype=dtype or _core.get_default_dtype(), device=device), requires_grad)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal, zeros elsewhere; n rows, m (or n) columns."""
-    return _ready(_ops["eye"](n, n if m is None else m, dtype=dtype or _core.float32, device=device), requires_grad)
+    return _ready(_ops["eye"](n, n if m is None else m, dtype=dtype or _core.get_default_dtype(), device=device), requires_grad)
 
 
 def _drawn(generator: Generator | None, name: str, *args: Any, **attrs: Any) -> Tensor:
@@ -179,13 +179,13 @@ def rand(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, r
     >>> bool(((x >= 0) & (x < 1)).all())
     True
     """
-    return _ready(_drawn(generator, "uniform", _shape("rand", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
+    return _ready(_drawn(generator, "uniform", _shape("rand", size, shape), dtype=dtype or _core.get_default_dtype(), device=device), requires_grad)
 
 
 def randn(*size: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False,
           generator: Generator | None = None) -> Tensor:
     """Numbers of the standard normal distribution; arguments as rand()."""
-    return _ready(_drawn(generator, "normal", _shape("randn", size, shape), dtype=dtype or _core.float32, device=device), requires_grad)
+    return _ready(_drawn(generator, "normal", _shape("randn", size, shape), dtype=dtype or _core.get_default_dtype(), device=device), requires_grad)
 
 
 def rand_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -269,7 +269,7 @@ def _array_of_nested(data: Sequence) -> Any:
     kinds = {np.asarray(a).dtype for a in _leaves(data) if not isinstance(a, (bool, int, float))}
     if array.dtype.kind == "f" and kinds and all(k.kind in "fiub" for k in kinds):
         floats = [k for k in kinds if k.kind == "f"]
-        array = array.astype(np.result_type(*floats) if floats else np.float32, copy=False)
+        array = array.astype(np.result_type(*floats) if floats else _core.get_default_dtype().numpy, copy=False)
     return array
 
 
@@ -289,7 +289,7 @@ class finfo:
     """
 
     def __init__(self, dtype: Any = None) -> None:
-        self.dtype = _core.dtype(dtype or _core.float32)
+        self.dtype = _core.dtype(dtype or _core.get_default_dtype())
         if self.dtype.is_complex:
             self.dtype = _core.float64 if self.dtype is _core.complex128 else _core.float32
         if not self.dtype.is_floating_point:
@@ -316,7 +316,7 @@ class iinfo:
         self.dtype = _core.dtype(dtype)
         if self.dtype.is_floating_point or self.dtype is _core.bool:
             raise TypeError(f"iinfo() expected an integer dtype, got {self.dtype}")
-        self.bits = 8 * self.dtype.itemsize
+        self.bits = 4 if self.dtype.name in ("int4", "uint4") else 8 * self.dtype.itemsize
         self.max = 2 ** (self.bits - self.dtype.is_signed) - 1
         self.min = -self.max - 1 if self.dtype.is_signed else 0
 

@@ -42,7 +42,8 @@ def _weak(t: Any, scalar: Any) -> Any:
     order = ("bool", "integer", "floating", "complex")
     rank = order.index("bool" if isinstance(scalar, bool) else "integer" if isinstance(scalar, int)
                        else "floating" if isinstance(scalar, float) else "complex")
-    default = (_core.bool, _core.int64, _core.float32, getattr(_core, "complex64", None))[rank]
+    real = _core.get_default_dtype()
+    default = (_core.bool, _core.int64, real, _core.complex128 if real is _core.float64 else _core.complex64)[rank]
     if t is None:
         return default
     own = {"bool": 0, "signed integer": 1, "unsigned integer": 1, "real floating": 2, "complex floating": 3}[_kind(t)]

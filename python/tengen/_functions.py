@@ -171,7 +171,7 @@ def logspace(start: float, stop: float | None = None, num: int | None = None, ba
 
     exponents = linspace(float(start), float(stop), num, dtype=_core.float64, device=device)
     y = _ops["pow"](_core.tensor(float(base), _core.float64, exponents.device), exponents)
-    return y.to(_core.float32 if dtype is None else dtype).requires_grad_(requires_grad)
+    return y.to(_core.get_default_dtype() if dtype is None else dtype).requires_grad_(requires_grad)
 
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:

@@ -362,7 +362,7 @@ def diagflat(x: Tensor, offset: int = 0) -> Tensor:
 
 def tri(n: int, m: int | None = None, k: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Ones at and below the k-th diagonal of n rows and m (or n) columns, zeros above."""
-    return _ops["tril"](_core._full((n, n if m is None else m), 1, dtype or _core.float32, device), k)
+    return _ops["tril"](_core._full((n, n if m is None else m), 1, dtype or _core.get_default_dtype(), device), k)
 
 
 def _triangle(name: str, row: int, col: int | None, offset: int, dtype: Any, device: Any) -> Tensor:

@@ -128,7 +128,8 @@ def tensor_repr(t: Any) -> str:
         _core._set_grad_enabled(outer)
     if t.device != _core.default_device():
         suffix.append(f"device='{t.device}'")
-    if t.dtype not in (_core.float32, _core.int64, _core.bool) or (t.numel() == 0 and t.dtype is not _core.float32):
+    default = _core.get_default_dtype()
+    if t.dtype not in (default, _core.int64, _core.bool) or (t.numel() == 0 and t.dtype is not default):
         suffix.append(f"dtype={t.dtype!r}")
     if t.grad_fn is not None:
         suffix.append(f"grad_fn=<{t.grad_fn.name()}>")

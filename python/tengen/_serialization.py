@@ -8,7 +8,8 @@
 
 The file: a little-endian u64, a JSON header of that many bytes, the tensors' bytes. A flat dict of tensors is a plain
 safetensors file that any reader takes. For anything else the nesting, the numbers and the strings go into the header's
-`__metadata__` under "tengen.structure", and the tensors are named by their path in it.
+`__metadata__` under "tengen.structure", and the tensors are named by their path in it. The format has no 4-bit integers: they
+are rows of U8, two in a byte, with dtype and shape under "tengen.packed".
 
 A file is written beside its final place, flushed to the disk, and renamed: whatever happens, the old file or the new
 one is there, whole. Loading trusts nothing: every claim of the header is checked against the file before memory is
@@ -35,6 +36,7 @@ import tengen as tg
 MAX_HEADER = 100_000_000
 _ALIGN = 64
 _STRUCTURE = "tengen.structure"
+_PACKED = "tengen.packed"
 _MAX_DEPTH = 64
 
 # The format's name of a dtype, ours, and the NumPy dtype that carries its bytes.
@@ -61,6 +63,7 @@ class _Saver:
 
     def __init__(self) -> None:
         self.arrays: dict[str, tuple[str, np.ndarray]] = {}  # name: (dtype's name in the format, its bytes' array)
+        self.packed: dict[str, list] = {}  # name: [dtype, shape], of what goes in as bytes of two elements
         self._names: dict[int, str] = {}
         self._alive: list[Any] = []
 
@@ -70,7 +73,11 @@ class _Saver:
         unique, i = name, 1
         while unique in self.arrays or unique == "__metadata__":
             unique, i = f"{name}~{i}", i + 1
-        self.arrays[unique] = _to_bytes(unique, value)
+        if isinstance(value, tg.Tensor) and value.dtype.name in ("int4", "uint4"):
+            self.packed[unique] = [value.dtype.name, list(value.shape)]
+            self.arrays[unique] = "U8", np.frombuffer(value._to_bytes(), np.uint8)
+        else:
+            self.arrays[unique] = _to_bytes(unique, value)
         self._names[id(value)] = unique
         self._alive.append(value)
         return unique
@@ -193,10 +200,12 @@ def save(obj: Any, path: str | os.PathLike | BinaryIO, *, metadata: Mapping[str,
     saver = _Saver()
     structure = saver.walk(obj)
     extra = dict(metadata or {})
-    if not all(isinstance(k, str) and isinstance(v, str) for k, v in extra.items()) or _STRUCTURE in extra:
+    if not all(isinstance(k, str) and isinstance(v, str) for k, v in extra.items()) or _STRUCTURE in extra or _PACKED in extra:
         raise TypeError("[save] expected metadata to map strings to strings")
     if not _is_flat(obj):
         extra[_STRUCTURE] = json.dumps(structure, ensure_ascii=False, allow_nan=False)
+    if saver.packed:
+        extra[_PACKED] = json.dumps(saver.packed, ensure_ascii=False)
     # No holes are allowed between tensors. Those of whole cache lines come first, so all of them are aligned to 64
     # bytes; the rest goes by element size, so each is aligned to its own.
     arrays = saver.arrays
@@ -369,6 +378,25 @@ def _open(path: str | os.PathLike | BinaryIO) -> tuple[dict, dict, Any, Callable
     return entries, metadata, memoryview(mapped)[8 + length:], fail
 
 
+def _packed(metadata: dict, entries: dict[str, tuple], fail: Callable[[str], Exception]) -> dict[str, tuple]:
+    """{name: (dtype, shape)} of 4-bit integers, every claim checked."""
+    if _PACKED not in metadata:
+        return {}
+    found = _parse_json(metadata[_PACKED], fail, "list of packed tensors")
+    if not isinstance(found, dict):
+        raise fail("its list of packed tensors is no JSON object")
+    out = {}
+    for name, claim in found.items():
+        if not (name in entries and isinstance(claim, list) and len(claim) == 2 and claim[0] in ("int4", "uint4") and isinstance(claim[1], list)
+                and len(claim[1]) <= 32 and all(map(_natural, claim[1]))):
+            raise fail(f"its list of packed tensors has a malformed entry {name!r}")
+        code, _, shape, begin, end = entries[name]
+        if code != "U8" or len(shape) != 1 or math.prod(n or 1 for n in claim[1]) >= 2**63 or (math.prod(claim[1]) + 1) // 2 != end - begin:
+            raise fail(f"tensor {name!r}: {claim[0]} of shape {claim[1]} does not fit its {end - begin} bytes of {code}")
+        out[name] = claim[0], tuple(claim[1])
+    return out
+
+
 def load(path: str | os.PathLike | BinaryIO, map_location: Any = None, *, device: Any = None, weights_only: bool = True) -> Any:
     """Reads a file written by `save`, or any safetensors file (a flat dict of tensors).
 
@@ -398,6 +426,7 @@ def load(path: str | os.PathLike | BinaryIO, map_location: Any = None, *, device
     device = map_location if device is None else device
     entries, metadata, data, fail = _open(path)
     made: dict[str, Any] = {}
+    packed = _packed(metadata, entries, fail)
 
     def get(name: str, as_tensor: bool = True) -> Any:
         if name not in entries:
@@ -407,7 +436,10 @@ def load(path: str | os.PathLike | BinaryIO, map_location: Any = None, *, device
             bits = np.frombuffer(data[begin:end], carrier).reshape(shape)
             if code == "BOOL" and bits.size and bits.view(np.uint8).max() > 1:
                 raise fail(f"tensor {name!r}: has BOOL bytes other than 0 and 1")
-            made[name, as_tensor] = _from_bits(bits, code, device) if as_tensor else bits.copy()
+            if name in packed and as_tensor:
+                made[name, as_tensor] = tg._core._from_bytes(bits.tobytes(), *packed[name], device)
+            else:
+                made[name, as_tensor] = _from_bits(bits, code, device) if as_tensor else bits.copy()
         return made[name, as_tensor]
 
     if _STRUCTURE not in metadata:
@@ -418,5 +450,6 @@ def load(path: str | os.PathLike | BinaryIO, map_location: Any = None, *, device
 def load_metadata(path: str | os.PathLike) -> dict[str, str]:
     """The free entries of a file's `__metadata__`."""
     metadata = dict(_open(path)[1])
-    metadata.pop(_STRUCTURE, None)
+    for key in (_STRUCTURE, _PACKED):
+        metadata.pop(key, None)
     return metadata

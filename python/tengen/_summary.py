@@ -190,7 +190,7 @@ def summary(model: Any, inputs: Any, *, depth: int = 3, dtype: Any = None, devic
     if depth < 0:
         raise ValueError(f"[summary] expected depth of 0 or more, got {depth}")
     first = next(model.parameters(), None)
-    dtype = dtype or (tg.float32 if first is None else first.dtype)
+    dtype = dtype or (tg.get_default_dtype() if first is None else first.dtype)
     random_state = tg.get_rng_state()
     args, kwargs = _inputs(inputs, dtype, device or (first.device if first is not None else None))
 

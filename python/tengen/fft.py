@@ -33,7 +33,7 @@ __all__ = [
 def _frequencies(name: str, parts: list[tuple[int, int]], n: int, d: float, dtype: Any, device: Any) -> Tensor:
     if n < 1:
         raise ValueError(f"[{name}] expected a size of 1 or more, got {n}")
-    dtype = _core.float32 if dtype is None else _core.dtype(dtype)
+    dtype = _core.get_default_dtype() if dtype is None else _core.dtype(dtype)
     if not dtype.is_floating_point:
         raise TypeError(f"[{name}] expected a floating dtype, got {dtype.name}")
     k = [arange(start, stop, dtype=dtype, device=device) for start, stop in parts]

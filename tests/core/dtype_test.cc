@@ -35,8 +35,9 @@ TEST(DType, PromotionIsTheStandardsTable) {
 TEST(DType, PromotionIsCommutativeAndIdempotent) {
   for (int a = 0; a < kDTypeCount; ++a)
     for (int b = 0; b < kDTypeCount; ++b) {
-      const bool small = kind_of(DType(a)) == DKind::small_float || kind_of(DType(b)) == DKind::small_float;
-      if (small && a != b) EXPECT_THROW(promote(DType(a), DType(b)), Error);  // 8-bit floats meet nothing but themselves
+      const auto small = [](int t) { return is_small_float(DType(t)) || is_packed(DType(t)); };
+      // 8-bit floats and 4-bit integers meet nothing but themselves
+      if ((small(a) || small(b)) && a != b) EXPECT_THROW(promote(DType(a), DType(b)), Error);
       else EXPECT_EQ(promote(DType(a), DType(b)), promote(DType(b), DType(a)));
     }
   for (int a = 0; a < kDTypeCount; ++a) EXPECT_EQ(promote(DType(a), DType(a)), DType(a));
@@ -95,6 +96,27 @@ TEST(DType, IntegersFitOrDoNot) {
   EXPECT_EQ(Scalar::from_bits(UINT64_MAX, DType::u64).as_double(), 0x1p64);
   EXPECT_EQ(Scalar::huge_integer(0x1p100).bits(DType::f64), Scalar(0x1p100).bits(DType::f64));
   EXPECT_THROW(check_fits("op", 300, DType::u8), Error);
+}
+
+TEST(DType, TwoInAByte) {
+  EXPECT_EQ(bytes_of(DType::i4, 0), 0u);
+  EXPECT_EQ(bytes_of(DType::i4, 5), 3u);
+  EXPECT_EQ(bytes_of(DType::f64, 5), 40u);
+  EXPECT_EQ(bytes_between(DType::u4, 6), 3);
+  EXPECT_THROW(bytes_between(DType::u4, 3), Error);
+  for (int v = -8; v < 8; ++v) EXPECT_EQ(Scalar::from_bits(Scalar(v).bits(DType::i4), DType::i4).as_int(), v);
+  EXPECT_EQ(Scalar::from_bits(Scalar(15).bits(DType::u4), DType::u4).as_int(), 15);
+  EXPECT_TRUE(Scalar(-8).fits(DType::i4) && !Scalar(8).fits(DType::i4) && !Scalar(-1).fits(DType::u4) && Scalar(15).fits(DType::u4));
+}
+
+TEST(DType, TheDefaultFloat) {
+  set_default_float(DType::f64);
+  EXPECT_EQ(promote(DType::i8, Scalar::floating), DType::f64);
+  EXPECT_EQ(default_dtype(Scalar::complex), DType::c128);
+  EXPECT_EQ(promote(DType::i8, Scalar::complex), DType::c128);
+  EXPECT_THROW(set_default_float(DType::i64), Error);
+  set_default_float(DType::f32);
+  EXPECT_EQ(promote(DType::f32, Scalar::complex), DType::c64);
 }
 
 TEST(DType, NamesBothWays) {

@@ -162,7 +162,7 @@ class Tensor {
   static Tensor empty(const Ints& shape, DType dtype, Device* device) {
     return empty(std::span<const int64_t>(shape), dtype, device);
   }
-  // A view of the same storage: metadata only, no autograd record.
+  // A view of the same storage: metadata only, no autograd record. TypeError for one of a packed dtype with gaps.
   Tensor alias(std::span<const int64_t> shape, std::span<const int64_t> strides, uint64_t byte_offset) const;
   // From host memory (contiguous, copied).
   static Tensor from_host(const void* data, std::span<const int64_t> shape, DType dtype, Device* device);
@@ -181,7 +181,7 @@ class Tensor {
   int64_t rank() const { return impl_->desc.ndim; }
   int64_t size(int64_t axis) const { return impl_->shape[axis < 0 ? axis + rank() : axis]; }
   int64_t numel() const { return tg::numel(impl_->shape); }
-  uint64_t nbytes() const { return uint64_t(numel()) * size_of(dtype()); }
+  uint64_t nbytes() const { return bytes_of(dtype(), numel()); }
   bool is_contiguous() const;
   Device* device() const { return impl_->storage->device(); }
   const Ref<Storage>& storage() const { return impl_->storage; }

@@ -33,7 +33,7 @@ def empty_like(x: tg.Tensor, /, *, dtype: Any = None, device: Any = None) -> tg.
 def eye(n_rows: int, n_cols: Any = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> tg.Tensor:
     """Ones on the k-th diagonal."""
     m = n_rows if n_cols is None else n_cols
-    return tg._core.ops["eye"](n_rows, m, k, dtype=dtype or tg.float32, device=device)
+    return tg._core.ops["eye"](n_rows, m, k, dtype=dtype or tg.get_default_dtype(), device=device)
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: Any = None) -> tg.Tensor:

@@ -22,10 +22,8 @@ class _Info:
 
     def default_dtypes(self, *, device: Any = None) -> dict:
         """The dtypes of arrays that are made without one."""
-        found = {"real floating": tg.float32, "integral": tg.int64, "indexing": tg.int64}
-        if hasattr(tg, "complex64"):
-            found["complex floating"] = tg.complex64
-        return found
+        real = tg.get_default_dtype()
+        return {"real floating": real, "complex floating": tg.result_type(real, 1j), "integral": tg.int64, "indexing": tg.int64}
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict:
         """The dtypes of a kind, by name."""

@@ -144,8 +144,8 @@ def parameters(name: str, **given: Any) -> list[Any]:
         if not isinstance(v, (tg.Tensor, int, float)):
             raise TypeError(f"[{name}] expected a Tensor or a number for {key}, got {type(v).__name__}; use tg.tensor(...)")
         t = v if isinstance(v, tg.Tensor) else tg.tensor(float(v), dtype=like.dtype if like is not None and like.dtype.is_floating_point
-                                                         else tg.float32, device=device)
-        tensors.append(t if t.dtype.is_floating_point else t.to(tg.float32))
+                                                         else tg.get_default_dtype(), device=device)
+        tensors.append(t if t.dtype.is_floating_point else t.to(tg.get_default_dtype()))
     dtype = tensors[0].dtype
     for t in tensors[1:]:
         dtype = tg.promote_types(dtype, t.dtype)

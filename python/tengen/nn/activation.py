@@ -289,7 +289,7 @@ class PReLU(Module):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.num_parameters = num_parameters
-        self.weight = Parameter(tg.full((num_parameters,), init, dtype=dtype or tg.float32, device=device))
+        self.weight = Parameter(tg.full((num_parameters,), init, dtype=dtype or tg.get_default_dtype(), device=device))
 
     def forward(self, x: Any) -> Any:
         return F.prelu(x, self.weight)

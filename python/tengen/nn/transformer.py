@@ -191,4 +191,4 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Any:
         """[sz, sz], -inf above the diagonal and 0 elsewhere: position i looks at positions up to i."""
-        return tg.full((sz, sz), -math.inf, dtype=dtype or tg.float32, device=device).triu(1)
+        return tg.full((sz, sz), -math.inf, dtype=dtype or tg.get_default_dtype(), device=device).triu(1)
