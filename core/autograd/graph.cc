@@ -53,8 +53,9 @@ std::shared_ptr<const Anomaly> anomaly() {
 bool all_finite(const Tensor& t) {
   Tensor memory = t;
   while (const Layer* l = layer_of(memory)) memory = Tensor(l->inner);
-  if (!is_floating(memory.dtype()) || memory.numel() == 0) return true;
+  if (!is_inexact(memory.dtype()) || memory.numel() == 0) return true;
   GradMode off(false);
+  if (is_complex(memory.dtype())) memory = op<"view_as_real">({memory});
   return op<"all">({op<"isfinite">({memory})}).item() != 0;
 }
 void report_loss(const Tensor& loss) {

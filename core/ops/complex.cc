@@ -48,6 +48,7 @@ TG_OPS(complex) {
       })
       .grad([](const Backward& b) { return Tensors{op<"view_as_complex">({b.grad().contiguous()})}; })
       .saves(0, 0)
+      .batch_axes({})
       .bounds(0, "exact")
       .example(">>> tg.view_as_real(tg.tensor([1 + 2j])).tolist()\n[[1.0, 2.0]]");
 
@@ -80,6 +81,7 @@ TG_OPS(complex) {
       })
       .grad([](const Backward& b) { return Tensors{op<"view_as_real">({b.grad()})}; })
       .saves(0, 0)
+      .batch_axes({})
       .bounds(0, "exact")
       .example(">>> tg.view_as_complex(tg.tensor([[1., 2.]])).tolist()\n[(1+2j)]");
 
@@ -93,6 +95,7 @@ TG_OPS(complex) {
       })
       .grad([](const Backward& b) { return Tensors{b.grad().cast(b.input_dtype(0))}; })
       .saves(0, 0)
+      .batch_axes({})
       .bounds(0, "exact")
       .example(">>> tg.real(tg.tensor([1 + 2j])).tolist()\n[1.0]");
 
@@ -109,6 +112,7 @@ TG_OPS(complex) {
       })
       .grad([](const Backward& b) { return Tensors{imaginary(b.grad())}; })
       .saves(0, 0)
+      .batch_axes({})
       .bounds(0, "exact")
       .example(">>> tg.imag(tg.tensor([1 + 2j])).tolist()\n[2.0]");
 

@@ -79,6 +79,7 @@ _statistics.install()
 _functions.install()
 Generator, initial_seed, manual_seed, set_rng_state = random.Generator, random.initial_seed, random.manual_seed, random.set_rng_state
 seed = random.seed
+grad, gradcheck, gradgradcheck = autograd.grad, autograd.gradcheck, autograd.gradgradcheck
 
 t, as_tensor = _methods.t, asarray  # noqa: F405
 
@@ -177,7 +178,7 @@ _LAZY_MODULES = (
 )  # fmt: skip
 _LAZY_FUNCTIONS = {"autocast": "amp", "save": "_serialization", "load": "_serialization", "ops": "library", "summary": "_summary",
                    "jit": "_jit", "dump": "_model_files", "load_graph": "_model_files",
-                   "vmap": "func"}
+                   **dict.fromkeys(("hessian", "jacfwd", "jacobian", "jacrev", "jvp", "value_and_grad", "vjp", "vmap"), "func")}
 
 
 # What PyTorch has by these names, and where it is here.

@@ -41,6 +41,31 @@ def test_gradcheck():
         autograd.gradcheck(lambda x: x, (tg.ones(2, requires_grad=True),), eps=1e-2)
 
 
+def test_gradcheck_of_complex_numbers():
+    rng = np.random.default_rng(0)
+    z = tg.tensor(rng.normal(size=(2, 3)) + 1j * rng.normal(size=(2, 3)), requires_grad=True)
+    w, x = tg.tensor(rng.normal(size=3) + 1j, requires_grad=True), t([1.0, 2.0, 3.0])
+    for f in (lambda z, w, x: z * w + x, lambda z, w, x: (z * x).exp() / w, lambda z, w, x: ((z @ w).abs(), z.conj() * x),
+              lambda z, w, x: tg.fft.fft(z * x).real + w.imag):
+        assert autograd.gradcheck(f, (z, w, x), check_forward_ad=True, check_batched_grad=True)
+        assert autograd.gradgradcheck(f, (z, w, x))
+
+    class Unconjugated(autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            ctx.save_for_backward(z)
+            return z * z
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2 * ctx.saved_tensors[0]
+
+    with pytest.raises(RuntimeError, match="to match finite differences"):
+        autograd.gradcheck(Unconjugated.apply, (z,))
+    with pytest.warns(UserWarning, match="complex64"):
+        autograd.gradcheck(lambda z: z, (tg.ones(2, dtype=tg.complex64, requires_grad=True),), eps=1e-2)
+
+
 def test_anomaly_names_the_forward_line():
     x = t([0.0, 1.0])
     with autograd.detect_anomaly():
@@ -263,3 +288,14 @@ def test_modes():
         assert not (x * 2).requires_grad
     with tg.inference_mode(False):
         assert (x * 2).requires_grad
+
+
+def test_top_level_names():
+    x = t([1.0, 2.0])
+    (g,) = tg.grad((x**3).sum(), x, create_graph=True)
+    assert g.detach().tolist() == [3.0, 12.0] and tg.grad(g.sum(), [x])[0].tolist() == [6.0, 12.0]
+    assert tg.grad is autograd.grad and tg.gradcheck is autograd.gradcheck and tg.gradgradcheck is autograd.gradgradcheck
+    for name in ("vjp", "jvp", "vmap", "jacobian", "jacfwd", "jacrev", "hessian", "value_and_grad"):
+        assert getattr(tg, name) is getattr(func, name) and name in dir(tg)
+    with pytest.raises(TypeError, match=r"tg\.func\.grad\(f\) is the gradient of a function"):
+        tg.grad(lambda x: x * x, x)

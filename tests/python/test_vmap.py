@@ -119,3 +119,16 @@ def test_errors():
     func.vmap(lambda a: kept.append(a) or a)(t(A))
     with pytest.raises(RuntimeError, match="has returned"):
         kept[0] * 2
+
+
+def test_complex_views_and_transforms_run_once():
+    rng = np.random.default_rng(0)
+    z = tg.tensor(rng.normal(size=(3, 4, 6)) + 1j * rng.normal(size=(3, 4, 6)))
+    r = tg.tensor(rng.normal(size=(3, 5, 6, 2)))
+    before = tg.dispatch_stats()["batch_loops"]
+    for f, x in ((tg.real, z), (tg.imag, z), (tg.view_as_real, z), (tg.view_as_complex, r), (tg.fft.fft, z), (tg.fft.ifft2, z), (tg.fft.irfft, z),
+                 (tg.fft.rfftn, z.real.contiguous()), (tg.fft.hfft, z)):
+        mapped = func.vmap(f)(x)
+        np.testing.assert_allclose(mapped.numpy(), np.stack([f(row).numpy() for row in x]), atol=1e-12)
+        np.testing.assert_allclose(func.vmap(f, 1, 1)(x).numpy(), np.stack([f(x[:, i].contiguous()).numpy() for i in range(x.shape[1])], 1), atol=1e-12)
+    assert tg.dispatch_stats()["batch_loops"] == before

@@ -52,7 +52,7 @@ def backward(tensors: Tensor | Sequence[Tensor], grad_tensors: Tensor | Sequence
 def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
          grad_outputs: Tensor | Sequence[Tensor | None] | None = None, retain_graph: bool | None = None,
          create_graph: bool = False, allow_unused: bool = False) -> tuple[Tensor | None, ...]:
-    """The gradients of `outputs` with respect to `inputs`; .grad is left alone.
+    """The gradients of `outputs` with respect to `inputs`; .grad is left alone. tg.grad is this function.
 
     Parameters
     ----------
@@ -69,6 +69,13 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
     tuple of Tensor
         one per input
 
+    Raises
+    ------
+    TypeError
+        for a function, of which tg.func.grad makes its gradient's function
+    RuntimeError
+        for outputs that are not recorded, an input that none depends on (unless allow_unused), a graph that was freed
+
     Examples
     --------
     >>> x = tg.tensor(3.0, requires_grad=True)
@@ -76,6 +83,8 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
     >>> tg.autograd.grad(g, x)[0].item()
     18.0
     """
+    if callable(outputs):
+        raise TypeError(f"[grad] expected tensors to differentiate, got {type(outputs).__name__}; tg.func.grad(f) is the gradient of a function")
     keep = create_graph if retain_graph is None else retain_graph
     return _core._grad(_tuple(outputs), _tuple(inputs), None if grad_outputs is None else _tuple(grad_outputs), bool(keep),
                        bool(create_graph), bool(allow_unused))

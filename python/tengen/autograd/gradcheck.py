@@ -18,8 +18,23 @@ class GradcheckError(RuntimeError):
 
 
 def _outputs(result: Any) -> list[Tensor]:
+    """The floating outputs; complex ones as reals with a last axis of 2."""
     found = [result] if isinstance(result, Tensor) else list(result)
-    return [y for y in found if isinstance(y, Tensor) and y.dtype.is_floating_point]
+    seen = [_core.ops["view_as_real"](y) if isinstance(y, Tensor) and y.dtype.is_complex else y for y in found]
+    return [y for y in seen if isinstance(y, Tensor) and y.dtype.is_floating_point]
+
+
+def _of_reals(func: Callable, complex_at: list[int], spaced: bool) -> Callable:
+    """func, with complex inputs as reals with a last axis of 2: their gradient is d/d re + i d/d im, two real numbers."""
+    def joined(*args: Any) -> Any:
+        given = list(args)
+        for i in complex_at:
+            re, im = (_core.ops["select"](given[i], -1, k) for k in (0, 1))
+            z = _core.ops["complex"](re, im)
+            given[i] = _spaced(z) if spaced and z.ndim else z
+        return func(*given)
+
+    return joined if complex_at else func
 
 
 def _numpy(t: Tensor) -> np.ndarray:
@@ -72,7 +87,8 @@ def gradcheck(func: Callable, inputs: Tensor | Sequence, eps: float = 1e-6, atol
     func : callable
         of `inputs`; returns a tensor or several
     inputs : Tensor or sequence
-        those that require gradients are checked and should be float64
+        those that require gradients are checked and should be float64 or complex128, of which both parts are moved. Complex outputs
+        are checked by parts, too
     eps, atol, rtol : float
         step and tolerances: |analytic - numeric| <= atol + rtol * |numeric|
     raise_exception : bool
@@ -108,15 +124,19 @@ def gradcheck(func: Callable, inputs: Tensor | Sequence, eps: float = 1e-6, atol
     if not wanted:
         raise ValueError("[gradcheck] expected at least one input that requires gradients, got none")
     for i in wanted:
-        if given[i].dtype != _core.float64:
+        if given[i].dtype not in (_core.float64, _core.complex128):
             import warnings
 
-            warnings.warn(f"gradcheck: input {i} is {given[i].dtype}, whose rounding will drown finite differences; use float64", stacklevel=2)
+            warnings.warn(f"gradcheck: input {i} is {given[i].dtype}, whose rounding will drown finite differences; use float64 or complex128", stacklevel=2)
+    complex_at = [i for i in wanted if given[i].dtype.is_complex]
+    for i in complex_at:
+        given[i] = _core.ops["view_as_real"](given[i].detach()).clone().requires_grad_()
+    plain, apart_func = _of_reals(func, complex_at, False), _of_reals(func, complex_at, True)
     try:
-        _check(func, given, wanted, eps, atol, rtol, check_undefined_grad, check_forward_ad, check_batched_grad)
+        _check(plain, given, wanted, eps, atol, rtol, check_undefined_grad, check_forward_ad, check_batched_grad)
         if check_noncontiguous:
             apart = [_spaced(x.detach()).requires_grad_() if i in wanted and x.ndim else x for i, x in enumerate(given)]
-            _check(func, apart, wanted, eps, atol, rtol, False, False, False)
+            _check(apart_func, apart, wanted, eps, atol, rtol, False, False, False)
     except GradcheckError:
         if raise_exception:
             raise
