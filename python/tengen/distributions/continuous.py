@@ -186,7 +186,9 @@ class Exponential(Distribution):
 
 
 class Gamma(Distribution):
-    """The density in proportion to x^(concentration - 1) exp(-rate x) of x > 0. Samples carry no gradients."""
+    """The density in proportion to x^(concentration - 1) exp(-rate x) of x > 0."""
+
+    has_rsample = True
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
         self.concentration, self.rate = parameters("Gamma", concentration=concentration, rate=rate)
@@ -216,7 +218,9 @@ class Gamma(Distribution):
 
 
 class Beta(Distribution):
-    """The density in proportion to x^(concentration1 - 1) (1 - x)^(concentration0 - 1) of x in (0, 1). Samples carry no gradients."""
+    """The density in proportion to x^(concentration1 - 1) (1 - x)^(concentration0 - 1) of x in (0, 1)."""
+
+    has_rsample = True
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
         self.concentration1, self.concentration0 = parameters("Beta", concentration1=concentration1, concentration0=concentration0)
@@ -249,3 +253,142 @@ class Beta(Distribution):
     def variance(self) -> Any:
         total = self.concentration1 + self.concentration0
         return self.concentration1 * self.concentration0 / (total**2 * (total + 1))
+
+
+class Chi2(Gamma):
+    """The sum of the squares of df standard normal numbers; df need not be whole."""
+
+    def __init__(self, df: Any, validate_args: bool | None = None) -> None:
+        (self.df,) = parameters("Chi2", df=df)
+        super().__init__(0.5 * self.df, 0.5, validate_args)
+
+
+class StudentT(Distribution):
+    """loc + scale * z / sqrt(c / df) of a standard normal z and a Chi2 number c of df degrees of freedom."""
+
+    has_rsample = True
+
+    def __init__(self, df: Any, loc: Any = 0.0, scale: Any = 1.0, validate_args: bool | None = None) -> None:
+        self.df, self.loc, self.scale = parameters("StudentT", df=df, loc=loc, scale=scale)
+        if validate_args is not False:
+            require("StudentT", (self.df > 0) & (self.scale > 0), "a df and a scale above 0")
+        super().__init__(self.df.shape)
+
+    def _draw(self, shape: tuple[int, ...]) -> Any:
+        z = tg.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        c = 2.0 * tg.standard_gamma((0.5 * self.df).expand(shape))
+        return self.loc + self.scale * z * (self.df / c).sqrt()
+
+    def log_prob(self, value: Any) -> Any:
+        y = (value - self.loc) / self.scale
+        return (tg.lgamma(0.5 * (self.df + 1)) - tg.lgamma(0.5 * self.df) - 0.5 * (math.pi * self.df).log() - self.scale.log()
+                - 0.5 * (self.df + 1) * tg.log1p(y**2 / self.df))
+
+    def entropy(self) -> Any:
+        half, more = 0.5 * self.df, 0.5 * (self.df + 1)
+        log_beta = tg.lgamma(half) + math.lgamma(0.5) - tg.lgamma(more)
+        return self.scale.log() + more * (tg.digamma(more) - tg.digamma(half)) + 0.5 * self.df.log() + log_beta
+
+    @property
+    def mean(self) -> Any:
+        return tg.where(self.df > 1, self.loc, float("nan"))
+
+    @property
+    def variance(self) -> Any:
+        finite = self.df > 2
+        value = self.scale**2 * self.df / (tg.where(finite, self.df, 3.0) - 2)
+        return tg.where(finite, value, tg.where(self.df > 1, float("inf"), float("nan")))
+
+
+class Cauchy(_LocScale):
+    """The density 1 / (pi scale (1 + ((x - loc) / scale)^2)). Mean and variance are NaN."""
+
+    def _draw(self, shape: tuple[int, ...]) -> Any:
+        return self.loc + self.scale * tg.cauchy(shape, 0.0, 1.0, self.loc.dtype, device=self.loc.device)
+
+    def log_prob(self, value: Any) -> Any:
+        return -math.log(math.pi) - self.scale.log() - tg.log1p(((value - self.loc) / self.scale) ** 2)
+
+    def entropy(self) -> Any:
+        return math.log(4 * math.pi) + self.scale.log()
+
+    def cdf(self, value: Any) -> Any:
+        return tg.atan((value - self.loc) / self.scale) / math.pi + 0.5
+
+    def icdf(self, value: Any) -> Any:
+        return self.loc + self.scale * tg.tan(math.pi * (value - 0.5))
+
+    @property
+    def mean(self) -> Any:
+        return tg.full_like(self.loc, float("nan"))
+
+    @property
+    def variance(self) -> Any:
+        return tg.full_like(self.loc, float("nan"))
+
+
+class Gumbel(_LocScale):
+    """The greatest of many: the probability of at most x is exp(-exp(-(x - loc) / scale))."""
+
+    def _draw(self, shape: tuple[int, ...]) -> Any:
+        return self.loc + self.scale * tg.gumbel(shape, 0.0, 1.0, self.loc.dtype, device=self.loc.device)
+
+    def log_prob(self, value: Any) -> Any:
+        y = (value - self.loc) / self.scale
+        return -y - (-y).exp() - self.scale.log()
+
+    def entropy(self) -> Any:
+        return self.scale.log() + (1 + _EULER)
+
+    def cdf(self, value: Any) -> Any:
+        return (-((self.loc - value) / self.scale).exp()).exp()
+
+    def icdf(self, value: Any) -> Any:
+        return self.loc - self.scale * (-value.log()).log()
+
+    @property
+    def mean(self) -> Any:
+        return self.loc + self.scale * _EULER
+
+    @property
+    def variance(self) -> Any:
+        return (math.pi**2 / 6) * self.scale**2
+
+
+class HalfNormal(Distribution):
+    """The absolute value of a normal number of mean 0 and standard deviation scale."""
+
+    has_rsample = True
+
+    def __init__(self, scale: Any, validate_args: bool | None = None) -> None:
+        (self.scale,) = parameters("HalfNormal", scale=scale)
+        if validate_args is not False:
+            require("HalfNormal", self.scale > 0, "a scale above 0")
+        super().__init__(self.scale.shape)
+        self.base_dist = Normal(tg.zeros_like(self.scale), self.scale, False)
+
+    def _draw(self, shape: tuple[int, ...]) -> Any:
+        return self.base_dist._draw(shape).abs()
+
+    def log_prob(self, value: Any) -> Any:
+        return within(value >= 0, self.base_dist.log_prob(value) + math.log(2))
+
+    def entropy(self) -> Any:
+        return self.base_dist.entropy() - math.log(2)
+
+    def cdf(self, value: Any) -> Any:
+        return tg.erf(value.clip(min=0) / (self.scale * math.sqrt(2)))
+
+    def icdf(self, value: Any) -> Any:
+        return self.scale * math.sqrt(2) * tg.erfinv(value)
+
+    @property
+    def mean(self) -> Any:
+        return self.scale * math.sqrt(2 / math.pi)
+
+    @property
+    def variance(self) -> Any:
+        return self.scale**2 * (1 - 2 / math.pi)
+
+
+_EULER = 0.5772156649015329

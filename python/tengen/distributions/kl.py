@@ -7,7 +7,20 @@ from typing import Any
 
 import tengen as tg
 
-from .continuous import Beta, Exponential, Gamma, Laplace, LogNormal, Normal, Uniform
+from .continuous import (
+    _EULER,
+    Beta,
+    Cauchy,
+    Exponential,
+    Gamma,
+    Gumbel,
+    HalfNormal,
+    Laplace,
+    LogNormal,
+    Normal,
+    Uniform,
+)
+from .counts import Binomial
 from .discrete import Bernoulli, Categorical, Geometric, Poisson, _times_log
 from .distribution import Distribution, Independent
 from .multivariate import Dirichlet, MultivariateNormal, _whitened
@@ -111,6 +124,29 @@ def _geometric(p: Geometric, q: Geometric) -> Any:
 @register_kl(Categorical, Categorical)
 def _categorical(p: Categorical, q: Categorical) -> Any:
     return _times_log(p.probs, p.logits - q.logits).sum(-1)
+
+
+@register_kl(Cauchy, Cauchy)
+def _cauchy(p: Cauchy, q: Cauchy) -> Any:
+    return (((p.scale + q.scale) ** 2 + (p.loc - q.loc) ** 2) / (4 * p.scale * q.scale)).log()
+
+
+@register_kl(Gumbel, Gumbel)
+def _gumbel(p: Gumbel, q: Gumbel) -> Any:
+    ratio, d = p.scale / q.scale, (p.loc - q.loc) / q.scale
+    return -ratio.log() + d + ratio * _EULER + (tg.lgamma(1 + ratio) - d).exp() - (1 + _EULER)
+
+
+@register_kl(HalfNormal, HalfNormal)
+def _half_normal(p: HalfNormal, q: HalfNormal) -> Any:
+    return _normal(p.base_dist, q.base_dist)
+
+
+@register_kl(Binomial, Binomial)
+def _binomial(p: Binomial, q: Binomial) -> Any:
+    if not bool((p.total_count == q.total_count).all()):
+        raise NotImplementedError("[kl_divergence] expected binomial distributions of as many trials")
+    return p.total_count * _bernoulli(p, q)
 
 
 @register_kl(Poisson, Poisson)

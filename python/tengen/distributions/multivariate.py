@@ -11,7 +11,9 @@ from .distribution import Distribution, only_one, parameters, require, within
 
 
 class Dirichlet(Distribution):
-    """Shares with sum 1, whose density is in proportion to the product of x_k^(concentration_k - 1). Samples carry no gradients."""
+    """Shares with sum 1, whose density is in proportion to the product of x_k^(concentration_k - 1)."""
+
+    has_rsample = True
 
     def __init__(self, concentration: Any, validate_args: bool | None = None) -> None:
         (self.concentration,) = parameters("Dirichlet", concentration=concentration)
