@@ -208,8 +208,8 @@ TG_OPS(float_parts) {
   TG_OP(nextafter)
       .family("elementwise")
       .doc(
-          "The number of the dtype next to x in the direction of y; y where they are equal. Errors: TypeError for "
-          "integers.")
+          "The number of the dtype next to x in the direction of y; y where they are equal. Its derivative is 1 in x, 0 in y. "
+          "Errors: TypeError for integers.")
       .input("x", "floats")
       .input("y", "floats; broadcasts with x")
       .output("z", "the broadcast shape, the promoted dtype")
@@ -224,7 +224,9 @@ TG_OPS(float_parts) {
         const Tensor x = op<"copy">({c.input(0).cast(t)}), y = c.input(1).cast(t);
         return Tensors{op<"bitcast">({op<"next_bits">({op<"bitcast">({x}, {bits}), x, y})}, {t})};
       })
-      .no_grad()
+      .grad([](const Backward& b) { return Tensors{b.grad(), zeros_like(b.grad())}; })  // x and a little
+      .saves(0, 0)
+      .jvp_by_grad()
       .bounds(0, "exact")
       .example(">>> tg.nextafter(tg.tensor([1.]), tg.tensor([2.])).item() - 1 == 2.0 ** -23\nTrue");
 

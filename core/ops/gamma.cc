@@ -123,6 +123,24 @@ Expr polygamma(Expr x, int n) {
   return where(0.0 < x, sign * value, where(x == round(x), pole, where(x == -INFINITY, NAN, reflected)));
 }
 
+// Hurwitz's zeta function: ten terms (q + k)^-s, then Euler-Maclaurin at y = q + 10 (DLMF 25.11.5).
+Expr zeta(Expr s, Expr q) {
+  const auto power = [](Expr v, Expr e) { return v.emit(TG_MAP_POW, e); };
+  Expr sum = s.constant(0);
+  for (int k = 0; k < 10; ++k) sum = sum + power(q + double(k), -s);
+  const Expr y = q + 10.0, w = 1.0 / y, last = power(y, -s);
+  Expr term = last * w * s, tail = last * (y / (s - 1.0) + 0.5);
+  double factorial = 2;
+  for (int k = 1; k <= 9; ++k) {
+    tail = tail + (kBernoulli[k - 1] / factorial) * term;
+    term = term * ((s + double(2 * k - 1)) * w) * ((s + double(2 * k)) * w);
+    factorial *= double(2 * k + 1) * (2 * k + 2);
+  }
+  const Expr value = sum + where(s < 500.0, tail, 0.0);
+  const Expr edge = where((q <= 0.0) & (q == round(q)), q.constant(INFINITY), where(q < 0.0, NAN, value));
+  return where(s == 1.0, INFINITY, where((s < 1.0) | is_nan(s), NAN, edge));
+}
+
 MapFn formula(Expr (*f)(Expr)) {
   return [f](MapBuilder& b, Values in, AttrSpan) { return back(f(computing(b, in[0])), in[0].dtype); };
 }
@@ -173,6 +191,24 @@ TG_OPS(gamma) {
       .saves(1, 0)
       .bounds(64, "n + 11 terms of n + 2 roundings, for negative x relative to the cotangent's part, too")
       .example(">>> round(tg.polygamma(tg.tensor([1.]), 1).item(), 4)\n1.6449");
+  TG_OP(zeta)
+      .amp(Amp::f32)
+      .family("elementwise")
+      .function_only()
+      .doc("Hurwitz's zeta function, the sum over k = 0, 1, ... of (q + k)^-s: infinite at s = 1 and for q = 0, -1, ..., NaN for s < 1 and "
+           "for other q below 0. Differentiable in q.")
+      .input("s", "numbers above 1")
+      .input("q", "numbers above 0; broadcasts with s")
+      .map(Promotion::common_float,
+           [](MapBuilder& b, Values in, AttrSpan) { return back(zeta(computing(b, in[0]), computing(b, in[1])), in[0].dtype); })
+      .grad([](const Backward& b) {
+        if (b.need(0)) raise(ErrorKind::not_implemented, "[zeta] expected a derivative in q, got one in s, which has no closed form");
+        const Tensor s = op<"add">({zeros_like(b.grad()), b.arg(0)});
+        return Tensors{{}, mul(b.grad(), mul(op<"neg">({s}), op<"zeta">({op<"add">({s, 1.0}), b.arg(1)})))};
+      })
+      .saves(3, 0)
+      .bounds(64, "ten powers of 16 ulp, all positive, and a series")
+      .example(">>> round(tg.special.zeta(tg.tensor([2.]), 1.0).item(), 4)\n1.6449");
 }
 
 }  // namespace tg

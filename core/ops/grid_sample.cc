@@ -67,8 +67,8 @@ Specs infer(const Inference& c) {
   check_type(is_floating(c.input(0).dtype) && c.input(1).dtype == c.input(0).dtype, c.name(),
              "x and grid of one floating dtype", c.input(1).dtype);
   const std::string &mode = c.attr(0).string(), &edge = c.attr(1).string();
-  c.check(mode == "bilinear" || mode == "nearest" || (mode == "bicubic" && d == 2),
-          "expected mode \"bilinear\", \"nearest\" or, over two axes, \"bicubic\", got \"", mode, "\"");
+  c.check(mode == "bilinear" || mode == "nearest" || mode == "bicubic",
+          "expected mode \"bilinear\", \"nearest\" or \"bicubic\", got \"", mode, "\"");
   c.check(edge == "zeros" || edge == "border" || edge == "reflection",
           "expected padding_mode \"zeros\", \"border\" or \"reflection\", got \"", edge, "\"");
   Shape y{x[0], x[1]};
@@ -149,7 +149,7 @@ TG_OPS(grid_sample) {
           "Errors: ValueError where shapes do not fit or for an unknown mode.")
       .input("x", "[N, C, H, W] or [N, C, D, H, W]")
       .input("grid", "[N, h, w, 2] or [N, d, h, w, 3], x's dtype")
-      .attr("mode", AttrKind::string, "bilinear", "bilinear (in a volume: trilinear), nearest or bicubic")
+      .attr("mode", AttrKind::string, "bilinear", "bilinear (in a volume: trilinear), nearest or bicubic (tricubic)")
       .attr("padding_mode", AttrKind::string, "zeros", "zeros, border or reflection")
       .attr("align_corners", AttrKind::boolean, false, "-1 and 1 are the outermost elements' centres")
       .output("y", "[N, C, h, w] or [N, C, d, h, w]")

@@ -6,6 +6,7 @@
 // Gradients are implicit (M. Figurnov, S. Mohamed, A. Mnih, Implicit reparameterization gradients, 2018): a number z
 // that keeps its place u = F(z; alpha) in the distribution moves by dz/dalpha = -(dF/dalpha) / F'(z).
 #include "exact_math.h"
+#include "quadrature.h"
 #include "random_words.h"
 
 namespace tg {
@@ -36,26 +37,6 @@ Tensor drawn(const Tensor& alpha) {
         {value, alpha, op<"select">({u}, {0, 0}), op<"select">({u}, {0, 1}), op<"select">({u}, {0, 2})});
   }
   return op<"gamma_log">({value, alpha, uniform01(alpha.shape(), t, device)});
-}
-
-// Of [0, 1]: roots of Legendre's polynomial by Newton's method, and the weights of the integral.
-struct Quadrature {
-  std::vector<double> at, weight;
-};
-Quadrature gauss_legendre(int n) {
-  Quadrature q;
-  for (int k = 1; k <= n; ++k) {
-    double x = std::cos(std::numbers::pi * (k - 0.25) / (n + 0.5)), slope = 1;
-    for (int i = 0; i < 20; ++i) {
-      double p = 1, before = 0;
-      for (int j = 1; j <= n; ++j) before = std::exchange(p, ((2 * j - 1) * x * p - (j - 1) * before) / j);
-      slope = n * (x * p - before) / (x * x - 1);
-      x -= p / slope;
-    }
-    q.at.push_back((1 + x) / 2);
-    q.weight.push_back(1 / ((1 - x * x) * slope * slope));
-  }
-  return q;
 }
 
 // d log z / d alpha of y = log z, with `next` = psi(alpha + 1). F' is z^(a-1) e^-z / Gamma(a), so with f = F / (z F'):

@@ -79,10 +79,9 @@ Expr atanh(Expr x) {
 }
 
 // M. J. Wichura, Algorithm AS 241: The Percentage Points of the Normal Distribution, Applied Statistics 37 (1988):
-// PPND16 at p = (1 + x) / 2, over sqrt(2). Both q = p - 1/2 = x / 2 and the tail (1 - |x|) / 2 are exact where they are
-// used.
-Expr erfinv(Expr x) {
-  const Expr a = abs(x), q = 0.5 * a, r = 0.180625 - q * q;
+// PPND16 at p = 1/2 + q, where `rest` is 1/2 - q, 0 <= q < 1/2: each is exact where it is used.
+Expr quantile(Expr q, Expr rest, bool far_tail) {
+  const Expr r = 0.180625 - q * q;
   const Expr centre = q *
                       polynomial(r, {3.3871328727963666080e+0, 1.3314166789178437745e+2, 1.9715909503065514427e+3,
                                      1.3731693765509461125e+4, 4.5921953931549871457e+4, 6.7265770927008700853e+4,
@@ -90,15 +89,15 @@ Expr erfinv(Expr x) {
                       polynomial(r, {1.0, 4.2313330701600911252e+1, 6.8718700749205790830e+2, 5.3941960214247511077e+3,
                                      2.1213794301586595867e+4, 3.9307895800092710610e+4, 2.8729085735721942674e+4,
                                      5.2264952788528545610e+3});
-  const Expr t = sqrt(-log(0.5 * (1.0 - a))), near = t - 1.6, far = t - 5.0;
+  const Expr t = sqrt(-log(rest)), near = t - 1.6, far = t - 5.0;
   const Expr tail = polynomial(near, {1.42343711074968357734e+0, 4.63033784615654529590e+0, 5.76949722146069140550e+0,
                                       3.64784832476320460504e+0, 1.27045825245236838258e+0, 2.41780725177450611770e-1,
                                       2.27238449892691845833e-2, 7.74545014278341407640e-4}) /
                     polynomial(near, {1.0, 2.05319162663775882187e+0, 1.67638483018380384940e+0,
                                       6.89767334985100004550e-1, 1.48103976427480074590e-1, 1.51986665636164571966e-2,
                                       5.47593808499534494600e-4, 1.05075007164441684324e-9});
-  Expr y = where(a <= 0.85, centre, tail);
-  if (x.wide()) {  // f32's tails end before 5
+  Expr y = where(q <= 0.425, centre, tail);
+  if (far_tail) {
     const Expr end = polynomial(far, {6.65790464350110377720e+0, 5.46378491116411436990e+0, 1.78482653991729133580e+0,
                                       2.96560571828504891230e-1, 2.65321895265761230930e-2, 1.24266094738807843860e-3,
                                       2.71155556874348757815e-5, 2.01033439929228813265e-7}) /
@@ -107,7 +106,16 @@ Expr erfinv(Expr x) {
                                       1.42151175831644588870e-7, 2.04426310338993978564e-15});
     y = where(t <= 5.0, y, end);
   }
-  return odd(x, where(a == 1.0, INFINITY, y * (std::numbers::sqrt2 / 2)));
+  return where(rest == 0.0, INFINITY, y);
+}
+// At p = (1 + x) / 2, over sqrt(2). f32's tails (1 - |x|) / 2 end before t = 5.
+Expr erfinv(Expr x) {
+  const Expr a = abs(x);
+  return odd(x, quantile(0.5 * a, 0.5 * (1.0 - a), x.wide()) * (std::numbers::sqrt2 / 2));
+}
+Expr ndtri(Expr p) {
+  const Expr q = p - 0.5, y = quantile(abs(q), min(p, 1.0 - p), true);
+  return where(q < 0.0, -y, y);
 }
 
 // sin(pi x): the distance to the nearest integer is exact.
@@ -201,6 +209,15 @@ TG_OPS(special) {
       }))
       .saves(0, 1)
       .example(">>> tg.erfinv(tg.tensor([0., 1.])).tolist()\n[0.0, inf]");
+
+  function(TG_OP(ndtri).amp(Amp::f32).function_only(), "The number below which the share x of the standard normal distribution lies; infinite at 0 "
+           "and 1, NaN outside.", ndtri, 32, "as erfinv")
+      .grad(slope([](const Backward& b) {
+        const double root = std::sqrt(2 * kPi);
+        return mul(b.grad(), mul(op<"exp">({mul(square(b.output()), 0.5)}), root));
+      }))
+      .saves(0, 1)
+      .example(">>> tg.special.ndtri(tg.tensor([0., 0.5])).tolist()\n[-inf, 0.0]");
 
   function(TG_OP(sinc), "sin(pi x) / (pi x), and 1 at 0.", sinc, 8,
            "sin's 4 ulp and three roundings, relative to 1 / |x|")

@@ -17,6 +17,7 @@ from ._core import Tensor
 _f = _core.ops
 # Names that are ops: torch.special's on the left.
 _SAME = {
+    "bessel_j0": "bessel_j0", "bessel_j1": "bessel_j1", "erfcx": "erfcx", "gammainc": "gammainc", "gammaincc": "gammaincc", "ndtri": "ndtri", "zeta": "zeta",
     "digamma": "digamma", "erf": "erf", "erfc": "erfc", "erfinv": "erfinv", "exp2": "exp2", "expit": "sigmoid", "expm1": "expm1",
     "gammaln": "lgamma", "i0": "i0", "i0e": "i0e", "i1": "i1", "i1e": "i1e", "log1p": "log1p", "log_softmax": "log_softmax", "logit": "logit", "logsumexp": "logsumexp",
     "psi": "digamma", "sinc": "sinc", "softmax": "softmax", "xlogy": "xlogy",

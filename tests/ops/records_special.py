@@ -106,6 +106,26 @@ def _sinc_slope(tg, device):
 RECORDS["sinc"].check = _sinc_slope
 RECORDS["sinc_slope"] = Record(covered_by="sinc")
 
+unary("ndtri", special.ndtri, [(0.1, 0.9), (0.04, 0.07), (0.93, 0.96)], (0.0, 1.0, 0.5, 0.001, 0.999, 2.0**-20, 1 - 2.0**-8, -0.5, 1.5, NAN))
+unary("erfcx", special.erfcx, [(-2, 3), (2, 30)], (0.0, INF, -INF, NAN, 100.0, 2.0**60, -4.0, -9.0))
+size = lambda x: 1 / np.sqrt(1 + np.abs(np.where(np.isfinite(x), x, 0)))  # noqa: E731
+unary("bessel_j0", lambda x: np.where(np.isinf(x), 0, special.j0(x)), [(-7, 7), (8.5, 60), (-60, -8.5)], (0.0, 8.0, -8.0, INF, -INF, NAN, 100.0), size)
+unary("bessel_j1", lambda x: np.where(np.isinf(x), 0, special.j1(x)), [(-7, 7), (8.5, 60), (-60, -8.5)], (0.0, 8.0, -8.0, INF, -INF, NAN, 100.0), size)
+
+
+def _bessel_of_x(tg, device):
+    """Absolutely, down to zeros and between the two series: against SciPy's own series in float64."""
+    x = np.concatenate([np.linspace(0, 20, 4001), np.linspace(20, 1000, 2000)])
+    for name, f in (("bessel_j0", special.j0), ("bessel_j1", special.j1)):
+        got = getattr(tg, name)(tg.tensor(x, device=device)).cpu().numpy()
+        error = np.abs((got - f(x)) / size(x))
+        assert error[x < 50].max() < 40 * 2.0**-52 and error.max() < 2000 * 2.0**-52  # SciPy rounds x - pi / 4
+    low = tg.bessel_j1(tg.tensor([1e-30, -1e-300, -0.0], dtype=tg.float64, device=device)).cpu().numpy()
+    np.testing.assert_allclose(low, [0.5e-30, -0.5e-300, 0.0], rtol=1e-14)
+
+
+RECORDS["bessel_j0"].check = _bessel_of_x
+
 # ---- gamma ----
 
 terms = lambda x: 1 + np.abs(special.gammaln(x)) + np.abs(np.log(np.abs(x)))  # noqa: E731
@@ -185,6 +205,59 @@ def binary(name, oracle, low=-3.0, high=3.0, edges=None, scale=None, grad=(0, 1)
 
     RECORDS[name] = Record(oracle, cases, dtypes, grad, second, scale=scale, bad=(SHAPES_DIFFER, *bad))
 
+
+def pairs(oracle, ranges, edges, scale=None, grad=(0, 1), second=True):
+    """Operands of ranges of their own."""
+
+    def cases(rng):
+        out = [Case((rng.uniform(*a, SHAPE), rng.uniform(*b, SHAPE))) for a, b in ranges]
+        (low, high), b = ranges[0]
+        out += [Case((rng.uniform(low, high, SHAPE), rng.uniform(*b, SHAPE[1:]))), Case((0.5 * (low + high), rng.uniform(*b, SHAPE)))]
+        x, y = (v.ravel() for v in np.meshgrid(*edges))
+        return [*out, Case((x, y), smooth=False)]
+
+    return Record(oracle, cases, FLOATS, grad, second, scale=scale, bad=(SHAPES_DIFFER,))
+
+
+RECORDS["zeta"] = pairs(lambda s, q: np.where(s == 1, INF, np.where(q < 0, NAN, special.zeta(s, np.where(q < 0, 1, q)))),
+                        [((1.5, 6), (0.3, 9)), ((6, 30), (1, 3))], ((2.0, 3.5, 1.0, 0.5, 60.0), (1.0, 0.25, 40.0, -0.5)), grad=(1,))
+
+
+def _zeta_in_s(tg, device):
+    s = tg.tensor([2.0], device=device, requires_grad=True)
+    try:
+        tg.zeta(s, 1.0).sum().backward()
+    except NotImplementedError as e:
+        assert "no closed form" in str(e)
+    else:
+        raise AssertionError("a gradient in s")
+    assert tg.zeta(tg.tensor([2.0], device=device), tg.tensor([0.0, -3.0], device=device)).tolist() == [INF, INF]
+
+
+RECORDS["zeta"].check = _zeta_in_s
+INCOMPLETE = [((0.3, 6), (0.2, 7)), ((9, 40), (5, 60)), ((0.05, 0.9), (1.5, 9))]
+ENDS = ((0.0, 0.5, 1.0, 12.0, INF, -1.0, NAN), (0.0, 0.5, 1.0, 20.0, INF, -1.0, NAN))
+for _name, _oracle in {"gammainc": special.gammainc, "gammaincc": special.gammaincc}.items():
+    RECORDS[_name] = pairs(_oracle, INCOMPLETE, ENDS, scale=lambda a, x: np.ones(np.broadcast_shapes(np.shape(a), np.shape(x))), second=False)
+
+
+def _small_shares(tg, device):
+    """Relatively, where one of the two is small; and the second derivative in x."""
+    rng = np.random.default_rng(0)
+    a = np.exp(rng.uniform(np.log(0.05), np.log(2000), 3000))
+    x = a * np.exp(rng.normal(size=3000) * np.minimum(1.5, 4 / np.sqrt(a)))
+    p, q = special.gammainc(a, x), special.gammaincc(a, x)
+    ta, tx = tg.tensor(a, device=device), tg.tensor(x, device=device)
+    for got, want in ((tg.gammainc(ta, tx), p), (tg.gammaincc(ta, tx), q)):
+        seen = (want < 0.5) & (want > 1e-30)
+        np.testing.assert_allclose(got.cpu().numpy()[seen], want[seen], rtol=1e-11)
+    x = tg.tensor([2.0], dtype=tg.float64, device=device, requires_grad=True)
+    (g,) = tg.autograd.grad(tg.gammainc(tg.tensor([3.0], dtype=tg.float64, device=device), x).sum(), [x], create_graph=True)
+    (h,) = tg.autograd.grad(g.sum(), [x])
+    np.testing.assert_allclose([g.item(), h.item()], [2 * np.exp(-2.0), 0.0], atol=1e-14)  # x^2 e^-x / 2 and its slope at 2
+
+
+RECORDS["gammainc"].check = _small_shares
 
 sums = lambda f: lambda x, y: 1 + np.abs(f(x, y))  # noqa: E731
 EDGES = (0.0, -0.0, 1.0, -2.0, INF, -INF, NAN)
@@ -339,8 +412,9 @@ RECORDS["ldexp"] = Record(
 NEAR = tuple(v.ravel() for v in np.meshgrid((0.0, -0.0, 1.0, -2.0, 2.0**-14, INF, -INF, NAN), (0.0, -0.0, 1.5, -2.5, INF, -INF, NAN)))
 RECORDS["nextafter"] = Record(
     lambda x, y: np.nextafter(x, y),
-    [Case(NEAR)],
+    lambda rng: [Case((rng.uniform(0.5, 1, SHAPE), rng.uniform(2, 3, SHAPE[1:]))), Case(NEAR, smooth=False)],
     ("float64",),
+    (0, 1),
     skip={"other dtypes": ("never", "a step is one of the dtype; the check has float32, float16 and bfloat16")},
     bad=(Bad(TypeError, (np.array([1]), np.array([2])), {}, ("floats", "int64")), SHAPES_DIFFER),
 )
