@@ -56,6 +56,7 @@ from ._dynamic import *  # noqa: E402, F403
 from ._functions import *  # noqa: E402, F403
 from ._grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402, F401
 from ._memory import get_memory_limit, set_memory_limit  # noqa: E402, F401
+from ._spectral import istft, stft  # noqa: E402
 
 _methods.install()
 _torch_methods.install()
@@ -77,6 +78,7 @@ _aliases.install(globals())
 _dynamic.install()
 _statistics.install()
 _functions.install()
+Tensor.stft, Tensor.istft = stft, istft  # noqa: F405
 Generator, initial_seed, manual_seed, set_rng_state = random.Generator, random.initial_seed, random.manual_seed, random.set_rng_state
 seed = random.seed
 grad, gradcheck, gradgradcheck = autograd.grad, autograd.gradcheck, autograd.gradgradcheck
