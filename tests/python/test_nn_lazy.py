@@ -21,6 +21,9 @@ LAYERS = [
     (lambda: nn.LazyBatchNorm1d(), lambda: nn.BatchNorm1d(6), (4, 6)),
     (lambda: nn.LazyBatchNorm2d(affine=False), lambda: nn.BatchNorm2d(6, affine=False), (4, 6, 2, 2)),
     (lambda: nn.LazyBatchNorm3d(), lambda: nn.BatchNorm3d(6), (4, 6, 2, 2, 2)),
+    (lambda: nn.LazyInstanceNorm1d(affine=True), lambda: nn.InstanceNorm1d(6, affine=True), (4, 6, 5)),
+    (lambda: nn.LazyInstanceNorm2d(affine=True, track_running_stats=True), lambda: nn.InstanceNorm2d(6, affine=True, track_running_stats=True), (4, 6, 2, 3)),
+    (lambda: nn.LazyInstanceNorm3d(track_running_stats=True), lambda: nn.InstanceNorm3d(6, track_running_stats=True), (4, 6, 2, 2, 2)),
 ]
 
 

@@ -415,3 +415,23 @@ def test_to_channels_last():
     assert weight.is_contiguous()
     with pytest.raises(ValueError, match=r"\[Module.to\] expected memory_format"):
         net.to(memory_format="nhwc")
+
+
+def test_buffers_by_assignment():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps = nn.Buffer(tg.tensor([1.0, 2.0]))
+            self.cache = nn.Buffer(tg.zeros(2), persistent=False)
+
+    net = Net()
+    assert dict(net.named_buffers()).keys() == {"steps", "cache"} and list(net.state_dict()) == ["steps"] and not list(net.parameters())
+    assert not net.steps.requires_grad and isinstance(net.steps, nn.Buffer) and (net.steps + 1).tolist() == [2.0, 3.0]
+    net.double()
+    assert net.steps.dtype is tg.float64 and net.cache.dtype is tg.float64
+    net.steps = tg.ones(2)
+    assert net._buffers["steps"].tolist() == [1.0, 1.0]
+    net.cache = None
+    assert net._buffers["cache"] is None
+
+    assert copy.deepcopy(Net()).steps.tolist() == [1.0, 2.0]

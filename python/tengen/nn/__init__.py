@@ -3,6 +3,7 @@
 # ruff: noqa: F401, F403
 from . import functional, init, utils
 from .activation import *
+from .adaptive_softmax import *
 from .container import *
 from .conv import *
 from .distance import *

@@ -107,11 +107,16 @@ class Embedding(Module):
         The table is [num_embeddings, embedding_dim].
     padding_idx : int, optional
         A row that starts at zero and gets no gradient; negative ones count from the end.
+    max_norm, norm_type : float
+        Rows that are looked up are first scaled, in place, to a norm of at most max_norm.
+    scale_grad_by_freq : bool
+        A row's gradient is divided by how often its index is there.
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, device: Any = None,
-                 dtype: Any = None) -> None:
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: float | None = None,
+                 norm_type: float = 2.0, scale_grad_by_freq: bool = False, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
+        self.max_norm, self.norm_type, self.scale_grad_by_freq = max_norm, norm_type, scale_grad_by_freq
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(f"[Embedding] padding_idx {padding_idx} is outside a table of {num_embeddings} rows")
@@ -129,18 +134,19 @@ class Embedding(Module):
                 self.weight[self.padding_idx].fill_(0)
 
     @classmethod
-    def from_pretrained(cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
-        """With the given table."""
-        made = cls(*embeddings.shape, padding_idx=padding_idx)
+    def from_pretrained(cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None, **options: Any) -> Embedding:
+        """With the given table; options are the constructor's."""
+        made = cls(*embeddings.shape, padding_idx=padding_idx, **options)
         made.weight = Parameter(embeddings, requires_grad=not freeze)
         return made
 
     def forward(self, indices: Any) -> Any:
-        return F.embedding(indices, self.weight, self.padding_idx)
+        return F.embedding(indices, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq)
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        norm = "" if self.max_norm is None else f", max_norm={self.max_norm}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}{norm}"
 
 
 class Flatten(Module):

@@ -21,7 +21,7 @@ import tengen as tg
 
 from . import hooks as _hooks
 from .hooks import RemovableHandle
-from .parameter import Parameter
+from .parameter import Buffer, Parameter
 from .state import IncompatibleKeys, StateDict
 
 __all__ = ["IncompatibleKeys", "Module", "RemovableHandle"]
@@ -56,6 +56,9 @@ class Module(StateDict):
         own = self.__dict__
         if isinstance(value, Parameter):
             self.register_parameter(name, value)
+        elif isinstance(value, Buffer) and name not in own.get("_buffers", ()):
+            own.pop(name, None)
+            self.register_buffer(name, value, value.persistent)
         elif isinstance(value, Module):
             self._check_ready("module")
             self._parameters.pop(name, None)

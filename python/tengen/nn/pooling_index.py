@@ -8,7 +8,7 @@ from . import functional as F
 from .module import Module
 
 __all__ = [
-    "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxUnpool1d",
+    "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "FractionalMaxPool2d", "FractionalMaxPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxUnpool1d",
     "MaxUnpool2d", "MaxUnpool3d",
 ]
 
@@ -111,4 +111,45 @@ class LPPool2d(_LPPool):
 
 class LPPool3d(_LPPool):
     __doc__ = _LPPool.__doc__
+    _rank = 3
+
+
+class _FractionalMaxPool(Module):
+    """The largest elements of windows that begin at random, about evenly spread places.
+
+    Parameters
+    ----------
+    kernel_size : int or tuple
+    output_size : int or tuple
+        how many windows; or
+    output_ratio : float or tuple
+        their number over the input's size
+    return_indices : bool
+        also where the largest element was
+    """
+
+    _rank: int
+
+    def __init__(self, kernel_size: Any, output_size: Any = None, output_ratio: Any = None, return_indices: bool = False) -> None:
+        super().__init__()
+        if (output_size is None) == (output_ratio is None):
+            raise ValueError(f"[{type(self).__name__}] expected one of output_size and output_ratio")
+        self.kernel_size, self.output_size, self.output_ratio = kernel_size, output_size, output_ratio
+        self.return_indices = return_indices
+
+    def forward(self, x: Any) -> Any:
+        return F.fractional_max_pool_op(x, self.kernel_size, self.output_size, self.output_ratio, self.return_indices, None, self._rank)
+
+    def extra_repr(self) -> str:
+        many = f"output_size={self.output_size}" if self.output_ratio is None else f"output_ratio={self.output_ratio}"
+        return f"kernel_size={self.kernel_size}, {many}"
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    __doc__ = _FractionalMaxPool.__doc__
+    _rank = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    __doc__ = _FractionalMaxPool.__doc__
     _rank = 3

@@ -15,6 +15,7 @@ from ._conv import *
 from ._distance import *
 from ._dropout import *
 from ._embedding_bag import *
+from ._fractional import *
 from ._linear import *
 from ._loss import *
 from ._norm import *

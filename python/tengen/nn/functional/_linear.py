@@ -29,8 +29,38 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     return y if bias is None else y + bias
 
 
-def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
-    """Rows of weight at the indices; the row padding_idx gets no gradient."""
+def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
+              scale_grad_by_freq: bool = False) -> Any:
+    """Rows of weight at the indices; the row padding_idx gets no gradient.
+
+    Parameters
+    ----------
+    input : Tensor
+        integers of any shape
+    weight : Tensor
+        [rows, features]
+    padding_idx : int, optional
+    max_norm, norm_type : float
+        rows that are looked up are first scaled, in place, to a norm of at most max_norm
+    scale_grad_by_freq : bool
+        a row's gradient is divided by how often its index is there
+
+    Examples
+    --------
+    >>> F.embedding(tg.tensor([1, 0]), tg.tensor([[1.0], [2.0]])).tolist()
+    [[2.0], [1.0]]
+    """
+    if max_norm is not None and input.numel():
+        with tg.no_grad():
+            used = tg.unique(input.reshape(-1))
+            rows = tg.embedding(weight, used)
+            norm = tg.linalg.vector_norm(rows, norm_type, -1, True)
+            weight[used] = tg.where(norm > max_norm, rows * (max_norm / (norm + 1e-7)), rows)
+    if scale_grad_by_freq and weight.requires_grad and tg.is_grad_enabled():
+        count = tg.bincount(input.reshape(-1), minlength=weight.shape[0])
+        rows = embedding(input, weight, padding_idx)
+        there = rows.detach()
+        return there + (rows - there) / tg.embedding(count, input).unsqueeze(-1).to(rows.dtype)  # there, exactly
     if padding_idx is not None and padding_idx < 0:
         padding_idx += weight.shape[0]
     if padding_idx is None or not (weight.requires_grad and tg.is_grad_enabled()):
