@@ -185,7 +185,7 @@ PyObject* register_custom(PyObject*, PyObject* args) {
   });
 }
 
-// register_part(name, part, function): "grad", "infer", "batch" or "jvp" of a custom op.
+// register_part(name, part, function): "grad", "infer", "batch" of a custom op, or "autocast" with the name of a rule.
 PyObject* register_part(PyObject*, PyObject* args) {
   return guarded([&]() -> PyObject* {
     const char *name, *part;
@@ -198,6 +198,11 @@ PyObject* register_part(PyObject*, PyObject* args) {
     if (p == "grad") op.grad = grad_with(f), op.transposed = true;
     if (p == "infer") op.infer = infer_with(f);
     if (p == "batch") op.batch = batch_with(f);
+    if (p == "autocast") {
+      op.amp = Amp::none;
+      for (const Amp amp : {Amp::low, Amp::f32, Amp::promote})
+        if (text_of(function) == amp_name(amp)) op.amp = amp;
+    }
     Py_RETURN_NONE;
   });
 }

@@ -206,6 +206,37 @@ class CustomOp:
         return function
 
 
+    def register_autocast(self, cast_inputs: Any) -> None:
+        """What becomes of floating inputs (but float64) inside tg.autocast.
+
+        Parameters
+        ----------
+        cast_inputs : {"low", "f32", "promote", None} or dtype
+            "low": autocast's dtype, as for products of matrices (float16 and bfloat16 mean this); "f32" (or float32): float32, as for sums and
+            losses; "promote": their widest dtype. None: they stay as they are. Without a rule an op without register_autograd is what the
+            tg ops that it calls make of it, another one takes its inputs as they are
+
+        Raises
+        ------
+        ValueError
+            for another rule
+
+        Examples
+        --------
+        >>> @tg.library.custom_op("docs::product")
+        ... def product(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        ...     return x @ y
+        >>> product.register_autocast("low")
+        >>> with tg.autocast("cpu", tg.bfloat16):
+        ...     product(tg.ones(2, 2), tg.ones(2, 2)).dtype
+        tengen.bfloat16
+        """
+        rule = {None: "none", _core.float32: "f32", _core.float16: "low", _core.bfloat16: "low"}.get(cast_inputs, cast_inputs)
+        if rule not in ("none", "low", "f32", "promote"):
+            raise ValueError(f"[register_autocast] expected \"low\", \"f32\", \"promote\", None, or one of float32, float16, bfloat16, got {cast_inputs!r}")
+        _core._register_part(self.name, "autocast", rule)
+
+
 def custom_op(name: str, function: Callable | None = None) -> Any:
     """Makes a function an op.
 
@@ -220,7 +251,7 @@ def custom_op(name: str, function: Callable | None = None) -> Any:
     Returns
     -------
     CustomOp
-        with register_autograd, register_fake, register_vmap. Without register_autograd the op is differentiated through the
+        with register_autograd, register_fake, register_vmap, register_autocast. Without register_autograd the op is differentiated through the
         tg ops that the function calls; without register_vmap vmap runs it once for every index
 
     Raises

@@ -109,3 +109,42 @@ def test_errors():
 
     with pytest.raises(ValueError, match="return 2 tensors, got 1"):
         two(x)
+
+
+def test_autocast_rules():
+    seen = []
+
+    @tg.library.custom_op("t::watched")
+    def watched(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        seen.append((x.dtype, y.dtype))
+        return x * y
+
+    watched.register_autograd(lambda ctx, g: (g * ctx.saved_tensors[1], g * ctx.saved_tensors[0]),
+                              setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs))
+    f32, bf16, f64 = tg.ones(2), tg.ones(2, dtype=tg.bfloat16), tg.ones(2, dtype=tg.float64)
+
+    def types(x, y):
+        seen.clear()
+        with tg.autocast("cpu", tg.bfloat16):
+            watched(x, y)
+        return [t.name for t in seen[0]]
+
+    assert types(f32, bf16) == ["float32", "bfloat16"]
+    for rule, want in (("low", ["bfloat16"] * 2), (tg.bfloat16, ["bfloat16"] * 2), ("f32", ["float32"] * 2), (tg.float32, ["float32"] * 2),
+                       ("promote", ["float32"] * 2), (None, ["float32", "bfloat16"])):
+        watched.register_autocast(rule)
+        assert types(f32, bf16) == want, rule
+        assert types(f64, f64) == ["float64"] * 2
+    seen.clear()
+    watched.register_autocast("low")
+    watched(f32, f32)
+    assert seen == [(tg.float32, tg.float32)]
+    x = tg.ones(2, requires_grad=True)
+    with tg.autocast("cpu", tg.bfloat16):
+        y = watched(x, x)
+    y.sum().backward()
+    assert y.dtype is tg.bfloat16 and x.grad.dtype is tg.float32 and x.grad.tolist() == [2.0, 2.0]
+    with pytest.raises(ValueError, match="expected \"low\", \"f32\", \"promote\""):
+        watched.register_autocast("high")
+    with pytest.raises(ValueError, match="expected \"low\""):
+        watched.register_autocast(tg.int8)
