@@ -267,6 +267,41 @@ TG_OPS(linalg) {
         return Tensors{r[0].cast(real_dtype(c.input(0).dtype()))};
       })
       .example(">>> tg.eigvalsh(tg.tensor([[3., 0.], [0., 2.]])).tolist()\n[2.0, 3.0]");
+
+  linear_algebra(
+      TG_OP(eig).amp(Amp::f32),
+      "A = V diag(w) V^-1 for square matrices, in complex numbers; vectors have length 1, their phases and the order of the eigenvalues are "
+      "not fixed. Gradients need distinct eigenvalues (else they are not finite) and a loss that does not depend on the phases. Errors: "
+      "LinAlgError for matrices that are not finite.")
+      .input("a", kSquare)
+      .output("eigenvalues", "[..., n], complex")
+      .output("eigenvectors", "[..., n, n], complex, in columns")
+      .infer([](const Inference& c) {
+        const Shape& a = matrices(c, 0, true);
+        const DType z = complex_dtype(c.input(0).dtype);
+        return Specs{{z, batch_of(a, 1)}, {z, a}};
+      })
+      .decompose([](const Call& c) {
+        const DType z = infer_now(c)[0].dtype;
+        const Tensors r = ops<"leaf_eig">({c.input(0).cast(z)});
+        check_info(c.op.name, r[2], not_converged);
+        return Tensors{r[0], r[1]};
+      })
+      .example(">>> tg.eig(tg.tensor([[0., 1.], [-1., 0.]])).eigenvalues.imag.abs().tolist()\n[1.0, 1.0]");
+  linear_algebra(TG_OP(eigvals).amp(Amp::f32), "The eigenvalues of square matrices, complex, in no order; else as eig.")
+      .input("a", kSquare)
+      .output("eigenvalues", "[..., n], complex")
+      .infer([](const Inference& c) {
+        return one({complex_dtype(c.input(0).dtype), batch_of(matrices(c, 0, true), 1)});
+      })
+      .decompose([](const Call& c) {
+        const DType z = infer_now(c)[0].dtype;
+        const Arg in[] = {c.input(0).cast(z)};
+        const Tensors r = call(op_named<"leaf_eig">(), in);
+        check_info(c.op.name, r[2], not_converged);
+        return Tensors{r[0]};
+      })
+      .example(">>> tg.eigvals(tg.tensor([[0., 1.], [-1., 0.]])).imag.abs().tolist()\n[1.0, 1.0]");
 }
 
 }  // namespace tg

@@ -150,6 +150,19 @@ Tensors eigh_gradient(const Backward& b) {
   return {hermitian(matmul(matmul(v, inner), mH(v)))};
 }
 
+// Giles 2008: V^-H (diag(dw) + (V^H dV - V^H V diag(Re(V^H dV))) / conj(w_j - w_i)) V^H; columns have length 1.
+Tensors eig_gradient(const Backward& b) {
+  const Tensor &gw = b.grads[0], &gv = b.grads[1];
+  const Tensor &w = b.output(0), &v = b.output(1);
+  Tensor inner;
+  if (gv.defined()) {
+    const Tensor both = matmul(mH(v), gv), along = op<"real">({diagonal(both)});
+    inner = mul(sub(both, mul(matmul(mH(v), v), row(along))), conj(inverse_gaps(w)));
+  }
+  if (gw.defined()) inner = add(inner, op<"diagonal_backward">({gw}, {v.shape(), 0, -2, -1}));
+  return {op<"solve">({mH(v), matmul(inner, mH(v))})};
+}
+
 Tensors triangular_gradient(const Backward& b) {
   const bool upper = b.attr(0).boolean(), unit = b.attr(1).boolean();
   const Tensor g = solve_triangular(mT(b.input(0)), b.grad(), !upper, unit);
@@ -276,6 +289,26 @@ TG_OPS(linalg_leaves) {
       .saves(0, 3)
       .batch_axes({})
       .bounds(16, "n, relative to the norm of A");
+
+  TG_OP(leaf_eig)
+      .kernel("eig")
+      .internal()
+      .family("leaf")
+      .doc("A = V diag(w) V^-1 of complex matrices.")
+      .input("a", "[..., n, n], c64 or c128")
+      .output("w", "[..., n], in no order")
+      .hidden_output("v", "[..., n, n]: eigenvectors of length 1 in columns")
+      .output("info", "i32[...]: 0, or > 0 where the iteration did not converge")
+      .infer([](const Inference& c) {
+        const Shape& a = matrices(c, 0, true);
+        check_type(is_complex(c.input(0).dtype), c.name(), "complex numbers", c.input(0).dtype);
+        return Specs{{c.input(0).dtype, batch_of(a, 1)}, c.input(0), info_of(batch_of(a))};
+      })
+      .grad(eig_gradient)
+      .own_conj()
+      .saves(0, 3)
+      .batch_axes({})
+      .bounds(16, "n, relative to the norm of A times the condition of V");
 
   TG_OP(leaf_triangular_solve)
       .kernel("triangular_solve")

@@ -527,6 +527,69 @@ RECORDS["eigh"] = Record(
     check=_check_eigh, cases=lambda rng: [Case((a + np.swapaxes(a, -1, -2),)) for a in (rng.normal(size=s) for s in ((4, 4), (2, 3, 3)))], dtypes=("float64", "float32"),
     bad=(*bad(), Bad(ValueError, (np.eye(2),), {"UPLO": "x"})))
 
+def _check_eig(tg, device):
+    import pytest
+
+    rng = np.random.default_rng(4)
+    for n in (1, 2, 3, 5, 20):
+        for complex_ in (False, True):
+            a = rng.normal(size=(2, n, n)) + (1j * rng.normal(size=(2, n, n)) if complex_ else 0)
+            for dtype in (np.complex64, np.complex128) if complex_ else (np.float32, np.float64):
+                x = a.astype(dtype)
+                eps = np.finfo(dtype).eps
+                w, v = (t.cpu().numpy() for t in tg.eig(tg.tensor(x, device=device)))
+                assert w.dtype == v.dtype == (np.complex64 if eps > 1e-10 else np.complex128) and w.shape == (2, n)
+                close(x @ v, v * w[:, None, :], eps, (n, dtype))
+                np.testing.assert_allclose(np.linalg.norm(v, axis=-2), 1, rtol=1e-5)
+                want = np.linalg.eigvals(x.astype(np.complex128))
+                only = tg.eigvals(tg.tensor(x, device=device)).cpu().numpy()
+                for i in range(2):  # the same numbers, in any order
+                    for got in (w[i], only[i]):
+                        near = np.abs(got[:, None] - want[i][None, :])
+                        assert sorted(near.argmin(1)) == list(range(n)) and near.min(1).max() <= 4000 * eps * np.abs(want[i]).max()
+    for a in (np.zeros((3, 3)), np.eye(3), np.diag([1e150, 1.0, 1e-150]), np.ones((4, 4)), np.triu(np.ones((3, 3))), np.diag([1.0, 1.0], 1),
+              np.roll(np.eye(6), 1, 0), np.array([[0.0, 1.0], [-1.0, 0.0]])):
+        scale = np.abs(a).max() or 1
+        w, v = (t.cpu().numpy() for t in tg.eig(tg.tensor(a, device=device)))
+        close(a / scale @ v, v * (w / scale), 2.0**-52, a)
+    assert tg.eigvals(tg.zeros(0, 3, 3, device=device)).shape == (0, 3) and tg.eig(tg.zeros(2, 0, 0, device=device)).eigenvectors.shape == (2, 0, 0)
+    with pytest.raises(tg.linalg.LinAlgError, match="finite"):
+        tg.eigvals(tg.tensor([[np.nan]], device=device))
+    # Gradients of what does not depend on order and phases: sums of f(w) are traces of f(A), |V|^2-weighted sums see the vectors.
+    m = rng.normal(size=(4, 4))
+    weight = rng.normal(size=4)
+
+    def loss(x):
+        w, v = tg.eig(x)
+        squares = (v.abs() ** 2 * tg.tensor(weight, device=device)[:, None]).sum(-2)
+        return (tg.exp(w).real + (w * squares).imag ** 2 + (w.real + 3) ** 2 * squares).sum()
+
+    x = tg.tensor(m, device=device, requires_grad=True)
+    assert tg.autograd.gradcheck(loss, (x,))
+    (g,) = tg.autograd.grad(tg.exp(tg.eigvals(x)).real.sum(), x)
+    np.testing.assert_allclose(g.cpu().numpy(), tg.matrix_exp(x.detach()).mT.cpu().numpy(), rtol=1e-10, atol=1e-12)
+    z = tg.tensor(m + 1j * rng.normal(size=(4, 4)), device=device, requires_grad=True)
+    assert tg.autograd.gradcheck(loss, (z,)) and tg.autograd.gradgradcheck(lambda z: (tg.eigvals(z) ** 3).sum(), (z,))
+    rows = tg.tensor(rng.normal(size=(3, 4, 4)), device=device)
+    mapped = tg.vmap(tg.eigvals)(rows)
+    np.testing.assert_allclose(mapped.cpu().numpy(), tg.eigvals(rows).cpu().numpy(), rtol=1e-12)
+
+
+RECORDS["eig"] = Record(check=_check_eig, bad=bad())
+
+
+def _check_eigvals(tg, device):
+    """Of a companion matrix: the roots of its polynomial."""
+    roots = np.array([1.0, -2.0, 0.5, 3.0])
+    companion = np.diag(np.ones(3), -1)
+    companion[0] = -np.poly(roots)[1:]
+    w = tg.eigvals(tg.tensor(companion, device=device)).cpu().numpy()
+    np.testing.assert_allclose(sorted(w.real), sorted(roots), rtol=1e-11)
+    assert np.abs(w.imag).max() < 1e-11
+
+
+RECORDS["eigvals"] = Record(check=_check_eigvals, bad=bad())
+
 # ---- pseudoinverse, exponential ----------------------------------------------------------------------------------------
 
 
@@ -581,6 +644,7 @@ for _leaf, _through in {
     "leaf_lu": "lu lu_factor lu_factor_ex solve inv det",
     "leaf_qr": "qr",
     "leaf_svd": "svd svdvals pinv",
+    "leaf_eig": "eig eigvals",
     "leaf_eigh": "eigh eigvalsh",
     "leaf_triangular_solve": "solve_triangular solve cholesky_solve lu_solve",
 }.items():

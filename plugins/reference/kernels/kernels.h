@@ -39,6 +39,7 @@ PlanPtr make_cholesky(const tg_host* host, const tg_call& call);          // cho
 PlanPtr make_lu(const tg_host* host, const tg_call& call);                // lu.cc
 PlanPtr make_qr(const tg_host* host, const tg_call& call);                // qr.cc
 PlanPtr make_svd(const tg_host* host, const tg_call& call);               // svd.cc
+PlanPtr make_eig(const tg_host* host, const tg_call& call);               // eig.cc
 PlanPtr make_eigh(const tg_host* host, const tg_call& call);              // eigh.cc
 PlanPtr make_triangular_solve(const tg_host* host, const tg_call& call);  // triangular_solve.cc
 PlanPtr make_fft(const tg_host* host, const tg_call& call);               // fft.cc

@@ -29,13 +29,14 @@ PlanPtr make_plan(const tg_host* host, const tg_call& call) {
       {"lu", make_lu},
       {"qr", make_qr},
       {"svd", make_svd},
+      {"eig", make_eig},
       {"eigh", make_eigh},
       {"triangular_solve", make_triangular_solve},
       {"fft", make_fft},
   };
   for (const Family& family : kFamilies)
     if (std::strcmp(family.op, call.op) == 0) return family.make(host, call);
-  fail(TG_UNIMPLEMENTED, "[%s] the reference kernels are those of the floor's eleven ops and the seven leaf ops",
+  fail(TG_UNIMPLEMENTED, "[%s] the reference kernels are those of the floor's eleven ops and the eight leaf ops",
        call.op);
 }
 
