@@ -205,7 +205,7 @@ def collect(plugin: str) -> dict:
 
 def refusal(error: Exception) -> bool:
     """Whether the error says that a dtype is not taken: "[sin] expected floats, got bool"."""
-    return isinstance(error, (TypeError, NotImplementedError)) and "expected" in str(error) and "got" in str(error)
+    return isinstance(error, (TypeError, NotImplementedError)) and "expected" in str(error) and ("got" in str(error) or "found none" in str(error))
 
 
 def note(plugin: str, name: str, dtype: str, what: str, error: Exception) -> None:

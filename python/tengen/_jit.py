@@ -428,3 +428,5 @@ def jit(f: Callable | None = None, *, level: str = "O2") -> Any:
 
 
 trace = jit
+jit.script = jit  # as PyTorch users write it
+jit.trace = lambda f, *examples, level="O2", **ignored: Jitted(f, level)

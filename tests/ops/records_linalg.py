@@ -575,7 +575,11 @@ def _check_eig(tg, device):
     np.testing.assert_allclose(mapped.cpu().numpy(), tg.eigvals(rows).cpu().numpy(), rtol=1e-12)
 
 
-RECORDS["eig"] = Record(check=_check_eig, bad=bad())
+def _any_matrices(rng):
+    return [Case((rng.normal(size=s),)) for s in ((4, 4), (2, 3, 3))]
+
+
+RECORDS["eig"] = Record(check=_check_eig, cases=_any_matrices, dtypes=("float64", "float32"), bad=bad())
 
 
 def _check_eigvals(tg, device):
@@ -588,7 +592,7 @@ def _check_eigvals(tg, device):
     assert np.abs(w.imag).max() < 1e-11
 
 
-RECORDS["eigvals"] = Record(check=_check_eigvals, bad=bad())
+RECORDS["eigvals"] = Record(check=_check_eigvals, cases=_any_matrices, dtypes=("float64", "float32"), bad=bad())
 
 # ---- pseudoinverse, exponential ----------------------------------------------------------------------------------------
 
