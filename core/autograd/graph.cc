@@ -470,14 +470,14 @@ void check_stale(const Tensor& t, const char* op) {
 }
 
 bool backward_done(const Tensor& t) {
-  std::vector<const Node*> open;
+  std::vector<Ref<Node>> open;  // held: a leaf's sink lives as long as somebody refers to it
   std::unordered_set<const Node*> seen;
   const auto visit = [&](const Ref<Node>& n) {
-    if (n && seen.insert(n.get()).second) open.push_back(n.get());
+    if (n && seen.insert(n.get()).second) open.push_back(n);
   };
   visit(edge_of(t).node);
   while (!open.empty()) {
-    const Node* n = open.back();
+    const Ref<Node> n = open.back();
     open.pop_back();
     if (n->released()) return true;
     for (const Edge& e : n->edges) visit(e.node);

@@ -37,6 +37,7 @@ Why find_out(const Op& op, std::span<const TensorSpec> inputs, std::span<const A
     in.push_back(Tensor::empty(concrete(s.shape), s.dtype, device));
     args.push_back(in.back());
   }
+  while (args.size() < op.inputs.size() && op.inputs[args.size()].optional) args.emplace_back(), in.emplace_back();  // as calls leave them out
   Attrs full = complete_attrs(op, attrs);
   if (op.canonical) op.canonical(args, full);
   if (op.map) {
@@ -51,10 +52,11 @@ Why find_out(const Op& op, std::span<const TensorSpec> inputs, std::span<const A
   if (!op.kernel.empty()) {
     std::vector<const TensorSpec*> specs;
     for (const TensorSpec& s : inputs) specs.push_back(&s);
+    specs.resize(args.size(), nullptr);
     const Specs result = op.infer(Inference{op, specs, full});
     Tensors outs;
     std::vector<const tg_tensor*> in_desc, out_desc;
-    for (const Arg& a : args) in_desc.push_back(&a.t.impl()->desc);
+    for (const Arg& a : args) in_desc.push_back(a.t.defined() ? &a.t.impl()->desc : nullptr);
     for (size_t i = 0; i < result.size(); ++i) outs.push_back(Tensor::empty(concrete(result[i].shape), result[i].dtype, device));
     for (const Tensor& t : outs) out_desc.push_back(&t.impl()->desc);
     AbiAttrs abi;

@@ -126,7 +126,14 @@ void Recorder::note_leaf(const Tensor& t) {
 Recorder::Buffer& Recorder::buffer_of(const Tensor& t) {
   const auto it = buffers_.find(t.storage().get());
   if (it != buffers_.end()) return *it->second;
-  ensure(!is_unbacked(t), "a traced tensor that no call made");
+  if (is_unbacked(t)) {  // made by no op, as parameters of a new module are: what it holds is not defined yet
+    const Tensor whole = covers(t) ? t : Tensor(Ref<TensorImpl>::adopt(new TensorImpl(
+        t.storage(), t.dtype(), Ints{int64_t(t.storage()->bytes()) / size_of(t.dtype())}, Ints{1}, 0)));
+    GraphNode& n = graph_->add_node(op_named<"empty">(), {}, complete_attrs(op_named<"empty">(), Attrs{Attr(whole.shape()), Attr(whole.dtype())}),
+                                    {std::pair(whole.dtype(), whole.shape())}, whole.device());
+    kept_.push_back(whole);
+    return new_buffer(whole, n.outputs[0].get());
+  }
   for (const auto& [storage, b] : buffers_)
     if (storage != t.storage().get() && shares_memory(b->base, t))
       raise(ErrorKind::not_implemented, "[jit] expected tensors that the function reaches to have memory of their own, got two of shapes ",

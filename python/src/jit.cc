@@ -62,6 +62,7 @@ struct PyProgram {
 
 void add_jit(PyObject* module) {
   auto m = pb::reinterpret_borrow<pb::module_>(module);
+  m.def("_has_value", [](const pb::handle& t) { return tensor_in(t).has_value(); });
   m.def("_backward_done", [](const pb::handle& t) { return backward_done(tensor_in(t)); });
   pb::class_<Graph, std::shared_ptr<Graph>>(m, "_Graph", "A static graph.")
       .def_static("parse", [](const std::string& text) { return translated([&] { return std::shared_ptr<Graph>(Graph::parse(text)); }); })

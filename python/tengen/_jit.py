@@ -27,9 +27,9 @@ from typing import Any
 
 import tengen as tg
 
-from . import _core, _tree
+from . import _core, _tracing, _tree
 from ._core import Tensor
-from ._tracing import set_tracing, tracing
+from ._tracing import Outdated, set_tracing, tracing
 
 __all__ = ["Jitted", "jit", "trace"]
 
@@ -102,7 +102,8 @@ def _shape_of(module: Any) -> tuple:
     """What a module's call depends on, besides the values of its tensors."""
     own = module.__dict__
     return (own["training"], own["_hooked"] and (len(own["_forward_hooks"]), len(own["_forward_pre_hooks"])),
-            *map(id, own["_parameters"].values()), *map(id, own["_buffers"].values()), *map(id, own["_modules"].values()))
+            *map(id, own["_parameters"].values()), *map(id, own["_buffers"].values()), *map(id, own["_modules"].values()),
+            *((k, v) for k, v in own.items() if isinstance(v, (int, float, str, tuple)) and k != "training"))
 
 
 class _Watch:
@@ -162,6 +163,7 @@ class _Specialised:
         trace.keep_survivors()
         graph.verify()
         self.modules = [(m, _shape_of(m)) for m in state.modules.values()]
+        self.changes = _tracing.module_changes[0]
         self.optimizers = [(o, o._generation) for o, _, _ in state.optimizers.values()]
         self.n_arguments = sum(self.is_tensor)
         self.hosts, self.first_numbers = state.hosts, [list(n) for n in state.numbers]
@@ -201,7 +203,7 @@ class _Specialised:
                 self.plain = [_TENSOR if isinstance(r, Tensor) else r for r in results]
                 outputs = [r for r in results if isinstance(r, Tensor)]
                 del results
-                trace.see([y.detach() for y in outputs])
+                trace.see(outputs)
                 self.boundary = trace.calls
                 self.differentiated = [i for i, y in enumerate(outputs) if wants and y.requires_grad
                                        and not _core._backward_done(y)]
@@ -225,13 +227,25 @@ class _Specialised:
 
     def fits(self) -> bool:
         """Whether what the function touched is as it was when it was traced: modules, optimizers, gradients, kinds of states."""
-        return (self.program.fits() and all((leaf.grad is not None) == had for leaf, had in self.leaves)
-                and all(o._generation == g for o, g in self.optimizers) and all(_shape_of(m) == shape for m, shape in self.modules))
+        if not (self.program.fits() and all((leaf.grad is not None) == had for leaf, had in self.leaves)
+                and all(o._generation == g for o, g in self.optimizers)):
+            return False
+        changes = _tracing.module_changes[0]  # of any module; most calls find none
+        if changes != self.changes and all(_shape_of(m) == shape for m, shape in self.modules):
+            self.changes = changes
+        return self.changes == changes
 
     def numbers(self) -> list:
         if self.runs == 1:
             return self.first_numbers
-        return [list(map(float, f())) for f in self.hosts]
+        before = [(o, {p: dict(s) for p, s in o.state.items()}) for o, _ in self.optimizers]
+        try:
+            return [list(map(float, f())) for f in self.hosts]
+        except Outdated:
+            for optimizer, state in before:  # the step that was begun is not made
+                for p, values in state.items():
+                    optimizer.state[p] = values
+            raise
 
     def __call__(self, leaves: list) -> Any:
         self.runs += 1
@@ -266,9 +280,11 @@ class _Joined(tg.autograd.Function):
         return tuple(outputs)
 
     @staticmethod
-    @tg.autograd.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         spec = ctx.spec
+        if tg.is_grad_enabled():  # create_graph
+            raise RuntimeError("[jit] expected a backward pass without create_graph: gradients of a jitted function are first-order from outside; "
+                               "take all of them inside the function")
         if [t._version for t in (*ctx.saved, *spec.backward_states)] != ctx.versions:
             raise RuntimeError("[jit] a tensor that the backward pass needs was changed in place since the jitted function ran: an argument, a "
                                "result or a parameter; clone it before the change")
@@ -287,8 +303,8 @@ class Jitted:
     """A function that is traced once for every signature, and then runs as a static graph. Made by tg.jit."""
 
     def __init__(self, f: Callable, level: str = "O2") -> None:
-        if not callable(f):
-            raise TypeError(f"[jit] expected a function of tensors, got {type(f).__name__}")
+        if not callable(f) or isinstance(f, type):
+            raise TypeError(f"[jit] expected a function of tensors, got {'the class ' + f.__name__ if isinstance(f, type) else type(f).__name__}")
         if level not in LEVELS:
             raise ValueError(f"[jit] expected level to be one of {', '.join(LEVELS)}, got {level!r}")
         self._f = f
@@ -359,7 +375,11 @@ class Jitted:
                 known.insert(0, spec)
                 del known[_MOST:]
         self._last = spec
-        return spec(leaves)
+        try:
+            return spec(leaves)
+        except Outdated:
+            known.remove(spec)
+        return self(*args, **kwargs)
 
     @property
     def graph(self) -> Any:

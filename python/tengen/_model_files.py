@@ -63,6 +63,10 @@ def dump(f: Callable, path: str | os.PathLike, *inputs: Any, selftest: int = 1, 
         import warnings
 
         warnings.warn("[dump] the module is in training mode: dropout and batch statistics go into the file; call .eval() first", stacklevel=2)
+    if isinstance(path, Tensor) or not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"[dump] expected dump(f, path, *inputs), got {type(path).__name__} as the path")
+    if not any(isinstance(x, Tensor) for x in flatten((inputs, {}))[0]):
+        raise TypeError("[dump] expected tensors as inputs, of the shapes that the graph is for: tg.dump(net, path, tg.ones((1, 3, 32, 32)))")
     if selftest < 0:
         raise ValueError(f"[dump] expected selftest to be 0 or more, got {selftest}")
     jitted = Jitted(f, level)

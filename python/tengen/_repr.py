@@ -110,6 +110,12 @@ def _shown(t: Any, summarise: bool) -> Any:
 
 def tensor_repr(t: Any) -> str:
     """tensor([1., 2.], requires_grad=True)"""
+    if not _core._has_value(t):  # tg.jit traces
+        return f"tensor(traced, shape={tuple(t.shape)}, dtype={t.dtype})"
+    return _valued_repr(t)
+
+
+def _valued_repr(t: Any) -> str:
     prefix = "tensor("
     suffix = []
     outer = _core._set_grad_enabled(False)

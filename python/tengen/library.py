@@ -237,7 +237,7 @@ class CustomOp:
         _core._register_part(self.name, "autocast", rule)
 
 
-def custom_op(name: str, function: Callable | None = None) -> Any:
+def custom_op(name: str, function: Callable | None = None, *, mutates_args: Any = ()) -> Any:
     """Makes a function an op.
 
     Parameters
@@ -247,6 +247,8 @@ def custom_op(name: str, function: Callable | None = None) -> Any:
     function : callable, optional
         type hints give the schema: Tensor, Optional[Tensor], list[Tensor] (last of the tensors), then bool, int, float, str,
         dtype and lists of int or float, with defaults; it returns new tensors. Left out: a decorator
+    mutates_args : ()
+        accepted, as PyTorch asks for it; an op changes none of its arguments
 
     Returns
     -------
@@ -261,6 +263,8 @@ def custom_op(name: str, function: Callable | None = None) -> Any:
     TypeError
         for parameters without a type hint that a schema can hold
     """
+    if mutates_args:
+        raise NotImplementedError(f"[custom_op] expected mutates_args=(), got {mutates_args!r}: an op returns new tensors")
     parts = name.split("::")
     if len(parts) != 2 or not all(p.isidentifier() for p in parts):
         raise ValueError(f"[custom_op] expected a name \"namespace::op\", got {name!r}")

@@ -453,20 +453,83 @@ def test_a_failed_trace_takes_optimizers_and_buffers_back():
     assert opt.state[net[0].weight]["step"] == 1
 
 
-def test_settings_of_another_kind_are_refused():
-    w = tg.ones(2, requires_grad=True)
-    opt = tg.optim.SGD([w], 0.1, momentum=0.9)
+def test_settings_of_another_kind_are_traced_again():
+    def run(wrap):
+        tg.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+        opts = [tg.optim.SGD(net.parameters(), 0.1, momentum=0.9), tg.optim.Adam(net.parameters(), 0.01)]
+
+        def step(x):
+            for opt in opts:
+                opt.zero_grad()
+                net(x).square().sum().backward()
+                opt.step()
+
+        f = wrap(step)
+        x = data(5, 3)
+        f(x), f(x), f(x)
+        opts[0].param_groups[0]["momentum"] = 0.0
+        f(x), f(x)
+        net[0].requires_grad_(False)
+        f(x), f(x)
+        net[0].requires_grad_(True)
+        f(x), f(x)
+        return [p.detach().numpy().tobytes() for p in net.parameters()], [opts[1].state[p]["step"] for p in net.parameters()]
+
+    assert run(tg.jit) == run(lambda f: f)
+
+
+def test_what_python_does_once_is_refused_inside():
+    net = nn.Linear(2, 2)
+    opt = tg.optim.SGD(net.parameters(), 1.0)
+    schedule = tg.optim.lr_scheduler.StepLR(opt, 1, 0.5)
+    average = tg.optim.swa_utils.AveragedModel(net)
+    for f in (schedule.step, lambda: average.update_parameters(net)):
+        with pytest.raises(RuntimeError, match="outside of tg.jit"):
+            tg.jit(f)()
+    with pytest.raises(TypeError, match="the class"):
+        tg.jit(nn.Linear)
+
+
+def test_results_that_are_arguments_or_states():
+    x = tg.ones(2, requires_grad=True)
+    lin = nn.Linear(2, 2)
+    tg.jit(lambda x: x)(x).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]
+    tg.jit(lambda: lin.weight)().sum().backward()
+    assert lin.weight.grad.tolist() == [[1.0, 1.0]] * 2
+    same(tg.jit(nn.Identity())(x), x)
+
+
+def test_second_derivatives_from_outside_are_refused():
+    w = tg.tensor([2.0], requires_grad=True)
+    y = tg.jit(lambda x: (x**3).sum())(w)
+    with pytest.raises(RuntimeError, match="first-order"):
+        tg.autograd.grad(y, [w], create_graph=True)
+
+
+def test_attributes_of_modules_are_watched():
+    d = nn.Dropout(0.1)
+    f = tg.jit(d)
+    x = tg.ones(10000)
+    f(x)
+    d.p = 0.9
+    assert (f(x) == 0).to(tg.float32).mean().item() > 0.8
+
+
+def test_modules_made_inside_and_printing():
+    shown = []
 
     @tg.jit
-    def step():
-        opt.zero_grad()
-        w.sum().backward()
-        opt.step()
+    def f(x):
+        shown.append(f"{x * 2}")
+        return nn.Linear(3, 2)(x)
 
-    step(), step(), step()
-    opt.param_groups[0]["momentum"] = 0.0
-    with pytest.raises(RuntimeError, match="fresh tg.jit"):
-        step()
+    assert f(tg.ones((1, 3))).shape == (1, 2) and "traced" in shown[0]
+    tg.manual_seed(3)
+    want = nn.Linear(3, 2)(tg.ones((1, 3)))
+    tg.manual_seed(3)
+    same(f(tg.ones((1, 3))), want)
 
 
 def test_transforms_look_into_jitted_functions():

@@ -18,7 +18,9 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace tg::custom {
@@ -36,8 +38,14 @@ class Call {
   double floating(size_t i) const { return c_.attrs[i].v.f; }
   std::string string(size_t i) const { return {c_.attrs[i].v.str, c_.attrs[i].n}; }
   std::vector<int64_t> ints(size_t i) const { return {c_.attrs[i].v.ints, c_.attrs[i].v.ints + c_.attrs[i].n}; }
+  // The elements; an error where T is not what the tensor holds.
   template <class T>
   static T* data(const tg_tensor& t) {
+    const bool size = t.dtype.bits == 8 * sizeof(T);
+    const bool kind = std::is_floating_point_v<T> ? t.dtype.code == 2 : std::is_same_v<T, bool> ? t.dtype.code == 6 : t.dtype.code != 2 || !std::is_signed_v<T>;
+    if (!size || !kind)
+      throw std::invalid_argument("expected elements of the C++ type that data<T>() was asked for, got a tensor of " +
+                                  std::to_string(int(t.dtype.bits)) + " bits (type code " + std::to_string(int(t.dtype.code)) + "); look at t.dtype first");
     return plugin::data<T>(t);
   }
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tengen as tg
+from tengen._tracing import module_changes
 
 from . import hooks as _hooks
 from .hooks import RemovableHandle
@@ -54,6 +55,7 @@ class Module(StateDict):
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
+        module_changes[0] += 1
         if isinstance(value, Parameter):
             self.register_parameter(name, value)
         elif isinstance(value, Buffer) and name not in own.get("_buffers", ()):
@@ -84,6 +86,7 @@ class Module(StateDict):
             object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
+        module_changes[0] += 1
         for registry in (self._parameters, self._buffers, self._modules):
             registry.pop(name, None)
         self._not_persistent.discard(name)
@@ -162,6 +165,7 @@ class Module(StateDict):
         return _hooks.call(self, args, kwargs)
 
     def _add_hook(self, hooks: OrderedDict, entry: Any, prepend: bool) -> RemovableHandle:
+        module_changes[0] += 1
         object.__setattr__(self, "_hooked", True)
         return _hooks.add(hooks, entry, prepend)
 

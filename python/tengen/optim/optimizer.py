@@ -9,7 +9,7 @@ from typing import Any
 
 import tengen as tg
 from tengen._core import call_into
-from tengen._tracing import tracing
+from tengen._tracing import Outdated, tracing
 from tengen.nn.module import RemovableHandle
 
 
@@ -201,8 +201,7 @@ class Optimizer:
             finally:
                 self._asked = None
         if [kind for kind, _ in update.asked] != update.kinds:
-            raise RuntimeError(f"[{type(self).__name__}.step] expected parameters that have made equally many steps, and settings of the "
-                               "kind that they had when the step was traced; call a fresh tg.jit of the function")
+            raise Outdated(f"[{type(self).__name__}.step] expected parameters and settings of the kind that there were when the step was traced")
         return update.asked[k][1]
 
     def zero_grad(self, set_to_none: bool = True) -> None:

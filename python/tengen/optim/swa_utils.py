@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tengen as tg
+from tengen._tracing import outside
 from tengen import nn
 from tengen._core import call_into
 
@@ -84,6 +85,7 @@ class AveragedModel(nn.Module):
 
     def update_parameters(self, model: nn.Module) -> None:
         """Takes the model's present parameters into the average."""
+        outside("AveragedModel.update_parameters")
         n = int(self.n_averaged.item())
         mine, theirs = list(self.module.parameters()), list(model.parameters())
         buffers = list(zip(self.module.buffers(), model.buffers()))

@@ -6,6 +6,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tengen._tracing import outside
+
 
 class LRScheduler:
     """Base: a subclass gives `_rates(epoch)`, the learning rate of every group after `epoch` steps."""
@@ -29,6 +31,7 @@ class LRScheduler:
 
     def step(self, epoch: int | None = None) -> None:
         """Goes one on (or to `epoch`) and sets the optimizer's learning rates."""
+        outside(f"{type(self).__name__}.step")
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         for group, lr in zip(self.optimizer.param_groups, self._rates(self.last_epoch)):
             group["lr"] = lr
