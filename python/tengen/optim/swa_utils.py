@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tengen as tg
-from tengen._tracing import outside
 from tengen import nn
 from tengen._core import call_into
+from tengen._tracing import outside
 
 from .lr_scheduler import LRScheduler
 
