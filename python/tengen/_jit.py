@@ -258,9 +258,10 @@ class _Specialised:
                 outputs = _Joined.apply(self, tensors, *sources)
                 outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
         except BaseException:
-            if self.makes_state:
+            if self.makes_state and self.state is not None:
                 self.state.undo()
             raise
+        self.state = None  # it holds gradients and optimizer states of before the trace
         it = iter(outputs)
         results = [next(it) if p is _TENSOR else p for p in self.plain]
         return _tree.unflatten(results, self.out_tree)
