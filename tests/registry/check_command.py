@@ -18,7 +18,7 @@ TENGEN, PLUGINS = sys.argv[1], sys.argv[2]
 
 def environment(home, **more):
     env = {"PATH": os.environ["PATH"], "HOME": home, "XDG_CACHE_HOME": home, "TENGEN_PROBE_TIMEOUT": "30"}
-    for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"):
+    for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH", "LSAN_OPTIONS"):
         if name in os.environ:
             env[name] = os.environ[name]
     env.update(more)
